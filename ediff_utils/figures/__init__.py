@@ -1,0 +1,1 @@
+"""Figures in the paper's layout: ``plot_*`` draws data on given axes, ``figure_*`` assembles."""

@@ -1,0 +1,365 @@
+"""Figures of the scan: 7 of the paper, and S4 and S10 of its supporting information.
+
+Maps are drawn with x (rows) downwards and y to the right, patterns with qx and qy the same way.
+"""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator
+
+from ediff_utils.bragg import BraggLists
+from ediff_utils.figures.style import (
+    RIGHT_COLOR,
+    SYSTEM_COLORS,
+    TWO_COLUMNS,
+    WRONG_COLOR,
+    label_panel,
+    mark_empty,
+    new_figure,
+    styled,
+)
+from ediff_utils.scan import compute_examples, compute_system_shares
+
+#: Pixels without a prediction: dark, yet not the black of a low intensity.
+MASKED = "#404040"
+#: Brightness of a pixel of no confidence, so that its hue can still be told.
+_DIMMEST = 0.55
+_LATTICE_COLOURS = "viridis"
+_HISTOGRAM, _TRUE = "#56B4E9", "#D55E00"
+
+
+def _image(maps: pd.DataFrame, column: str) -> np.ndarray:
+    """Column of a table of positions as an array, x along its first axis."""
+    return maps[column].to_numpy().reshape(maps["x"].max() + 1, maps["y"].max() + 1)
+
+
+def _bare(ax: Axes, title: str) -> None:
+    ax.set_title(title, loc="left")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+
+
+def plot_scale_bar(ax: Axes, n_pixels: int, step: float) -> None:
+    """Draw a bar of a round length, about a quarter of the picture.
+
+    Parameters
+    ----------
+    ax : Axes
+        Holds a picture in pixels.
+    n_pixels : int
+        Its width.
+    step : float
+        Width of a pixel [angstrom].
+    """
+    wanted = n_pixels * step / 10 / 4
+    decade = 10.0 ** np.floor(np.log10(wanted))
+    length = max(decade * k for k in (1, 2, 5) if decade * k <= wanted)
+    width, height = length * 10 / step / n_pixels, 0.02
+    # outlined, as a bright particle may lie beneath
+    outline = [Stroke(linewidth=2, foreground="black"), Normal()]
+    bar = Rectangle((0.05, 0.05), width, height, color="white", transform=ax.transAxes)
+    bar.set(linewidth=0, path_effects=outline)
+    ax.add_patch(bar)
+    ax.text(
+        0.05 + width / 2,
+        0.05 + 1.5 * height,
+        f"{length:g} nm",
+        transform=ax.transAxes,
+        color="white",
+        ha="center",
+        va="bottom",
+        path_effects=outline,
+    )
+
+
+def plot_dark_field(maps: pd.DataFrame, ax: Axes, step: float) -> None:
+    """Draw the summed intensity of the spots of each position.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    ax : Axes
+    step : float
+        Distance of probe positions [angstrom].
+    """
+    image = _image(maps, "dark_field")
+    # one overexposed pixel must not turn the rest black
+    ax.imshow(image, cmap="gray", vmin=0, vmax=np.quantile(image[image > 0], 0.995))
+    plot_scale_bar(ax, image.shape[1], step)
+    _bare(ax, "Virtual dark field")
+
+
+def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
+    """Draw the crystal system of each position, the brighter the more confident.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    ax : Axes
+    """
+    systems = _image(maps, "system")
+    confidence = np.where(pd.isna(systems), np.nan, _image(maps, "confidence").astype(float))
+    best = np.nanmax(confidence) if np.isfinite(confidence).any() else 1.0
+    brightness = _DIMMEST + (1 - _DIMMEST) * confidence / (best or 1.0)
+    image = np.full((*systems.shape, 3), to_rgb(MASKED))
+    shares = compute_system_shares(maps)
+    for name in shares["system"]:
+        own = systems == name
+        image[own] = np.array(to_rgb(SYSTEM_COLORS[name])) * brightness[own][:, None]
+    ax.imshow(image)
+    handles = [Patch(color=SYSTEM_COLORS[name], label=name) for name in shares["system"]]
+    handles.append(Patch(color=MASKED, label="none"))
+    # on two columns below the map, where it hides no particle
+    ax.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.02),
+        ncols=2,
+        title=f"brightness: confidence 0 to {best:.2f}",
+        title_fontsize=7,
+    )
+    _bare(ax, "Crystal system")
+
+
+def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
+    """Draw the share of each system: bars weighted by confidence, raw pixel counts as outlines.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    ax : Axes
+    """
+    shares = compute_system_shares(maps)
+    place = np.arange(len(shares))
+    colours = [SYSTEM_COLORS[name] for name in shares["system"]]
+    ax.bar(place, 100 * shares["weighted_share"], 0.7, color=colours)
+    ax.bar(place, 100 * shares["share"], 0.7, fill=False, edgecolor="black", linewidth=1)
+    for at, row in zip(place, shares.itertuples(), strict=True):
+        top = 100 * max(row.share, row.weighted_share)
+        ax.annotate(f"{row.pixels} px", (at, top), (0, 2), textcoords="offset points", ha="center")
+    ax.set_xticks(place, shares["system"], rotation=30, ha="right")
+    ax.set_yticks(range(0, 101, 20))
+    ax.set_ylabel("share of the called pixels (%)")
+    # room for the legend
+    ax.set_ylim(0, 135 * max(shares[["share", "weighted_share"]].max().max(), 0.1))
+    ax.set_title("Predictions", loc="left")
+    ax.legend(
+        handles=[
+            Patch(facecolor="0.7", label="weighted by confidence"),
+            Patch(facecolor="none", edgecolor="black", label="pixel count"),
+        ],
+    )
+
+
+def plot_spots(
+    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray, ax: Axes, *, q_max: float = 2.0
+) -> None:
+    """Draw a pattern: discs whose area grows with the square root of the intensity.
+
+    Parameters
+    ----------
+    qx, qy : ndarray, shape (n,)
+        Spot positions [1/angstrom].
+    intensity : ndarray, shape (n,)
+    ax : Axes
+    q_max : float
+        Half of the width of the picture [1/angstrom].
+    """
+    area = 35 * np.sqrt(intensity / intensity.max())
+    ax.scatter(qy, qx, s=area, color="black", linewidths=0)
+    ax.scatter([0], [0], marker="+", color=_TRUE, linewidths=1)
+    ax.set(xlim=(-q_max, q_max), ylim=(q_max, -q_max), aspect="equal")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("$q_y$ (1/Å)")
+    ax.set_ylabel("$q_x$ (1/Å)")
+
+
+def plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
+    """Draw the pattern of one position, framed in the colour of its system.
+
+    Parameters
+    ----------
+    example : Series
+        A row of :func:`ediff_utils.scan.compute_examples`.
+    lists : BraggLists
+        The scan.
+    ax : Axes
+    """
+    position = np.flatnonzero((lists.x == example["x"]) & (lists.y == example["y"]))[0]
+    plot_spots(*lists.spots(position), ax)
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(SYSTEM_COLORS[example["system"]])
+    ax.spines[:].set_linewidth(2)
+    ax.set_title(f"{example['system']}, confidence {example['confidence']:.2f}", loc="left")
+
+
+def _lattice_norm(values: np.ndarray) -> Normalize:
+    """Colours from the second to the 98th percentile, rounded to 0.1 angstrom."""
+    if not np.isfinite(values).any():
+        return Normalize(0, 1)
+    low, high = np.nanquantile(values, [0.02, 0.98])
+    return Normalize(np.floor(10 * low) / 10, max(np.ceil(10 * high), np.floor(10 * low) + 1) / 10)
+
+
+def plot_lattice_map(maps: pd.DataFrame, ax: Axes, column: str = "a_cubic") -> None:
+    """Draw a lattice parameter of each position, with its colour bar.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    ax : Axes
+    column : str
+        ``a_cubic``, ``a``, ``b`` or ``c``.
+    """
+    image = _image(maps, column).astype(float)
+    norm = _lattice_norm(image)
+    colours = mpl.colormaps[_LATTICE_COLOURS].with_extremes(bad=MASKED)
+    ax.imshow(np.ma.masked_invalid(image), cmap=colours, norm=norm)
+    label = f"{column.removesuffix('_cubic')} (Å)"
+    ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=label, extend="both")
+    _bare(ax, f"Lattice parameter {column.removesuffix('_cubic')}")
+
+
+def plot_lattice_histogram(
+    maps: pd.DataFrame, ax: Axes, column: str = "a_cubic", true_value: float | None = None
+) -> None:
+    """Draw how a lattice parameter is spread, with its median and the true value.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    ax : Axes
+    column : str
+        ``a_cubic``, ``a``, ``b`` or ``c``.
+    true_value : float, optional
+        Of the sample, where known [angstrom].
+    """
+    values = maps[column].dropna().to_numpy(dtype=float)
+    ax.set_xlabel(f"predicted {column.removesuffix('_cubic')} (Å)")
+    ax.set_ylabel("pixels")
+    if len(values) == 0:
+        mark_empty(ax, "no pixel with a prediction")
+        return
+    low, high = np.floor(20 * values.min()) / 20, np.ceil(20 * values.max()) / 20
+    n_bins = int(np.clip(round((high - low) / 0.05), 1, 80))
+    ax.hist(values, bins=n_bins, range=(low, max(high, low + 0.05)), color=_HISTOGRAM)
+    median = float(np.median(values))
+    ax.axvline(median, color="black", label=f"median {median:.2f} Å")
+    if true_value is not None:
+        ax.axvline(true_value, color=_TRUE, linestyle="--", label=f"true {true_value:.2f} Å")
+    ax.legend()
+
+
+@styled
+def figure_7(
+    maps: pd.DataFrame, lists: BraggLists, *, step: float, true_a: float | None = None
+) -> Figure:
+    """Figure 7: what the forests make of a scan.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    lists : BraggLists
+        The scan itself, for the example patterns.
+    step : float
+        Distance of probe positions [angstrom].
+    true_a : float, optional
+        Lattice parameter of the sample, where known [angstrom].
+    """
+    figure = new_figure(TWO_COLUMNS, 7.4)
+    # rows of their own, or the colour bar of the last would push the maps of the first apart
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.15, 1, 1])
+    maps_row, pattern_row = top.subplots(1, 3), middle.subplots(1, 3)
+    lattice_row = bottom.subplots(1, 2, width_ratios=[1, 1.5])
+    plot_dark_field(maps, maps_row[0], step)
+    plot_system_map(maps, maps_row[1])
+    plot_system_shares(maps, maps_row[2])
+    examples = compute_examples(maps)
+    for number, ax in enumerate(pattern_row):
+        if number < len(examples):
+            plot_example(examples.iloc[number], lists, ax)
+        else:
+            _bare(ax, "")
+            mark_empty(ax, "no further system")
+    plot_lattice_map(maps, lattice_row[0])
+    plot_lattice_histogram(maps, lattice_row[1], true_value=true_a)
+    lattice_row[1].set_title("by the cubic forests", loc="left")
+    for letter, ax in zip("abcdefgh", [*maps_row, *pattern_row, *lattice_row], strict=True):
+        label_panel(ax, letter, -0.06)
+    return figure
+
+
+def plot_pca(components: pd.DataFrame, ax: Axes) -> None:
+    """Draw the scan's patterns, partly transparent, and simulated ones over them.
+
+    Parameters
+    ----------
+    components : DataFrame
+        See :func:`ediff_utils.scan.compute_pca`.
+    ax : Axes
+    """
+    styles = {
+        "scan": {"color": RIGHT_COLOR, "alpha": 0.15, "s": 7, "label": "scan"},
+        "simulated": {"color": WRONG_COLOR, "s": 7, "label": "simulated Au"},
+    }
+    for source, style in styles.items():
+        own = components[components["source"] == source]
+        ax.scatter(own["pc1"], own["pc2"], linewidths=0, **style)
+    ax.set_xlabel("principal component 1")
+    ax.set_ylabel("principal component 2")
+    legend = ax.legend()
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
+
+
+@styled
+def figure_s4(components: pd.DataFrame) -> Figure:
+    """Figure S4: principal components of a scan against simulated gold.
+
+    Parameters
+    ----------
+    components : DataFrame
+        See :func:`ediff_utils.scan.compute_pca`.
+    """
+    figure = new_figure(3.8, 3.4)
+    plot_pca(components, figure.add_subplot())
+    return figure
+
+
+@styled
+def figure_s10(maps: pd.DataFrame, *, true_a: float | None = None) -> Figure:
+    """Figure S10: a and c by the forests of the predicted system.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.scan.compute_scan_maps`.
+    true_a : float, optional
+        Lattice parameter of a cubic sample, where known [angstrom].
+    """
+    figure = new_figure(TWO_COLUMNS, 5.6)
+    axes = figure.subplots(2, 2)
+    for (picture, spread), column in zip(axes, ("a", "c"), strict=True):
+        plot_lattice_map(maps, picture, column)
+        plot_lattice_histogram(maps, spread, column, true_a)
+        spread.set_title("by the forests of the predicted system", loc="left")
+    for letter, ax in zip("abcd", axes.flat, strict=True):
+        label_panel(ax, letter, -0.06)
+    return figure

@@ -1,0 +1,1 @@
+"""Numerical kernels. They take and return arrays, and know nothing of tables or plots."""

@@ -1,0 +1,504 @@
+"""The models stage: 13 random forests, crystal system first, then space group and lattice.
+
+Trees, depths and features a split are table 1 of Gleason et al. 2024. A class is the one that most
+trees vote for; a lattice is the median of the trees. Forests are kept in skops files, which can be
+loaded without running code from them, beside a ``models.json`` that says how they were made.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import sklearn
+import skops.io
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.model_selection import train_test_split
+from tqdm.auto import tqdm
+
+from ediff_utils import __version__
+from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.errors import UserError
+from ediff_utils.features import N_FEATURES, FeatureSet
+from ediff_utils.paths import atomic_write, require
+from ediff_utils.published import HYPERPARAMETERS
+from ediff_utils.settings import ForestSettings
+
+Forest = RandomForestClassifier | RandomForestRegressor
+LATTICE = ("a", "b", "c")
+#: Trees fitted between two steps of the progress bar.
+_BATCH = 8
+#: Types that a skops file of a forest holds beyond skops' own list of harmless ones.
+_TRUSTED = ("sklearn.tree._tree.Tree", "numpy.dtype")
+
+
+def make_split(crystals: pd.DataFrame, settings: ForestSettings) -> pd.DataFrame:
+    """Divide the materials into training and test, once for all models.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The crystals' table.
+    settings : ForestSettings
+        ``split_by`` "material": every material on its own, as the paper does. "prototype":
+        isostructural materials stay on one side, which asks more of a model.
+
+    Returns
+    -------
+    DataFrame
+        ``material_id`` and ``part``, "train" or "test".
+
+    Raises
+    ------
+    UserError
+        Fewer than two materials (or prototypes) to divide.
+    """
+    groups = crystals["prototype" if settings.split_by == "prototype" else "material_id"]
+    unique = groups.drop_duplicates().sort_values().to_numpy()
+    if len(unique) < 2:
+        raise UserError(f"crystals: expected at least two to divide into parts, got {len(unique)}")
+    _, test = train_test_split(unique, test_size=settings.test_size, random_state=settings.seed)
+    part = np.where(groups.isin(set(test)), "test", "train")
+    return pd.DataFrame({"material_id": crystals["material_id"].to_numpy(), "part": part})
+
+
+@dataclass
+class Hierarchy:
+    """The forests, and how they are asked.
+
+    Parameters
+    ----------
+    system_forest : RandomForestClassifier
+    space_group : dict of str to RandomForestClassifier
+        By crystal system.
+    lattice : dict of str to RandomForestRegressor
+        By crystal system; predicts (a, b, c) [angstrom].
+    about : dict
+        How they were made.
+    """
+
+    system_forest: RandomForestClassifier
+    space_group: dict[str, RandomForestClassifier]
+    lattice: dict[str, RandomForestRegressor]
+    about: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Crystal systems in the order of the votes' columns, highest symmetry first."""
+        return tuple(s for s in ALL_SYSTEMS if s in self.system_forest.classes_)
+
+    @property
+    def n_trees(self) -> int:
+        """Trees that vote on the crystal system."""
+        return len(self.system_forest.estimators_)
+
+    def system_votes(self, features: np.ndarray) -> np.ndarray:
+        """Votes of the trees on the crystal system.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, 1066)
+
+        Returns
+        -------
+        ndarray of int, shape (n, n_classes)
+            Columns as in :attr:`classes`; every row sums to :attr:`n_trees`.
+        """
+        votes = tree_votes(self.system_forest, features)
+        order = [list(self.system_forest.classes_).index(s) for s in self.classes]
+        return votes[:, order]
+
+    def space_group_votes(self, features: np.ndarray, system: str) -> np.ndarray:
+        """Votes of one system's trees on the space group, shape (n, n_groups)."""
+        return tree_votes(self.space_group[system], features)
+
+    def space_groups(self, system: str) -> np.ndarray:
+        """Space group numbers in the order of the votes' columns."""
+        return self.space_group[system].classes_
+
+    def predict_space_group(
+        self, features: np.ndarray, system: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Space groups by the forest of one crystal system.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, 1066)
+        system : str
+
+        Returns
+        -------
+        number : ndarray of int, shape (n,)
+        confidence : ndarray, shape (n,)
+            (votes of the first - votes of the second) / trees.
+        """
+        votes = self.space_group_votes(features, system)
+        return self.space_groups(system)[votes.argmax(axis=1)], difference_confidence(votes)
+
+    def predict_lattice(self, features: np.ndarray, system: str) -> np.ndarray:
+        """Lattice parameters by the forest of one crystal system.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, 1066)
+        system : str
+
+        Returns
+        -------
+        ndarray, shape (n, 3)
+            Median over the trees of a, b, c [angstrom].
+        """
+        forest = self.lattice[system]
+        features = _checked(features)
+        out = np.empty((len(features), len(LATTICE)))
+        # Blocks bound the memory: every tree answers for every pattern.
+        for start in range(0, len(features), 10_000):
+            part = features[start : start + 10_000]
+            trees = joblib.Parallel(n_jobs=-1, prefer="threads")(
+                joblib.delayed(tree.predict)(part, check_input=False)
+                for tree in forest.estimators_
+            )
+            out[start : start + len(part)] = np.median(trees, axis=0)
+        return out
+
+
+def difference_confidence(votes: np.ndarray) -> np.ndarray:
+    """(votes of the first - votes of the second) / all votes.
+
+    Parameters
+    ----------
+    votes : ndarray, shape (..., n_classes)
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Zero where there are no votes.
+    """
+    votes = np.asarray(votes, dtype=float)
+    if votes.shape[-1] == 1:
+        return np.where(votes[..., 0] > 0, 1.0, 0.0)
+    first_two = np.sort(votes, axis=-1)[..., -2:]
+    total = votes.sum(axis=-1)
+    return (first_two[..., 1] - first_two[..., 0]) / np.where(total > 0, total, 1)
+
+
+def _checked(features: np.ndarray) -> np.ndarray:
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    if features.ndim != 2 or features.shape[1] != N_FEATURES:
+        raise UserError(f"features: expected shape (n, {N_FEATURES}), got {features.shape}")
+    if not np.all(np.isfinite(features)):
+        raise UserError("features: expected finite numbers, found NaN or infinity")
+    return features
+
+
+def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
+    """How many trees vote for each class.
+
+    scikit-learn averages the leaves' class fractions; the paper counts trees.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier
+    features : ndarray of float32, shape (n, 1066)
+
+    Returns
+    -------
+    ndarray of int32, shape (n, n_classes)
+        Columns as in ``forest.classes_``.
+    """
+    features = _checked(features)
+    votes = np.zeros((len(features), len(forest.classes_)), np.int32)
+    chosen = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+        joblib.delayed(_tree_choice)(tree, features) for tree in forest.estimators_
+    )
+    rows = np.arange(len(features))
+    for choice in chosen:
+        votes[rows, choice] += 1
+    return votes
+
+
+def _tree_choice(tree: object, features: np.ndarray) -> np.ndarray:
+    leaves = tree.tree_.apply(features)
+    return tree.tree_.value[:, 0, :].argmax(axis=1)[leaves]
+
+
+def forest_plan(
+    labels: pd.DataFrame, settings: ForestSettings
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Which forests are trained, and on which patterns.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        ``crystal_system`` of every training pattern.
+    settings : ForestSettings
+
+    Yields
+    ------
+    kind : {"crystal_system", "space_group", "lattice"}
+    system : str
+        Empty for the crystal-system forest.
+    rows : ndarray of int
+        Rows of ``labels``.
+    """
+    systems = ALL_SYSTEMS if settings.include_triclinic else SYSTEMS
+    system = labels["crystal_system"].to_numpy()
+    yield "crystal_system", "", np.flatnonzero(np.isin(system, systems))
+    for name in systems:
+        rows = np.flatnonzero(system == name)
+        if len(rows):
+            yield "space_group", name, rows
+            yield "lattice", name, rows
+
+
+def new_forest(kind: str, settings: ForestSettings) -> Forest:
+    """An untrained forest with the hyperparameters of table 1.
+
+    Parameters
+    ----------
+    kind : {"crystal_system", "space_group", "lattice"}
+    settings : ForestSettings
+        ``tree_fraction`` and ``max_features`` scale table 1 down where time is short.
+
+    Returns
+    -------
+    RandomForestClassifier or RandomForestRegressor
+    """
+    table = HYPERPARAMETERS[kind]
+    arguments = {
+        "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
+        "max_depth": int(table["depth"].value),
+        "max_features": settings.max_features,
+        "random_state": settings.seed,
+        "n_jobs": settings.jobs,
+    }
+    return (RandomForestRegressor if kind == "lattice" else RandomForestClassifier)(**arguments)
+
+
+def fit_forest(
+    forest: Forest, features: np.ndarray, target: np.ndarray, step: Callable[[int], object]
+) -> Forest:
+    """Fit a forest a few trees at a time, which gives the same trees as all at once.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier or RandomForestRegressor
+        Untrained.
+    features : ndarray of float32, shape (n, 1066)
+    target : ndarray, shape (n,) or (n, 3)
+    step : callable
+        Told how many trees have been added.
+
+    Returns
+    -------
+    The forest.
+    """
+    total = forest.n_estimators
+    forest.set_params(warm_start=True)
+    for n_trees in [*range(_BATCH, total, _BATCH), total]:
+        before = len(getattr(forest, "estimators_", []))
+        forest.set_params(n_estimators=n_trees).fit(features, target)
+        step(n_trees - before)
+    return forest.set_params(warm_start=False)
+
+
+def train_hierarchy(
+    features: FeatureSet,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    *,
+    only_system: bool = False,
+    progress: bool = True,
+) -> Hierarchy:
+    """Train the forests on the training part.
+
+    Parameters
+    ----------
+    features : FeatureSet
+    crystals : DataFrame
+        The crystals' table, for the labels.
+    split : DataFrame
+        See :func:`make_split`.
+    settings : ForestSettings
+    only_system : bool
+        Train the crystal-system forest alone.
+    progress : bool
+        Show a progress bar of trees.
+
+    Returns
+    -------
+    Hierarchy
+
+    Raises
+    ------
+    UserError
+        No pattern of a usable crystal in the training part.
+    """
+    labels = label_patterns(features.index, crystals, split)
+    train = np.flatnonzero(labels["part"] == "train")
+    labels = labels.iloc[train].reset_index(drop=True)
+    plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
+    if not len(plan[0][2]):
+        raise UserError("split: expected training patterns that are not triclinic, found none")
+    forests: dict[tuple[str, str], Forest] = {}
+    untrained = [new_forest(kind, settings) for kind, _, _ in plan]
+    total = sum(forest.n_estimators for forest in untrained)
+    with tqdm(total=total, desc="trees grown", disable=not progress) as bar:
+        for (kind, system, rows), forest in zip(plan, untrained, strict=True):
+            bar.set_postfix_str(f"{kind} {system}".strip())
+            target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
+            forests[kind, system] = fit_forest(
+                forest, features.vectors[train[rows]], target, bar.update
+            )
+    about = _about(settings, labels)
+    return Hierarchy(
+        forests["crystal_system", ""],
+        {system: f for (kind, system), f in forests.items() if kind == "space_group"},
+        {system: f for (kind, system), f in forests.items() if kind == "lattice"},
+        about,
+    )
+
+
+def label_patterns(
+    index: pd.DataFrame, crystals: pd.DataFrame, split: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels of every pattern, in the order of the patterns.
+
+    Parameters
+    ----------
+    index : DataFrame
+        ``material_id`` and ``pattern``.
+    crystals, split : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        ``material_id, pattern, part, crystal_system, space_group, a, b, c``.
+
+    Raises
+    ------
+    UserError
+        A pattern of a material that the tables do not have.
+    """
+    columns = ["material_id", "crystal_system", "space_group", *LATTICE]
+    labels = index.merge(crystals[columns], on="material_id", how="left", validate="many_to_one")
+    labels = labels.merge(split, on="material_id", how="left", validate="many_to_one")
+    missing = labels["part"].isna() | labels["crystal_system"].isna()
+    if missing.any():
+        name = labels.loc[missing, "material_id"].iloc[0]
+        raise UserError(f"features: material {name} is not in the tables of crystals and split")
+    return labels
+
+
+def _about(settings: ForestSettings, labels: pd.DataFrame) -> dict[str, object]:
+    return {
+        "ediff_utils": __version__,
+        "python": platform.python_version(),
+        "scikit_learn": sklearn.__version__,
+        "skops": skops.__version__,
+        "settings": json.loads(settings.model_dump_json(exclude={"jobs"})),
+        "training": {
+            "materials": int(labels["material_id"].nunique()),
+            "patterns": len(labels),
+            "systems": labels["crystal_system"].value_counts().sort_index().to_dict(),
+        },
+    }
+
+
+def _files(hierarchy: Hierarchy) -> dict[str, Forest]:
+    groups = {f"space_group-{s}": forest for s, forest in hierarchy.space_group.items()}
+    lattices = {f"lattice-{s}": forest for s, forest in hierarchy.lattice.items()}
+    return {"crystal_system": hierarchy.system_forest} | groups | lattices
+
+
+def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True) -> None:
+    """Write the forests, one skops file each, and ``models.json``.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    folder : Path
+    progress : bool
+        Show a progress bar.
+
+    Raises
+    ------
+    UserError
+        The folder cannot be written to.
+    """
+    files = _files(hierarchy)
+    for name, forest in tqdm(files.items(), desc="forests saved", disable=not progress):
+        with atomic_write(folder / f"{name}.skops") as partial:
+            skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    # Written last: a folder with a models.json is complete.
+    with atomic_write(folder / "models.json") as partial:
+        about = hierarchy.about | {"files": sorted(files)}
+        partial.write_text(json.dumps(about, indent=2) + "\n")
+
+
+def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
+    """Read what :func:`save_hierarchy` wrote, without running any code from the files.
+
+    Parameters
+    ----------
+    folder : Path
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Hierarchy
+
+    Raises
+    ------
+    UserError
+        No models there, made by another version of scikit-learn, or a damaged or foreign file.
+    """
+    path = require(folder / "models.json", "notebook 03")
+    try:
+        about = json.loads(path.read_text())
+        names, version = about["files"], about["scikit_learn"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a list of models, as notebook 03 writes it") from None
+    if version != sklearn.__version__:
+        raise UserError(
+            f"{path}: made with scikit-learn {version}, here is {sklearn.__version__}; train again"
+        )
+    forests = {
+        name: _load_forest(folder / f"{name}.skops")
+        for name in tqdm(names, desc="forests loaded", disable=not progress)
+    }
+    return Hierarchy(
+        forests["crystal_system"],
+        _by_system(forests, "space_group"),
+        _by_system(forests, "lattice"),
+        about,
+    )
+
+
+def _by_system(forests: Mapping[str, Forest], kind: str) -> dict[str, Forest]:
+    names: Sequence[str] = [n for n in forests if n.startswith(f"{kind}-")]
+    return {name.removeprefix(f"{kind}-"): forests[name] for name in names}
+
+
+def _load_forest(path: Path) -> Forest:
+    require(path, "notebook 03")
+    try:
+        forest = skops.io.load(path, trusted=list(_TRUSTED))
+    except Exception as error:
+        # skops lets through whatever zipfile, json and numpy say of a damaged file.
+        detail = str(error).split("\n")[0]
+        raise UserError(f"{path}: cannot be loaded as a forest: {detail}") from None
+    if not isinstance(forest, RandomForestClassifier | RandomForestRegressor):
+        raise UserError(f"{path}: expected a random forest, found {type(forest).__name__}")
+    if getattr(forest, "n_features_in_", None) != N_FEATURES:
+        raise UserError(f"{path}: expected a forest trained on {N_FEATURES} features")
+    return forest

@@ -1,0 +1,288 @@
+"""The predictions stage: what the forests say of each test pattern, and of several together.
+
+A pattern's weight is its difference confidence, (votes of the first - votes of the second) / trees.
+Several patterns of one material are put together by the paper's difference aggregation: each gives
+its weight to the class that it votes for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from tqdm.auto import tqdm
+
+from ediff_utils.errors import UserError
+from ediff_utils.features import FeatureSet
+from ediff_utils.models import LATTICE, Hierarchy, difference_confidence, label_patterns
+from ediff_utils.paths import atomic_write, require
+
+_TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
+    axis: f"true_{axis}" for axis in LATTICE
+}
+
+
+def aggregate_votes(votes: np.ndarray) -> np.ndarray:
+    """Difference aggregation of several patterns' votes (Gleason et al. 2024, figure 3).
+
+    Parameters
+    ----------
+    votes : ndarray of int, shape (patterns, n_classes)
+        Trees a class.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        Summed weights. Where no pattern has any lead, every class gets the mean share of votes
+        instead, so that a tie of all patterns still has an answer.
+    """
+    votes = np.asarray(votes)
+    weights = np.bincount(
+        votes.argmax(axis=1), weights=difference_confidence(votes), minlength=votes.shape[1]
+    )
+    if weights.sum() > 0:
+        return weights
+    return votes.mean(axis=0) / max(1, votes.sum(axis=1).max())
+
+
+def aggregate_confidence(weights: np.ndarray) -> float:
+    """Weight of the predicted class over the sum of all weights."""
+    return float(weights.max() / weights.sum())
+
+
+def choose_patterns(
+    labels: pd.DataFrame, n_patterns: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Patterns of each material that are taken together, drawn at random.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        ``material_id`` of every pattern, with a clean index.
+    n_patterns : int
+        At most so many a material.
+    seed : int
+
+    Returns
+    -------
+    dict of str to ndarray of int
+        Rows of ``labels``, in rising order.
+    """
+    rng = np.random.default_rng(seed)
+    groups = labels.groupby("material_id", sort=True).indices
+    return {
+        str(name): np.sort(rng.permutation(rows)[:n_patterns]) for name, rows in groups.items()
+    }
+
+
+def _test_patterns(
+    features: FeatureSet, crystals: pd.DataFrame, split: pd.DataFrame, classes: tuple[str, ...]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    labels = label_patterns(features.index, crystals, split)
+    keep = (labels["part"] == "test") & labels["crystal_system"].isin(classes)
+    if not keep.any():
+        raise UserError("split: expected test patterns of the forests' crystal systems, found none")
+    rows = np.flatnonzero(keep)
+    labels = labels.iloc[rows].drop(columns="part").rename(columns=_TRUE).reset_index(drop=True)
+    return labels, features.vectors[rows]
+
+
+def compute_predictions(
+    hierarchy: Hierarchy, features: FeatureSet, crystals: pd.DataFrame, split: pd.DataFrame
+) -> pd.DataFrame:
+    """What the forests say of every test pattern.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+        With a crystal-system forest alone, the other columns are left out.
+    features : FeatureSet
+    crystals, split : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        One row a pattern: the truth (``true_*``), ``votes_<system>``, ``n_trees``, ``system``,
+        ``vote_share``, ``confidence``; ``space_group``, ``space_group_confidence`` and ``a, b, c``
+        [angstrom] by the forests of the predicted system; ``*_given`` by those of the true one.
+
+    Raises
+    ------
+    UserError
+        No test patterns.
+    """
+    labels, vectors = _test_patterns(features, crystals, split, hierarchy.classes)
+    votes = hierarchy.system_votes(vectors)
+    system = np.array(hierarchy.classes)[votes.argmax(axis=1)]
+    table = labels.assign(
+        **{f"votes_{name}": votes[:, i] for i, name in enumerate(hierarchy.classes)},
+        n_trees=hierarchy.n_trees,
+        system=system,
+        vote_share=votes.max(axis=1) / hierarchy.n_trees,
+        confidence=difference_confidence(votes),
+    )
+    if not hierarchy.space_group:
+        return table
+    predicted = _by_system(hierarchy, vectors, system)
+    given = _by_system(hierarchy, vectors, labels["true_system"].to_numpy())
+    given = given.drop(columns="space_group_confidence").add_suffix("_given")
+    return pd.concat([table, predicted, given], axis=1)
+
+
+def _by_system(hierarchy: Hierarchy, vectors: np.ndarray, system: np.ndarray) -> pd.DataFrame:
+    """Space group and lattice, each pattern by the forests of the system that it is told."""
+    out = pd.DataFrame(
+        {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0},
+        index=range(len(vectors)),
+    )
+    for name in hierarchy.space_group:
+        rows = np.flatnonzero(system == name)
+        if len(rows):
+            number, confidence = hierarchy.predict_space_group(vectors[rows], name)
+            out.loc[rows, "space_group"] = number
+            out.loc[rows, "space_group_confidence"] = confidence
+            out.loc[rows, list(LATTICE)] = hierarchy.predict_lattice(vectors[rows], name)
+    return out
+
+
+def compute_aggregates(
+    hierarchy: Hierarchy,
+    features: FeatureSet,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    *,
+    n_patterns: int = 10,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """What the forests say of every test material, from several of its patterns.
+
+    The aggregated crystal system decides which forests all of the patterns are handed to; their
+    space groups are aggregated likewise, and the lattice is the median over the patterns.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    features : FeatureSet
+    crystals, split : DataFrame
+    n_patterns : int
+        Patterns a material, drawn at random; all where there are fewer.
+    seed : int
+        Of the draw.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    DataFrame
+        One row a material, columns as in :func:`compute_predictions`, with ``n_patterns`` and
+        ``weight_<system>``; ``confidence`` is the predicted class's share of the weights.
+
+    Raises
+    ------
+    UserError
+        No test patterns.
+    """
+    labels, vectors = _test_patterns(features, crystals, split, hierarchy.classes)
+    chosen = choose_patterns(labels, n_patterns, seed)
+    votes = hierarchy.system_votes(vectors)
+    truth = labels.drop(columns="pattern").drop_duplicates("material_id").set_index("material_id")
+    rows = []
+    for name, members in chosen.items():
+        weights = aggregate_votes(votes[members])
+        rows.append(
+            {"material_id": name, "n_patterns": len(members)}
+            | truth.loc[name].to_dict()
+            | {f"weight_{s}": w for s, w in zip(hierarchy.classes, weights, strict=True)}
+            | {
+                "system": hierarchy.classes[int(weights.argmax())],
+                "confidence": aggregate_confidence(weights),
+            }
+        )
+    table = pd.DataFrame(rows)
+    if not hierarchy.space_group:
+        return table
+    members = list(chosen.values())
+    with tqdm(total=2 * len(table), desc="materials aggregated", disable=not progress) as bar:
+        predicted = _aggregate_by_system(hierarchy, vectors, members, table["system"], bar)
+        given = _aggregate_by_system(hierarchy, vectors, members, table["true_system"], bar)
+    given = given.drop(columns="space_group_confidence").add_suffix("_given")
+    return pd.concat([table, predicted, given], axis=1)
+
+
+def _aggregate_by_system(
+    hierarchy: Hierarchy,
+    vectors: np.ndarray,
+    members: list[np.ndarray],
+    system: pd.Series,
+    bar: tqdm,
+) -> pd.DataFrame:
+    """Space group and lattice of each material, all its patterns by the forests of one system."""
+    out = pd.DataFrame(
+        {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0},
+        index=range(len(members)),
+    )
+    for name in hierarchy.space_group:
+        materials = np.flatnonzero(system == name)
+        if not len(materials):
+            continue
+        rows = np.concatenate([members[i] for i in materials])
+        ends = np.cumsum([len(members[i]) for i in materials])
+        votes = np.split(hierarchy.space_group_votes(vectors[rows], name), ends[:-1])
+        lattices = np.split(hierarchy.predict_lattice(vectors[rows], name), ends[:-1])
+        for i, vote, lattice in zip(materials, votes, lattices, strict=True):
+            weights = aggregate_votes(vote)
+            group = hierarchy.space_groups(name)[weights.argmax()]
+            out.loc[i, ["space_group", "space_group_confidence"]] = (
+                group,
+                aggregate_confidence(weights),
+            )
+            out.loc[i, list(LATTICE)] = np.median(lattice, axis=0)
+        bar.update(len(materials))
+    return out
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table of predictions to Parquet.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    with atomic_write(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+def read_table(path: Path, made_by: str, columns: tuple[str, ...] = ("material_id",)) -> pd.DataFrame:
+    """Read a table of a run.
+
+    Parameters
+    ----------
+    path : Path
+    made_by : str
+        What to run when it is not there.
+    columns : tuple of str
+        Columns that it must have.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    UserError
+        Not there, not Parquet, or without a column.
+    """
+    require(path, made_by)
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, pa.ArrowException) as error:
+        detail = str(error).split("\n")[0]
+        raise UserError(f"{path}: not a Parquet table: {detail}") from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise UserError(f"{path}: column {missing[0]} is missing; it is made by {made_by}")
+    return table

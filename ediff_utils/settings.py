@@ -1,0 +1,156 @@
+"""Parameters of every stage, checked once, and the presets that fill them.
+
+A preset is a flat YAML file under ``data/presets``; papermill hands its entries to the notebooks,
+and each stage gets the ones it knows as one of the settings classes below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ediff_utils.errors import UserError
+from ediff_utils.paths import PRESETS
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CrystalSettings(_Settings):
+    """Which crystals: see :mod:`ediff_utils.structures`."""
+
+    crystals: str = Field("embedded", min_length=1)
+    max_crystals: int = Field(2000, ge=1)
+    max_volume: float = Field(1000.0, gt=0, description="primitive cell [cubic angstrom]")
+    symprec: float = Field(0.1, gt=0, description="spglib tolerance [angstrom]")
+    seed: int = Field(0, ge=0)
+
+
+class SimulationSettings(_Settings):
+    """What is simulated: see :mod:`ediff_utils.simulation` and :mod:`ediff_utils.patterns`."""
+
+    protocol: Literal["grid", "random"] = "grid"
+    orientations: int = Field(20, ge=1, le=10000, description="patterns a crystal")
+    thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
+    energy: float = Field(300e3, ge=1e3, le=2e6, description="beam energy [eV]")
+    q_max: float = Field(2.0, gt=0, le=4, description="[1/angstrom]")
+    excitation_error_max: float = Field(0.06, gt=0, le=1, description="[1/angstrom]")
+    scattering: Literal["lobato", "lobato-absorptive"] = "lobato"
+    intensity_floor: float = Field(1e-5, ge=0, lt=1, description="fraction of the incident beam")
+    jobs: int = Field(-1, ge=-1, description="worker processes, -1 for one a core")
+    seed: int = Field(0, ge=0)
+
+    def model_post_init(self, _context: object) -> None:
+        """Check what a field alone cannot."""
+        if any(not 0 < t <= 1e5 for t in self.thicknesses):
+            raise UserError("thicknesses: expected values above 0 and up to 100000 angstrom")
+
+
+class FeatureSettings(_Settings):
+    """How a pattern becomes a vector: see :mod:`ediff_utils.features`."""
+
+    thickness: float = Field(200.0, gt=0, description="which of the simulated ones [angstrom]")
+    normalisation: Literal["scattered", "incident"] = "scattered"
+
+
+class ForestSettings(_Settings):
+    """The 13 forests: see :mod:`ediff_utils.models`. Defaults are the paper's table 1."""
+
+    max_features: float = Field(1.0, gt=0, le=1, description="fraction of the features a split sees")
+    tree_fraction: float = Field(1.0, gt=0, le=1, description="of the number of trees of table 1")
+    include_triclinic: bool = Field(False, description="triclinic as a seventh class")
+    test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
+    split_by: Literal["material", "prototype"] = "material"
+    patterns_per_prediction: int = Field(10, ge=1)
+    jobs: int = Field(-1, ge=-1)
+    seed: int = Field(0, ge=0)
+
+
+class ScanSettings(_Settings):
+    """The gold nanoparticle scan: see :mod:`ediff_utils.scan`."""
+
+    bragg_file: str = Field("", description="a user's own Bragg lists; empty for the simulated scan")
+    scan_size: int = Field(48, ge=2, le=4096, description="probe positions along x and y")
+    step: float = Field(21.0, gt=0, description="distance of probe positions [angstrom]")
+    n_particles: int = Field(14, ge=1)
+    min_spots: int = Field(5, ge=1)
+    median_size: int = Field(5, ge=1)
+    min_confidence: float = Field(0.005, ge=0, le=1)
+    seed: int = Field(0, ge=0)
+
+
+class Preset(CrystalSettings, SimulationSettings, FeatureSettings, ForestSettings, ScanSettings):
+    """Every parameter of the pipeline, as a preset file sets them."""
+
+
+S = TypeVar("S", bound=_Settings)
+
+
+def _one_line(error: ValidationError, where: str) -> UserError:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{where}{field}: not a parameter; remove it or check its spelling")
+    return UserError(f"{where}{field}: {first['msg']}, got {first['input']!r}")
+
+
+def check(kind: type[S], *, where: str = "", **values: object) -> S:
+    """Build a settings object, with one line for the user where a value does not fit.
+
+    Parameters
+    ----------
+    kind : type
+        One of the settings classes of this module.
+    where : str
+        What stands before the field's name in the message, as a rule the file.
+    **values
+        The parameters.
+
+    Raises
+    ------
+    UserError
+        A value is of the wrong type, out of its range, or not a parameter.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise _one_line(error, where) from None
+
+
+def load_preset(name_or_path: str | Path) -> dict[str, object]:
+    """Read and check a preset.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name of a file under ``data/presets`` without its ending, or the path of a YAML file.
+
+    Returns
+    -------
+    dict
+        The entries that the file sets, checked; what it leaves out keeps the notebooks' defaults.
+
+    Raises
+    ------
+    UserError
+        No such preset, not YAML, not a mapping, or an entry that does not fit.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yml", ".yaml"):
+        path = PRESETS / f"{name_or_path}.yml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yml")))
+        raise UserError(f"{path}: no such preset; expected one of {known}, or a YAML file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = str(error).split("\n")[0]
+        raise UserError(f"{path}: not a YAML file: {detail}") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path}: expected lines of the form 'parameter: value'")
+    check(Preset, where=f"{path}: ", **values)
+    return values

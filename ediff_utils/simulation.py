@@ -1,0 +1,393 @@
+"""Bloch-wave spot patterns of a crystal, with multiple scattering.
+
+Conventions. An orientation is a rotation matrix R, shape (3, 3), whose columns are the pattern's x, y
+and z axes in the crystal's Cartesian frame: g_pattern = R.T @ g. The beam travels along -z, so z is
+the zone axis and points at the source; the foil is normal to the beam. Spots lie at
+(qx, qy) = (g_x, g_y) in 1/angstrom without 2 pi. Intensities are fractions of the incident beam.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import jv
+
+from ediff_utils.crystal import Crystal
+from ediff_utils.kernels.bloch import (
+    chebyshev_vectors,
+    propagate,
+    select_beams,
+    spectral_interval,
+    structure_matrix,
+)
+from ediff_utils.kernels.potential import reciprocal_points, structure_factor_grid
+from ediff_utils.scattering import lobato_parameters, relativistic_factor, wavelength
+from ediff_utils.settings import SimulationSettings
+
+#: Bessel functions below this are left out of the expansion.
+_TOLERANCE = 1e-7
+#: Largest departure of the total intensity from one; beyond it the spectral bound was wrong.
+_NORM_TOLERANCE = 1e-4
+_LANCZOS_STEPS = 14
+#: Ratio of imaginary to real potential of "lobato-absorptive" (Hashimoto, Howie, Whelan 1962).
+ABSORPTION = 0.1
+#: Longest slab propagated at once with absorption, where Chebyshev vectors grow [angstrom].
+_ABSORPTIVE_SLAB = 200.0
+
+
+class SimulationError(Exception):
+    """A crystal or orientation that cannot be simulated."""
+
+
+@dataclass(frozen=True)
+class SpotPattern:
+    """The spots of one orientation at one thickness.
+
+    Parameters
+    ----------
+    qx, qy : ndarray, shape (n,)
+        Positions [1/angstrom].
+    intensity : ndarray, shape (n,)
+        Fractions of the incident beam.
+    hkl : ndarray of int, shape (n, 3)
+        Miller indices in the conventional cell.
+    direct_beam : float
+        Intensity of 000, which is not among the spots.
+    thickness : float
+        [angstrom]
+    """
+
+    qx: np.ndarray
+    qy: np.ndarray
+    intensity: np.ndarray
+    hkl: np.ndarray
+    direct_beam: float
+    thickness: float
+
+
+@dataclass(frozen=True)
+class BlochCrystal:
+    """What the patterns of one crystal share: its structure factors and reciprocal lattice points.
+
+    Build it with :func:`prepare`.
+    """
+
+    coupling: np.ndarray = field(repr=False)
+    hkl: np.ndarray = field(repr=False)
+    hkl_conventional: np.ndarray = field(repr=False)
+    g: np.ndarray = field(repr=False)
+    wavelength: float
+    settings: SimulationSettings
+
+    @property
+    def hermitian(self) -> bool:
+        return self.settings.scattering != "lobato-absorptive"
+
+
+def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | None:
+    """An inversion centre of the crystal, if it has one.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    tolerance : float
+        Largest distance of an atom from the image of another [angstrom]. Tight, because the
+        imaginary parts of the structure factors are dropped on the strength of it.
+
+    Returns
+    -------
+    ndarray, shape (3,), or None
+        Fractional coordinates.
+    """
+    frac, numbers = crystal.frac_coords, crystal.numbers
+    rarest = min(np.unique(numbers), key=lambda z: np.count_nonzero(numbers == z))
+    candidates = frac[numbers == rarest]
+    for partner in candidates:
+        twice = candidates[0] + partner
+        image = twice - frac
+        offset = image[:, None, :] - frac[None, :, :]
+        distance = np.linalg.norm((offset - np.round(offset)) @ crystal.lattice, axis=2)
+        distance[numbers[:, None] != numbers[None, :]] = np.inf
+        if np.all(distance.min(axis=1) < tolerance):
+            return twice / 2
+    return None
+
+
+def structure_factors(crystal: Crystal, g_max: float) -> np.ndarray:
+    """Structure factors sum_j f_e(g) exp(-2 pi i g r_j) of all |g| <= g_max.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    g_max : float
+        [1/angstrom]
+
+    Returns
+    -------
+    ndarray of complex128, shape (2 H + 1, 2 K + 1, 2 L + 1)
+        Entry [h + H, k + K, l + L] in the primitive cell [angstrom]; zero beyond ``g_max``.
+    """
+    order = np.argsort(crystal.numbers, kind="stable")
+    elements, kinds = np.unique(crystal.numbers[order], return_inverse=True)
+    return structure_factor_grid(
+        crystal.reciprocal_lattice,
+        np.ascontiguousarray(crystal.frac_coords[order]),
+        kinds.astype(np.int64),
+        lobato_parameters(elements),
+        g_max,
+        _index_max(crystal.lattice, g_max),
+    )
+
+
+def _index_max(lattice: np.ndarray, g_max: float) -> np.ndarray:
+    return np.floor(g_max * np.linalg.norm(lattice, axis=1) + 1e-9).astype(np.int64)
+
+
+def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
+    """Structure factors and reciprocal lattice points, once a crystal.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    settings : SimulationSettings
+
+    Returns
+    -------
+    BlochCrystal
+
+    Raises
+    ------
+    SimulationError
+        The cell has no volume, or values that are not finite.
+    UserError
+        An element without scattering factors.
+    """
+    finite = np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all()
+    if not finite or crystal.volume < 1e-3:
+        raise SimulationError(f"{crystal.material_id}: expected a cell of finite volume")
+    absorptive = settings.scattering == "lobato-absorptive"
+    centre = None if absorptive else inversion_centre(crystal)
+    if centre is not None:
+        crystal = Crystal(
+            crystal.material_id,
+            crystal.lattice,
+            crystal.numbers,
+            crystal.frac_coords - centre,
+            crystal.conventional_lattice,
+        )
+    lam = wavelength(settings.energy)
+    # U_g = gamma F_g / (pi V); A holds U_g / (2 k0) with k0 = 1 / lambda.
+    scale = relativistic_factor(settings.energy) / (np.pi * crystal.volume) * lam / 2
+    # Twice the beams' radius, or couplings between outer beams would be missing.
+    grid = structure_factors(crystal, 2 * settings.q_max) * scale
+    middle = tuple(n // 2 for n in grid.shape)
+    if absorptive:
+        mean = grid[middle].real
+        coupling = grid * (1 + 1j * ABSORPTION)
+        coupling[middle] = 1j * ABSORPTION * mean
+    else:
+        grid[middle] = 0
+        coupling = grid.real.astype(np.float32) if centre is not None else grid.astype(np.complex64)
+    hkl, g = reciprocal_points(
+        crystal.reciprocal_lattice, settings.q_max, _index_max(crystal.lattice, settings.q_max)
+    )
+    conventional = np.rint(g @ crystal.conventional_lattice.T).astype(np.int16)
+    return BlochCrystal(np.ascontiguousarray(coupling), hkl, conventional, g, lam, settings)
+
+
+@lru_cache(maxsize=512)
+def _bessel_weights(thicknesses: tuple[float, ...], radius: float) -> np.ndarray:
+    """(2 - delta_k0) i^k J_k(2 pi t radius), shape (thicknesses, terms)."""
+    x = 2 * np.pi * np.array(thicknesses) * radius
+    # J_k(x) falls off faster than exponentially once k exceeds x by a few times x^(1/3).
+    orders = np.arange(int(x.max() + 14 * np.cbrt(max(x.max(), 1)) + 14))
+    bessel = jv(orders[None, :], x[:, None])
+    terms = max(2, np.nonzero(np.abs(bessel).max(axis=0) > _TOLERANCE)[0].max() + 1)
+    weights = 2 * bessel[:, :terms] * (1j ** (orders[:terms] % 4))
+    weights[:, 0] /= 2
+    # Denormal numbers make single precision crawl.
+    weights[np.abs(weights) < 1e-12] = 0
+    weights.setflags(write=False)
+    return weights
+
+
+@lru_cache(maxsize=512)
+def _single_weights(thickness: float, radius: float) -> np.ndarray:
+    return _bessel_weights((thickness,), radius)[0].astype(np.complex64)
+
+
+def _rounded_up(radius: float) -> float:
+    """Radius on a coarse grid, so that few Bessel tables serve all patterns."""
+    return np.ceil(radius * 400) / 400
+
+
+def exit_waves(matrix: np.ndarray, thicknesses: tuple[float, ...], hermitian: bool) -> np.ndarray:
+    """Exit waves of the incident beam at several thicknesses.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n)
+        Structure matrix A [1/angstrom]; float32, complex64 or, with absorption, complex128. Its
+        first row and column belong to the direct beam.
+    thicknesses : tuple of float
+        [angstrom]
+    hermitian : bool
+        Without absorption: the total intensity must stay one, and is checked.
+
+    Returns
+    -------
+    ndarray of complex, shape (thicknesses, n)
+        Amplitudes, up to a phase that all beams share.
+
+    Raises
+    ------
+    SimulationError
+        The norm is not conserved, even with wider spectral bounds.
+    """
+    start = np.zeros(len(matrix), matrix.dtype)
+    start[0] = 1
+    if len(matrix) == 1:
+        return np.ones((len(thicknesses), 1), np.complex64)
+    if not hermitian:
+        return _absorptive_waves(matrix, start, thicknesses)
+    low, high = spectral_interval(matrix, _LANCZOS_STEPS)
+    centre, radius = (low + high) / 2, _rounded_up((high - low) / 2 * 1.01 + 1e-4)
+    for _ in range(8):
+        if len(thicknesses) == 1:
+            weights = _single_weights(thicknesses[0], radius)
+            waves = propagate(matrix, start, centre, radius, weights)[None]
+        else:
+            waves = _series(matrix, start, thicknesses, centre, radius)
+        norms = np.sum(waves.real.astype(float) ** 2 + waves.imag.astype(float) ** 2, axis=1)
+        if np.all(np.abs(norms - 1) < _NORM_TOLERANCE):
+            return waves
+        radius = _rounded_up(radius * 1.15)
+    raise SimulationError(f"intensity is not conserved: {norms[-1]:.4g} of the incident beam")
+
+
+def _series(
+    matrix: np.ndarray,
+    start: np.ndarray,
+    thicknesses: tuple[float, ...],
+    centre: float,
+    radius: float,
+) -> np.ndarray:
+    weights = _bessel_weights(thicknesses, radius)
+    vectors = chebyshev_vectors(matrix, start, centre, radius, weights.shape[1])
+    if np.iscomplexobj(matrix):
+        return weights.astype(vectors.dtype) @ vectors
+    # Even terms are real and odd ones imaginary: two real products instead of a complex one.
+    even = np.ascontiguousarray(weights[:, ::2].real, dtype=vectors.dtype) @ vectors[::2]
+    odd = np.ascontiguousarray(weights[:, 1::2].imag, dtype=vectors.dtype) @ vectors[1::2]
+    return even + 1j * odd
+
+
+def _absorptive_waves(
+    matrix: np.ndarray, start: np.ndarray, thicknesses: tuple[float, ...]
+) -> np.ndarray:
+    """With absorption A is not Hermitian and its Chebyshev vectors grow: double precision, in slabs."""
+    hermitian = np.ascontiguousarray((matrix + matrix.conj().T) / 2)
+    low, high = spectral_interval(hermitian, _LANCZOS_STEPS)
+    # Eigenvalues of a non-Hermitian matrix lie within its numerical range, a little off the axis.
+    centre, radius = (low + high) / 2, _rounded_up((high - low) / 2 * 1.1 + 1e-4)
+    waves = np.empty((len(thicknesses), len(matrix)), np.complex128)
+    wave, done = start, 0.0
+    for index in np.argsort(thicknesses):
+        while thicknesses[index] - done > 1e-9:
+            slab = min(_ABSORPTIVE_SLAB, thicknesses[index] - done)
+            # The shared phase cancels only within one thickness; every slab starts from its own.
+            weights = _bessel_weights((slab,), radius)[0]
+            wave = propagate(matrix, wave, centre, radius, weights)
+            done += slab
+        waves[index] = wave
+    return waves
+
+
+def orientation_matrix(
+    bloch: BlochCrystal, orientation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Beams and structure matrix of one orientation.
+
+    Parameters
+    ----------
+    bloch : BlochCrystal
+    orientation : ndarray, shape (3, 3)
+        Columns are the pattern's axes in the crystal's frame.
+
+    Returns
+    -------
+    index : ndarray of int, shape (n,)
+        Beams, as rows of ``bloch.g``; the direct beam first.
+    matrix : ndarray, shape (n, n)
+        Structure matrix A [1/angstrom].
+    """
+    axis = np.ascontiguousarray(orientation[:, 2])
+    index, error = select_beams(
+        bloch.g, axis, bloch.wavelength, bloch.settings.excitation_error_max
+    )
+    return index, structure_matrix(bloch.hkl[index], error, bloch.coupling, bloch.hermitian)
+
+
+def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[SpotPattern]:
+    """Patterns of one orientation at every thickness of the settings.
+
+    Parameters
+    ----------
+    bloch : BlochCrystal
+        See :func:`prepare`.
+    orientation : ndarray, shape (3, 3)
+        Columns are the pattern's axes in the crystal's frame.
+
+    Returns
+    -------
+    list of SpotPattern
+        One a thickness; spots weaker than the settings' floor are left out.
+    """
+    thicknesses = tuple(bloch.settings.thicknesses)
+    index, matrix = orientation_matrix(bloch, orientation)
+    waves = exit_waves(matrix, thicknesses, bloch.hermitian)
+    intensities = waves.real**2 + waves.imag**2
+    position = bloch.g[index] @ orientation[:, :2]
+    patterns = []
+    for thickness, intensity in zip(thicknesses, intensities, strict=True):
+        keep = intensity >= bloch.settings.intensity_floor
+        keep[0] = False
+        patterns.append(
+            SpotPattern(
+                qx=position[keep, 0],
+                qy=position[keep, 1],
+                intensity=intensity[keep].astype(float),
+                hkl=bloch.hkl_conventional[index[keep]],
+                direct_beam=float(intensity[0]),
+                thickness=thickness,
+            )
+        )
+    return patterns
+
+
+def simulate(
+    crystal: Crystal, orientations: np.ndarray, settings: SimulationSettings
+) -> list[list[SpotPattern]]:
+    """Patterns of one crystal.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    orientations : ndarray, shape (n, 3, 3)
+        Columns of each are the pattern's axes in the crystal's frame.
+    settings : SimulationSettings
+
+    Returns
+    -------
+    list of list of SpotPattern
+        Indexed by orientation, then by thickness.
+
+    Raises
+    ------
+    SimulationError
+        The crystal cannot be simulated.
+    """
+    bloch = prepare(crystal, settings)
+    return [simulate_orientation(bloch, orientation) for orientation in orientations]

@@ -1,0 +1,317 @@
+"""Standard cells and symmetry labels, the same for every source of crystals.
+
+The conventional cell is pymatgen's standard one, which gives the labels. The simulation wants the
+smallest cell instead: :func:`standardise` finds it among the lattice points of the conventional
+cell, so that both share one Cartesian frame and one set of Miller indices.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import spglib
+from pymatgen.core import Element, Lattice, Structure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
+
+#: Atomic numbers that the table of electron scattering factors covers.
+MAX_ATOMIC_NUMBER = 103
+#: Two atoms closer than this stand on the same place [angstrom].
+MIN_DISTANCE = 0.1
+#: pymatgen's default for spglib [degrees].
+ANGLE_TOLERANCE = 5.0
+#: Below this a cell is no cell [cubic angstrom]; solid hydrogen has 20 an atom.
+MIN_VOLUME = 1.0
+# Relabelling the standardised crystal as a rule changes nothing. Near the tolerance it may find
+# more symmetry, and then the loop follows; crystals that never settle are not used.
+_ROUNDS = 4
+
+_LAUE = (
+    (2, "-1"),
+    (15, "2/m"),
+    (74, "mmm"),
+    (88, "4/m"),
+    (142, "4/mmm"),
+    (148, "-3"),
+    (167, "-3m"),
+    (176, "6/m"),
+    (194, "6/mmm"),
+    (206, "m-3"),
+    (230, "m-3m"),
+)
+
+
+class UnusableCrystalError(ValueError):
+    """A crystal that is left out, with the reason in one line."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(" ".join(str(reason).split()))
+
+
+def laue_group(space_group: int) -> str:
+    """Hermann-Mauguin symbol of the Laue class of a space group number from 1 to 230."""
+    return next(symbol for last, symbol in _LAUE if space_group <= last)
+
+
+def volume_reason(volume: object, max_volume: float) -> str:
+    """Why a crystal with a large primitive cell is left out; volumes in cubic angstrom."""
+    return f"primitive volume {volume:.0f} above {max_volume:g} cubic angstrom"
+
+
+def build_structure(lattice: object, numbers: object, frac_coords: object) -> Structure:
+    """Build a pymatgen structure from bare numbers after checking all of them.
+
+    Parameters
+    ----------
+    lattice : array_like, 9 numbers
+        Lattice vectors as rows [angstrom].
+    numbers : array_like of int, shape (n,)
+        Atomic numbers.
+    frac_coords : array_like, 3 n numbers
+        Fractional coordinates.
+
+    Returns
+    -------
+    Structure
+        Without oxidation states, site properties or names.
+
+    Raises
+    ------
+    UnusableCrystalError
+        The numbers do not make a crystal.
+    """
+    try:
+        cell, sites, z = (
+            np.array(value, dtype=float).ravel() for value in (lattice, frac_coords, numbers)
+        )
+    except (TypeError, ValueError):
+        raise UnusableCrystalError("lattice, numbers, frac_coords: expected numbers") from None
+    if cell.size != 9:
+        raise UnusableCrystalError(f"lattice: expected 9 numbers, got {cell.size}")
+    if z.size == 0:
+        raise UnusableCrystalError("no sites")
+    if sites.size != 3 * z.size:
+        raise UnusableCrystalError(
+            f"frac_coords: expected {3 * z.size} numbers for {z.size} sites, got {sites.size}"
+        )
+    if not (np.isfinite(cell).all() and np.isfinite(sites).all() and np.isfinite(z).all()):
+        raise UnusableCrystalError("lattice, numbers or frac_coords not finite")
+    wrong = z[(z < 1) | (z > MAX_ATOMIC_NUMBER) | (z != np.round(z))]
+    if wrong.size:
+        raise UnusableCrystalError(f"atomic number {wrong[0]:g}, expected 1 to {MAX_ATOMIC_NUMBER}")
+    cell = cell.reshape(3, 3)
+    volume = abs(np.linalg.det(cell))
+    if volume < MIN_VOLUME:
+        raise UnusableCrystalError(f"cell volume {volume:.3g} cubic angstrom")
+    structure = Structure(Lattice(cell), z.astype(int), sites.reshape(-1, 3))
+    # A neighbour list sees periodic images as well, and in small and skewed cells too.
+    if len(structure.get_neighbor_list(MIN_DISTANCE)[0]):
+        raise UnusableCrystalError(f"two atoms closer than {MIN_DISTANCE} angstrom")
+    return structure
+
+
+def atomic_numbers(structure: Structure) -> np.ndarray:
+    """Atomic numbers of an ordered structure, shape (n,).
+
+    Raises
+    ------
+    UnusableCrystalError
+        Partial occupancy, or a site without a known element.
+    """
+    if not structure.is_ordered:
+        raise UnusableCrystalError("partial occupancy")
+    symbols = [getattr(site.specie, "symbol", str(site.specie)) for site in structure]
+    unknown = sorted({s for s in symbols if not Element.is_valid_symbol(s)})
+    if unknown:
+        raise UnusableCrystalError(f"unknown element {unknown[0]}")
+    return np.array([Element(symbol).Z for symbol in symbols])
+
+
+def find_space_group(structure: Structure, symprec: float) -> int:
+    """Space group number as spglib finds it.
+
+    Raises
+    ------
+    UnusableCrystalError
+        spglib finds no symmetry.
+    """
+    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
+    try:
+        dataset = spglib.get_symmetry_dataset(
+            cell, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE
+        )
+    except spglib.SpglibError as error:
+        raise UnusableCrystalError(f"no symmetry found: {error}") from None
+    if dataset is None:
+        raise UnusableCrystalError("no symmetry found")
+    return int(dataset.number)
+
+
+def _lattice_points(conventional: Structure, symprec: float) -> np.ndarray:
+    """Lattice points in the conventional cell as fractions of it; shape (n, 3), exact."""
+    cell = (conventional.lattice.matrix, conventional.frac_coords, conventional.atomic_numbers)
+    # The cell is symmetrised already: what holds only within a wide tolerance is no translation.
+    symmetry = spglib.get_symmetry(cell, symprec=min(symprec, 0.01))
+    if symmetry is None:
+        raise UnusableCrystalError("no symmetry found in the conventional cell")
+    pure = (symmetry["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
+    points = symmetry["translations"][pure]
+    n = len(points)
+    # n lattice points in a cell form a group of order n: n times each is a lattice vector.
+    exact = np.round(points * n) / n
+    if np.abs((points - exact) @ conventional.lattice.matrix).max() > 0.05:
+        raise UnusableCrystalError("lattice points of the conventional cell do not form a lattice")
+    return exact % 1.0
+
+
+def _shortest_basis(conventional: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Rows are the three shortest independent lattice vectors, right-handed; shape (3, 3).
+
+    In three dimensions the successive minima of a lattice form a basis of it.
+    """
+    # A search through the neighbouring cells is complete in a compact cell only.
+    compact = Lattice(conventional).get_lll_reduced_lattice().matrix
+    cells = np.array(list(itertools.product(range(-2, 3), repeat=3))) @ compact
+    offsets = (points @ conventional) @ np.linalg.inv(compact)
+    vectors = ((offsets - np.round(offsets)) @ compact)[:, None, :] + cells[None, :, :]
+    vectors = vectors.reshape(-1, 3)
+    lengths = np.linalg.norm(vectors, axis=1)
+    # Equal lengths are ordered by direction, so that rounding does not choose.
+    order = np.lexsort((*np.round(-vectors.T[::-1], 5), np.round(lengths, 5)))
+    basis: list[np.ndarray] = []
+    for vector in vectors[order[lengths[order] > 1e-3]]:
+        trial = np.array([*basis, vector])
+        unit = trial / np.linalg.norm(trial, axis=1, keepdims=True)
+        if np.linalg.svd(unit, compute_uv=False)[-1] > 1e-4:
+            basis.append(vector)
+        if len(basis) == 3:
+            break
+    primitive = np.array(basis)
+    if np.linalg.det(primitive) < 0:
+        primitive = -primitive
+    ratio = np.linalg.det(conventional) / np.linalg.det(primitive)
+    if not np.isclose(abs(ratio), len(points), rtol=1e-6):
+        raise UnusableCrystalError("no primitive cell found")
+    return primitive
+
+
+def _reduce_sites(conventional: Structure, primitive: np.ndarray, n: int) -> Structure:
+    """One site of each set of ``n`` that lattice points carry into each other."""
+    frac = conventional.cart_coords @ np.linalg.inv(primitive)
+    frac = frac % 1.0
+    frac[frac > 1 - 1e-9] = 0.0
+    numbers = np.array(conventional.atomic_numbers)
+    kept: list[int] = []
+    left = np.ones(len(numbers), dtype=bool)
+    for i in range(len(numbers)):
+        if not left[i]:
+            continue
+        shift = frac - frac[i]
+        distance = np.linalg.norm((shift - np.round(shift)) @ primitive, axis=1)
+        same = left & (numbers == numbers[i]) & (distance < 0.05)
+        if same.sum() != n:
+            raise UnusableCrystalError("sites do not follow the lattice of the primitive cell")
+        left[same] = False
+        kept.append(i)
+    return Structure(Lattice(primitive), numbers[kept], frac[kept])
+
+
+def find_primitive(conventional: Structure, symprec: float) -> Structure:
+    """Smallest cell of a conventional cell, in the same Cartesian frame.
+
+    Parameters
+    ----------
+    conventional : Structure
+        Symmetrised conventional cell.
+    symprec : float
+        Tolerance [angstrom].
+
+    Returns
+    -------
+    Structure
+        Its lattice vectors are the three shortest independent ones, right-handed. Every point of
+        its reciprocal lattice has integer Miller indices in the conventional cell.
+
+    Raises
+    ------
+    UnusableCrystalError
+        Lattice and sites contradict each other.
+    """
+    points = _lattice_points(conventional, symprec)
+    primitive = _shortest_basis(conventional.lattice.matrix, points)
+    return _reduce_sites(conventional, primitive, len(points))
+
+
+def _conventional(structure: Structure, symprec: float) -> tuple[Structure, SpacegroupAnalyzer]:
+    try:
+        analyzer = SpacegroupAnalyzer(structure, symprec, ANGLE_TOLERANCE)
+        return analyzer.get_conventional_standard_structure(), analyzer
+    except (SymmetryUndeterminedError, spglib.SpglibError) as error:
+        raise UnusableCrystalError(f"no symmetry found: {error}") from None
+    # pymatgen and spglib signal a failed standardisation in several ways; the crystal is listed.
+    except (ValueError, TypeError, IndexError, np.linalg.LinAlgError) as error:
+        raise UnusableCrystalError(f"no conventional cell found: {error}") from None
+
+
+def standardise(structure: Structure, symprec: float) -> dict[str, object]:
+    """Label a crystal and give its standard cells.
+
+    Parameters
+    ----------
+    structure : Structure
+        Any cell of the crystal; oxidation states and site properties play no part.
+    symprec : float
+        spglib tolerance [angstrom].
+
+    Returns
+    -------
+    dict
+        The columns of the crystals' table from ``formula`` to ``n_sites``: ``lattice``, ``numbers``
+        and ``frac_coords`` of the primitive cell, ``conventional_lattice`` in the same Cartesian
+        frame [angstrom], the labels, the lattice parameters of the conventional cell [angstrom,
+        degrees] and the volume of the primitive one [cubic angstrom]. The labels are those of the
+        returned, symmetrised crystal.
+
+    Raises
+    ------
+    UnusableCrystalError
+        The crystal cannot be used; the message is the reason.
+    """
+    plain = build_structure(
+        structure.lattice.matrix, atomic_numbers(structure), structure.frac_coords
+    )
+    for _ in range(_ROUNDS):
+        conventional, analyzer = _conventional(plain, symprec)
+        number = int(analyzer.get_space_group_number())
+        primitive = find_primitive(conventional, symprec)
+        if find_space_group(primitive, symprec) == number:
+            return _row(conventional, primitive, analyzer)
+        plain = primitive
+    raise UnusableCrystalError(f"space group not settled at symprec {symprec:g}")
+
+
+def _row(
+    conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer
+) -> dict[str, object]:
+    number = int(analyzer.get_space_group_number())
+    a, b, c = map(float, conventional.lattice.abc)
+    alpha, beta, gamma = map(float, conventional.lattice.angles)
+    return {
+        "formula": primitive.composition.reduced_formula,
+        "lattice": primitive.lattice.matrix.ravel().tolist(),
+        "numbers": [int(z) for z in primitive.atomic_numbers],
+        "frac_coords": primitive.frac_coords.ravel().tolist(),
+        "conventional_lattice": conventional.lattice.matrix.ravel().tolist(),
+        "crystal_system": str(analyzer.get_crystal_system()),
+        "space_group": number,
+        "space_group_symbol": str(analyzer.get_space_group_symbol()),
+        "laue_group": laue_group(number),
+        "a": a,
+        "b": b,
+        "c": c,
+        "alpha": alpha,
+        "beta": beta,
+        "gamma": gamma,
+        "volume": float(primitive.volume),
+        "n_sites": len(primitive),
+    }
