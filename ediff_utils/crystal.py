@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ediff_utils.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: The order in which systems stand in tables and figures, highest symmetry first.
 SYSTEMS = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic")
@@ -57,3 +63,32 @@ class Crystal:
     def reciprocal_lattice(self) -> np.ndarray:
         """Rows a*, b*, c* of the primitive cell [1/angstrom], without 2 pi; shape (3, 3)."""
         return np.linalg.inv(self.lattice).T
+
+
+def choose_crystal(table: pd.DataFrame, material_id: str = "") -> Crystal:
+    """Take one crystal from the crystals' table, to show something by.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The crystals' table.
+    material_id : str
+        Which; empty for the first cubic compound, or the first crystal where there is none.
+
+    Returns
+    -------
+    Crystal
+
+    Raises
+    ------
+    UserError
+        No crystal of that name.
+    """
+    if material_id:
+        found = table[table["material_id"] == material_id]
+        if not len(found):
+            raise UserError(f"material_id {material_id}: no such crystal in the table")
+        return Crystal.from_row(found.iloc[0])
+    compound = table["numbers"].map(lambda numbers: len(set(numbers)) > 1)
+    cubic = table[compound & (table["crystal_system"] == "cubic")]
+    return Crystal.from_row((cubic if len(cubic) else table).iloc[0])

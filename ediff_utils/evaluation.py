@@ -6,6 +6,7 @@ Groups without members have ``nan`` and ``n = 0``; intervals: see :mod:`ediff_ut
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ INDEPENDENT_AXES = {
     "monoclinic": AXES,
     "triclinic": AXES,
 }
+#: Whose rows a group holds: see :func:`compute_space_group_accuracy`.
+GROUPINGS = ("predicted", "true", "given", "known")
 _REQUIRED = ("material_id", "true_system", "system", "confidence")
 
 
@@ -239,6 +242,10 @@ def compute_confidence_histogram(
 
 
 # --- space group and lattice ----------------------------------------------------------------------
+def _available(groupings: Sequence[str], has_known: bool) -> tuple[str, ...]:
+    return tuple(name for name in groupings if has_known or name != "known")
+
+
 def _groups(
     table: pd.DataFrame, systems: Sequence[str], names: Sequence[str]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -260,9 +267,24 @@ def _groups(
 
 
 def compute_space_group_accuracy(
-    table: pd.DataFrame, systems: Sequence[str] | None = None, *, seed: int = 0
+    table: pd.DataFrame,
+    systems: Sequence[str] | None = None,
+    *,
+    groupings: Sequence[str] = GROUPINGS,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Compute space group accuracies.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    systems : sequence of str, optional
+        The classes; by default those the table's model knows.
+    groupings : sequence of str
+        Which of the groupings below; ``known`` is left out where the table lacks it.
+    seed : int
+        Of the resampling.
 
     Returns
     -------
@@ -274,10 +296,9 @@ def compute_space_group_accuracy(
     """
     systems = systems_of(table) if systems is None else systems
     materials = table["material_id"].to_numpy(dtype=object)
-    has_known = "space_group_given" in table.columns
-    names = ("predicted", "true", "given", *(("known",) if has_known else ()))
+    names = _available(groupings, "space_group_given" in table.columns)
     right = dict.fromkeys(names, _right_space_group(table))
-    if has_known:
+    if "known" in names:
         right["known"] = _right_space_group(table, "space_group_given")
     rows = []
     for name, system, mask in _groups(table, systems, names):
@@ -288,9 +309,24 @@ def compute_space_group_accuracy(
 
 
 def compute_lattice_errors(
-    table: pd.DataFrame, systems: Sequence[str] | None = None, *, seed: int = 0
+    table: pd.DataFrame,
+    systems: Sequence[str] | None = None,
+    *,
+    groupings: Sequence[str] = GROUPINGS,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Compute median absolute errors of the lattice parameters a, b and c.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    systems : sequence of str, optional
+        The classes; by default those the table's model knows.
+    groupings : sequence of str
+        As for space groups.
+    seed : int
+        Of the resampling.
 
     Returns
     -------
@@ -301,8 +337,7 @@ def compute_lattice_errors(
     check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
     systems = systems_of(table) if systems is None else systems
     materials = table["material_id"].to_numpy(dtype=object)
-    has_known = "a_given" in table.columns
-    names = ("predicted", "true", "given", *(("known",) if has_known else ()))
+    names = _available(groupings, "a_given" in table.columns)
     rows = []
     for name, system, mask in _groups(table, systems, names):
         for axis in AXES:
@@ -318,3 +353,32 @@ def compute_absolute_error(table: pd.DataFrame, axis: str, column: str | None = 
     """Compute the absolute error of lattice parameter ``axis`` [angstrom]; shape (n,)."""
     predicted = table[column or axis].to_numpy(dtype=float)
     return np.abs(predicted - table[f"true_{axis}"].to_numpy(dtype=float))
+
+
+def compute_error_by_length(
+    table: pd.DataFrame, edges: Sequence[float] = (0, 5, 10, 20, np.inf)
+) -> pd.DataFrame:
+    """Compute how the lattice error grows with the length of the axis.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    edges : sequence of float
+        Bins of the true length [angstrom]; the paper names 10 and 20.
+
+    Returns
+    -------
+    DataFrame
+        ``axis``, ``from``, ``to``, ``median_error`` [angstrom], ``n``; bins without a case are
+        left out.
+    """
+    check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
+    rows = []
+    for axis in AXES:
+        length, error = table[f"true_{axis}"].to_numpy(), compute_absolute_error(table, axis)
+        for low, high in itertools.pairwise(edges):
+            inside = (length >= low) & (length < high)
+            if inside.any():
+                rows.append((axis, low, high, float(np.median(error[inside])), int(inside.sum())))
+    return pd.DataFrame(rows, columns=["axis", "from", "to", "median_error", "n"])

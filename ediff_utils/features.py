@@ -1,12 +1,13 @@
 """The features stage: spot patterns to vectors of the radial and angular basis.
 
-Equations 1 and 2 of Gleason et al. 2024: 41 overlapping triangular rings, 0.05 1/angstrom apart, times
-exp(i p phi) for p = 0 to 12, make 533 complex numbers T[m, p]. The vector is their magnitudes, in the
-order of (m, p), followed by their arguments: 1,066 real numbers.
+Equations 1 and 2 of Gleason et al. 2024: 41 overlapping triangular rings, 0.05 1/angstrom apart,
+times exp(i p phi) for p = 0 to 12, make 533 complex numbers T[m, p]. The vector is their magnitudes,
+in the order of (m, p), followed by their arguments: 1,066 real numbers.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from ediff_utils.errors import UserError
 from ediff_utils.kernels.radial import radial_transform
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.patterns import read_patterns, spots
-from ediff_utils.settings import FeatureSettings
+from ediff_utils.settings import FeatureSettings, check
 
 #: Radial bins, angular orders and radial step [1/angstrom] of the paper.
 N_RADIAL, N_ANGULAR, STEP = 41, 13, 0.05
 N_FEATURES = 2 * N_RADIAL * N_ANGULAR
-#: Below this fraction of its ring's total a coefficient is round-off, and its argument means nothing.
+#: Below this fraction of its ring's total a coefficient is round-off; its argument means nothing.
 _ROUND_OFF = 1e-5
+_SETTINGS = b"ediff_settings"
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def build_features(patterns: Path, settings: FeatureSettings, path: Path) -> Fea
     out = pa.table(
         {"material_id": table["material_id"], "pattern": table["pattern"], "features": flat}
     )
-    out = out.replace_schema_metadata({b"ediff_settings": settings.model_dump_json()})
+    out = out.replace_schema_metadata({_SETTINGS: settings.model_dump_json()})
     with atomic_write(path) as partial:
         pq.write_table(out, partial, compression="zstd", use_dictionary=["material_id"])
     return FeatureSet(table.select(["material_id", "pattern"]).to_pandas(), vectors)
@@ -211,6 +213,22 @@ def read_features(path: Path) -> FeatureSet:
     return FeatureSet(table.select(["material_id", "pattern"]).to_pandas(), vectors)
 
 
+def read_settings(path: Path) -> FeatureSettings:
+    """Parameters that the vectors of a file were made with.
+
+    Raises
+    ------
+    UserError
+        No such file, or not a table of features.
+    """
+    require(path, "notebook 03")
+    try:
+        values = json.loads((pq.read_schema(path).metadata or {})[_SETTINGS])
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        raise UserError(f"{path}: not a table of features, as notebook 03 writes it") from None
+    return check(FeatureSettings, where=f"{path}: ", **values)
+
+
 def basis_function(m: int, p: int, qx: np.ndarray, qy: np.ndarray) -> np.ndarray:
     """The basis function of ring m and order p on a grid, equation 2.
 
@@ -243,8 +261,8 @@ def reconstruct(coefficients: np.ndarray, qx: np.ndarray, qy: np.ndarray) -> np.
     -------
     ndarray
         sum over m of ring m times (T[m, 0] + 2 sum_p Re T[m, p] exp(-i p phi)) / (2 pi), the Fourier
-        series of each ring cut off at order 12: what is left of the pattern, in units of intensity
-        a radian of the ring.
+        series of each ring cut off at order 12: what is left of the pattern, as intensity a radian
+        of the ring.
     """
     radius, angle = np.hypot(qx, qy), np.arctan2(qy, qx)
     total = np.zeros(np.shape(qx))

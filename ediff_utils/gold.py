@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ediff_utils.bragg import BraggLists, build_bragg_lists
+from ediff_utils.bragg import BraggLists, build_bragg_lists, read_bragg_lists
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.features import compute_features
@@ -26,7 +26,8 @@ DETECTION_THRESHOLD = 1e-3
 #: Standard deviation of a detected position along each axis [1/angstrom].
 POSITION_NOISE = 0.005
 
-_TRIES = 2000
+#: Places tried for a particle, and fresh starts after one found no room.
+_TRIES, _ATTEMPTS = 500, 20
 
 
 def gold_crystal() -> Crystal:
@@ -57,7 +58,7 @@ def place_particles(
     centres : ndarray, shape (n_particles, 2)
         Along x and y, from the first probe position [angstrom].
     radii : ndarray, shape (n_particles,)
-        Uniform between :data:`PARTICLE_RADII`, or in the same proportion below a quarter of the
+        Uniform between :data:`PARTICLE_RADII`, or in the same proportion below a fifth of the
         scan's width, in falling order [angstrom].
 
     Raises
@@ -66,23 +67,33 @@ def place_particles(
         They do not fit.
     """
     width = (settings.scan_size - 1) * settings.step
-    largest = min(PARTICLE_RADII[1], width / 4)
+    largest = min(PARTICLE_RADII[1], width / 5)
     smallest = largest * PARTICLE_RADII[0] / PARTICLE_RADII[1]
     # the large ones first, as they find room only while there is much of it
     radii = np.sort(rng.uniform(smallest, largest, settings.n_particles))[::-1]
-    centres = np.empty((settings.n_particles, 2))
-    for i, radius in enumerate(radii):
-        for _ in range(_TRIES):
-            centres[i] = rng.uniform(radius, width - radius, 2)
-            distance = np.linalg.norm(centres[:i] - centres[i], axis=1)
-            if np.all(distance > radii[:i] + radius):
-                break
-        else:
-            raise UserError(
-                f"n_particles: only {i} of {settings.n_particles} particles fit on a scan of "
-                f"{width:.0f} angstrom; expected fewer, or a larger scan_size or step"
-            )
-    return centres, radii
+    placed = 0
+    for _ in range(_ATTEMPTS):
+        centres = _place(radii, width, rng)
+        if len(centres) == len(radii):
+            return centres, radii
+        placed = max(placed, len(centres))
+    raise UserError(
+        f"n_particles: only {placed} of {settings.n_particles} particles fit on a scan of "
+        f"{width:.0f} angstrom; expected fewer, or a larger scan_size or step"
+    )
+
+
+def _place(radii: np.ndarray, width: float, rng: np.random.Generator) -> np.ndarray:
+    """Centres of the particles, in order, up to the first that finds no room."""
+    centres = np.empty((0, 2))
+    for radius in radii:
+        tried = rng.uniform(radius, width - radius, (_TRIES, 2))
+        distance = np.linalg.norm(tried[:, None] - centres[None], axis=2)
+        free = np.flatnonzero(np.all(distance > radii[: len(centres)] + radius, axis=1))
+        if not free.size:
+            break
+        centres = np.vstack([centres, tried[free[0]]])
+    return centres
 
 
 def particle_thickness(
@@ -165,6 +176,30 @@ def simulate_gold_scan(
         np.repeat(x, counts), np.repeat(y, counts), qx, qy, intensity, shape=particle.shape
     )
     return lists, _truth(particle, steps, orientations)
+
+
+def load_scan(settings: ScanSettings) -> tuple[BraggLists, pd.DataFrame | None]:
+    """Read the user's Bragg lists, or simulate the gold scan where none are named.
+
+    Parameters
+    ----------
+    settings : ScanSettings
+        ``bragg_file``, and what the simulated scan is made of.
+
+    Returns
+    -------
+    BraggLists
+    DataFrame or None
+        The truth of the simulated scan; nobody knows it of a real one.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read as Bragg lists.
+    """
+    if settings.bragg_file:
+        return read_bragg_lists(settings.bragg_file), None
+    return simulate_gold_scan(settings)
 
 
 def _with(

@@ -21,13 +21,13 @@ import sklearn
 import skops.io
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.model_selection import train_test_split
-from tqdm.auto import tqdm
 
 from ediff_utils import __version__
 from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.features import N_FEATURES, FeatureSet
 from ediff_utils.paths import atomic_write, require
+from ediff_utils.progress import tqdm
 from ediff_utils.published import HYPERPARAMETERS
 from ediff_utils.settings import ForestSettings
 
@@ -99,6 +99,10 @@ class Hierarchy:
         """Trees that vote on the crystal system."""
         return len(self.system_forest.estimators_)
 
+    def systems_only(self) -> Hierarchy:
+        """The same crystal-system forest without the others."""
+        return Hierarchy(self.system_forest, {}, {}, self.about)
+
     def system_votes(self, features: np.ndarray) -> np.ndarray:
         """Votes of the trees on the crystal system.
 
@@ -162,8 +166,7 @@ class Hierarchy:
         for start in range(0, len(features), 10_000):
             part = features[start : start + 10_000]
             trees = joblib.Parallel(n_jobs=-1, prefer="threads")(
-                joblib.delayed(tree.predict)(part, check_input=False)
-                for tree in forest.estimators_
+                joblib.delayed(tree.predict)(part, check_input=False) for tree in forest.estimators_
             )
             out[start : start + len(part)] = np.median(trees, axis=0)
         return out
@@ -444,6 +447,25 @@ def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True)
         partial.write_text(json.dumps(about, indent=2) + "\n")
 
 
+def read_about(folder: Path) -> dict:
+    """Read how the models in a folder were made.
+
+    Raises
+    ------
+    UserError
+        No models there, or a file that is not theirs.
+    """
+    path = require(folder / "models.json", "notebook 03")
+    try:
+        about = json.loads(path.read_text())
+        complete = {"files", "scikit_learn", "settings", "training"} <= set(about)
+    except (ValueError, TypeError):
+        complete = False
+    if not complete:
+        raise UserError(f"{path}: not a list of models, as notebook 03 writes it")
+    return about
+
+
 def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
     """Read what :func:`save_hierarchy` wrote, without running any code from the files.
 
@@ -462,19 +484,16 @@ def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
     UserError
         No models there, made by another version of scikit-learn, or a damaged or foreign file.
     """
-    path = require(folder / "models.json", "notebook 03")
-    try:
-        about = json.loads(path.read_text())
-        names, version = about["files"], about["scikit_learn"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not a list of models, as notebook 03 writes it") from None
+    about = read_about(folder)
+    version = about["scikit_learn"]
     if version != sklearn.__version__:
         raise UserError(
-            f"{path}: made with scikit-learn {version}, here is {sklearn.__version__}; train again"
+            f"{folder / 'models.json'}: made with scikit-learn {version}, here is "
+            f"{sklearn.__version__}; train again"
         )
     forests = {
         name: _load_forest(folder / f"{name}.skops")
-        for name in tqdm(names, desc="forests loaded", disable=not progress)
+        for name in tqdm(about["files"], desc="forests loaded", disable=not progress)
     }
     return Hierarchy(
         forests["crystal_system"],

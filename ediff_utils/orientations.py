@@ -27,8 +27,8 @@ _SEED_POLAR = 18.0
 #: Its azimuth: off every mirror and inside the customary triangles ([001], [011], [111] for m-3m).
 _SEED_AZIMUTH = 25.0
 #: Laue groups without mirrors through the main axis, by their order and number of mirrors (-3, 4/m,
-#: 6/m, m-3 and 2/m): the azimuth is free, and chosen so that the sector starts at an axis.
-_FREE_AZIMUTH = {(6, 0): 60.0, (8, 1): 45.0, (12, 1): 30.0, (24, 3): 45.0, (4, 1): 90.0}
+#: 6/m and m-3): the azimuth is free, and chosen so that the sector starts at an axis.
+_FREE_AZIMUTH = {(6, 0): 60.0, (8, 1): 45.0, (12, 1): 30.0, (24, 3): 45.0}
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,13 @@ def _seed(operations: np.ndarray) -> np.ndarray:
     mirrors = np.isclose(np.linalg.det(operations), -1) & np.isclose(
         np.trace(operations, axis1=1, axis2=2), 1
     )
+    if len(operations) == 4:
+        # 2/m: towards the two-fold axis, wherever it is; in the mirror the seed would be its own image.
+        square = (np.eye(3) - operations[mirrors][0]) / 2
+        axis = square[:, np.argmax(np.diag(square))]
+        return Rotation.from_euler(
+            "yz", [_SEED_POLAR, np.degrees(np.arctan2(axis[1], axis[0]))], degrees=True
+        ).apply([0, 0, 1])
     azimuth = _FREE_AZIMUTH.get((len(operations), int(mirrors.sum())), _SEED_AZIMUTH)
     return Rotation.from_euler("yz", [_SEED_POLAR, azimuth], degrees=True).apply([0, 0, 1])
 

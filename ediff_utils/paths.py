@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,14 @@ class Run:
         return self.data / "aggregates.parquet"
 
     @property
+    def random_patterns(self) -> Path:
+        return self.data / "patterns-random"
+
+    @property
+    def random_features(self) -> Path:
+        return self.data / "features-random.parquet"
+
+    @property
     def records(self) -> Path:
         """Folder of the parts that make up ``results.json``, one a notebook."""
         return self.data / "records"
@@ -104,7 +112,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        # Where the folder itself is at fault, its own error is the one to show.
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def require(path: Path, made_by: str) -> Path:

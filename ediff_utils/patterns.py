@@ -1,16 +1,18 @@
 """The patterns stage: crystals in, Parquet shards of spot patterns out.
 
-A dataset is a folder of ``part-*.parquet`` files, one row a pattern, and a ``manifest.json``. Work is
-cut by crystal; a shard appears only when it is whole, so that a run that was stopped goes on where it
-was. What is drawn at random depends on the seed and the crystal's name alone.
+A dataset is a folder of ``part-*.parquet`` files, one row a pattern, and a ``manifest.json``. Work
+is cut by crystal; a shard appears only when it is whole, so that a run that was stopped goes on
+where it was. What is drawn at random depends on the seed and the crystal's name alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import joblib
@@ -20,14 +22,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
-from tqdm.auto import tqdm
 
 from ediff_utils import __version__
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.orientations import grid_orientations, in_plane_rotation, random_orientations
-from ediff_utils.paths import atomic_write
-from ediff_utils.settings import SimulationSettings
+from ediff_utils.paths import atomic_write, require
+from ediff_utils.progress import tqdm
+from ediff_utils.settings import SimulationSettings, check
 from ediff_utils.simulation import SimulationError, SpotPattern, simulate
 
 _FAILURES = b"ediff_failures"
@@ -148,7 +150,9 @@ def rows_to_table(rows: Sequence[dict[str, object]]) -> pa.Table:
             sizes = np.array([len(v) for v in values], dtype=np.int64)
             offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
             kind = column.type.value_type.to_pandas_dtype()
-            flat = np.concatenate([np.asarray(v, dtype=kind) for v in values] or [np.empty(0, kind)])
+            flat = np.concatenate(
+                [np.asarray(v, dtype=kind) for v in values] or [np.empty(0, kind)]
+            )
             array = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat))
         elif pa.types.is_fixed_size_list(column.type):
             flat = np.asarray(values, dtype=np.float32).ravel()
@@ -302,8 +306,27 @@ def _parts(folder: Path) -> list[Path]:
     return parts
 
 
+def read_settings(folder: Path) -> SimulationSettings:
+    """Parameters that a dataset was simulated with.
+
+    Raises
+    ------
+    UserError
+        The folder has no manifest of patterns.
+    """
+    path = require(folder / "manifest.json", "notebook 01")
+    try:
+        values = json.loads(path.read_text())["settings"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a manifest of patterns, as notebook 01 writes it") from None
+    return check(SimulationSettings, where=f"{path}: ", **values)
+
+
 def read_patterns(
-    folder: Path, columns: Sequence[str] | None = None, thickness: float | None = None
+    folder: Path,
+    columns: Sequence[str] | None = None,
+    thickness: float | None = None,
+    material_id: str | None = None,
 ) -> pa.Table:
     """Read the patterns of a dataset.
 
@@ -314,6 +337,8 @@ def read_patterns(
         Which columns; all by default.
     thickness : float, optional
         Only patterns of this thickness [angstrom].
+    material_id : str, optional
+        Only patterns of this material.
 
     Returns
     -------
@@ -325,9 +350,14 @@ def read_patterns(
     UserError
         No patterns there, a damaged file, or none of that thickness.
     """
-    where = None
+    conditions, asked = [], []
     if thickness is not None:
-        where = pc.abs(pc.field("thickness") - thickness) < 1e-3
+        conditions.append(pc.abs(pc.field("thickness") - thickness) < 1e-3)
+        asked.append(f"of thickness {thickness:g} angstrom")
+    if material_id is not None:
+        conditions.append(pc.field("material_id") == material_id)
+        asked.append(f"of material {material_id}")
+    where = reduce(operator.and_, conditions) if conditions else None
     try:
         dataset = pa.dataset.dataset([str(p) for p in _parts(folder)], format="parquet")
         table = dataset.to_table(columns=columns, filter=where)
@@ -335,7 +365,7 @@ def read_patterns(
         detail = str(error).split("\n")[0]
         raise UserError(f"{folder}: a part cannot be read as patterns: {detail}") from None
     if table.num_rows == 0:
-        raise UserError(f"{folder}: no patterns of thickness {thickness} angstrom there")
+        raise UserError(f"{folder}: no patterns {' '.join(asked)} there")
     return table.combine_chunks()
 
 

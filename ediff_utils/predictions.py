@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from tqdm.auto import tqdm
 
 from ediff_utils.errors import UserError
 from ediff_utils.features import FeatureSet
 from ediff_utils.models import LATTICE, Hierarchy, difference_confidence, label_patterns
 from ediff_utils.paths import atomic_write, require
+from ediff_utils.progress import tqdm
 
 _TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
     axis: f"true_{axis}" for axis in LATTICE
@@ -52,9 +52,7 @@ def aggregate_confidence(weights: np.ndarray) -> float:
     return float(weights.max() / weights.sum())
 
 
-def choose_patterns(
-    labels: pd.DataFrame, n_patterns: int, seed: int
-) -> dict[str, np.ndarray]:
+def choose_patterns(labels: pd.DataFrame, n_patterns: int, seed: int) -> dict[str, np.ndarray]:
     """Patterns of each material that are taken together, drawn at random.
 
     Parameters
@@ -72,9 +70,7 @@ def choose_patterns(
     """
     rng = np.random.default_rng(seed)
     groups = labels.groupby("material_id", sort=True).indices
-    return {
-        str(name): np.sort(rng.permutation(rows)[:n_patterns]) for name, rows in groups.items()
-    }
+    return {str(name): np.sort(rng.permutation(rows)[:n_patterns]) for name, rows in groups.items()}
 
 
 def _test_patterns(
@@ -256,7 +252,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(partial, index=False)
 
 
-def read_table(path: Path, made_by: str, columns: tuple[str, ...] = ("material_id",)) -> pd.DataFrame:
+def read_table(
+    path: Path, made_by: str, columns: tuple[str, ...] = ("material_id",)
+) -> pd.DataFrame:
     """Read a table of a run.
 
     Parameters

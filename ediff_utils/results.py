@@ -21,8 +21,12 @@ import pandas as pd
 from ediff_utils import evaluation
 from ediff_utils.comparison import comparison_table, format_table, to_markdown
 from ediff_utils.errors import UserError
+from ediff_utils.features import read_settings as read_feature_settings
+from ediff_utils.models import read_about
 from ediff_utils.paths import Run, atomic_write, require
+from ediff_utils.patterns import read_settings as read_simulation_settings
 from ediff_utils.published import ABSTRACT_SYSTEMS, LOW_SYMMETRY, Published, compute_paper_results
+from ediff_utils.settings import ForestSettings
 
 __all__ = [
     "collect",
@@ -30,6 +34,7 @@ __all__ = [
     "compute_environment",
     "compute_paper_parts",
     "describe_protocol",
+    "describe_run",
     "evaluate_run",
     "evaluate_with_triclinic",
     "format_table",
@@ -197,6 +202,59 @@ def compute_environment() -> dict[str, object]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "packages": versions,
+    }
+
+
+_ZONE_AXES = {
+    "grid": "fixed grid over the fundamental sector of the Laue group, corners included",
+    "random": "uniformly random",
+}
+_ROTATION = {"grid": "fixed to the lattice", "random": "uniformly random"}
+
+
+def describe_run(
+    run: Run, crystals: pd.DataFrame, split: pd.DataFrame, settings: ForestSettings
+) -> dict[str, object]:
+    """Describe a run by what its stages wrote down of themselves.
+
+    Parameters
+    ----------
+    run : Run
+        Its patterns, features and models say how they were made.
+    crystals, split : DataFrame
+    settings : ForestSettings
+        ``patterns_per_prediction``.
+
+    Returns
+    -------
+    dict
+        See :func:`describe_protocol`; ``forests`` says what was taken off table 1.
+
+    Raises
+    ------
+    UserError
+        A stage has not been run.
+    """
+    simulation = read_simulation_settings(run.patterns)
+    features = read_feature_settings(run.features)
+    trained = read_about(run.models)["settings"]
+    protocol = describe_protocol(
+        crystals,
+        orientations=simulation.orientations,
+        zone_axes=_ZONE_AXES[simulation.protocol],
+        in_plane_rotation=_ROTATION[simulation.protocol],
+        thickness=features.thickness,
+        split_by=trained["split_by"],
+        test_size=trained["test_size"],
+        patterns_per_prediction=settings.patterns_per_prediction,
+        n_train=int((split["part"] == "train").sum()),
+        n_test=int((split["part"] == "test").sum()),
+    )
+    names = ("max_features", "tree_fraction", "include_triclinic")
+    return protocol | {
+        "scattering": simulation.scattering,
+        "normalisation": features.normalisation,
+        "forests": {name: trained[name] for name in names},
     }
 
 

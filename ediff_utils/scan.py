@@ -116,7 +116,9 @@ def filter_votes(fractions: np.ndarray, size: int) -> np.ndarray:
 
 def _lead(votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of the leading class of each row, and its lead over the second."""
-    first, second = np.sort(votes, axis=1)[:, :-3:-1].T
+    # the column of zeros is there for forests that know one class only
+    padded = np.column_stack([votes, np.zeros(len(votes))])
+    first, second = np.sort(padded, axis=1)[:, :-3:-1].T
     return votes.argmax(axis=1), first - second
 
 

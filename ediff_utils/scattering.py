@@ -1,8 +1,8 @@
 """Atomic scattering factors for electrons, and the electron's wavelength.
 
 The table ``tables/lobato_2014.csv`` holds the parameters of I. Lobato and D. Van Dyck, Acta Cryst.
-A70, 636 (2014) for Z = 1 to 103. It obeys the sum rule Z = 2 pi^2 a0 sum_i a_i / b_i (Mott's formula
-at large g), which also settles that py4DSTEM 0.14.18 has the rows of Rb and Sr swapped.
+A70, 636 (2014) for Z = 1 to 103. It obeys the sum rule Z = 2 pi^2 a0 sum_i a_i / b_i (Mott's
+formula at large g), which also settles that py4DSTEM 0.14.18 has the rows of Rb and Sr swapped.
 """
 
 from __future__ import annotations

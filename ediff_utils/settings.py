@@ -60,7 +60,9 @@ class FeatureSettings(_Settings):
 class ForestSettings(_Settings):
     """The 13 forests: see :mod:`ediff_utils.models`. Defaults are the paper's table 1."""
 
-    max_features: float = Field(1.0, gt=0, le=1, description="fraction of the features a split sees")
+    max_features: float = Field(
+        1.0, gt=0, le=1, description="fraction of the features a split sees"
+    )
     tree_fraction: float = Field(1.0, gt=0, le=1, description="of the number of trees of table 1")
     include_triclinic: bool = Field(False, description="triclinic as a seventh class")
     test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
@@ -73,7 +75,9 @@ class ForestSettings(_Settings):
 class ScanSettings(_Settings):
     """The gold nanoparticle scan: see :mod:`ediff_utils.scan`."""
 
-    bragg_file: str = Field("", description="a user's own Bragg lists; empty for the simulated scan")
+    bragg_file: str = Field(
+        "", description="a user's own Bragg lists; empty for the simulated scan"
+    )
     scan_size: int = Field(48, ge=2, le=4096, description="probe positions along x and y")
     step: float = Field(21.0, gt=0, description="distance of probe positions [angstrom]")
     n_particles: int = Field(14, ge=1)

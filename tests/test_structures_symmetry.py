@@ -1,7 +1,6 @@
 """Standard cells and labels against pymatgen, and what must not depend on the choice of cell."""
 
 import itertools
-import re
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Species, Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from pymatgen.symmetry.groups import SpaceGroup, sg_symbol_from_int_number
 from scipy.spatial.transform import Rotation
 
 from ediff_utils.crystal import Crystal
@@ -17,32 +17,61 @@ from ediff_utils.structures import UnusableCrystalError, laue_group, standardise
 
 SYMPREC = 0.1
 
-#: One crystal of each Bravais lattice: space group, lattice, species, coordinates.
+#: One crystal of each Bravais lattice, and one more where its settings or its holohedry ask for it:
+#: space group, lattice, species, coordinates.
 BRAVAIS = {
-    "aP": (1, Lattice.from_parameters(3.1, 4.3, 5.9, 81, 77, 69), "LiCO", [(0, 0, 0), (0.3, 0.4, 0.1), (0.6, 0.2, 0.55)]),
-    "mP": (14, Lattice.monoclinic(5.15, 5.2, 5.33, 99), "ZrO", [(0.276, 0.041, 0.208), (0.07, 0.336, 0.343)]),
-    "mC": (12, Lattice.monoclinic(9.8, 3.1, 6.7, 117), "GaO", [(0.09, 0, 0.21), (0.31, 0, 0.55)]),
-    "oP": (62, Lattice.orthorhombic(5.5, 7.7, 5.3), "CaTi", [(0.04, 0.25, 0.99), (0, 0, 0.5)]),
-    "oC": (63, Lattice.orthorhombic(2.9, 5.9, 5.0), "U", [(0, 0.105, 0.25)]),
-    "oA": (38, Lattice.orthorhombic(3.9, 5.6, 5.8), "BaTi", [(0, 0, 0), (0.5, 0, 0.51)]),
-    "oI": (71, Lattice.orthorhombic(3.6, 4.4, 8.6), "TaB", [(0, 0, 0.17), (0, 0, 0.42)]),
-    "oF": (70, Lattice.orthorhombic(8.5, 9.9, 3.2), "Pu", [(0.125, 0.125, 0.125)]),
-    "tP": (136, Lattice.tetragonal(4.6, 2.96), "TiO", [(0, 0, 0), (0.305, 0.305, 0)]),
-    "tI": (141, Lattice.tetragonal(3.78, 9.5), "TiO", [(0, 0, 0), (0, 0, 0.208)]),
-    "hR": (167, Lattice.hexagonal(4.76, 12.99), "AlO", [(0, 0, 0.352), (0.306, 0, 0.25)]),
-    "hP": (186, Lattice.hexagonal(3.25, 5.2), "ZnO", [(1 / 3, 2 / 3, 0), (1 / 3, 2 / 3, 0.382)]),
-    "trigonal P": (154, Lattice.hexagonal(4.15, 9.5), "HgS", [(0.72, 0, 2 / 3), (0.49, 0, 1 / 6)]),
-    "cP": (221, Lattice.cubic(4.12), "CsCl", [(0, 0, 0), (0.5, 0.5, 0.5)]),
-    "cI": (229, Lattice.cubic(2.87), "Fe", [(0, 0, 0)]),
-    "cF": (227, Lattice.cubic(5.43), "Si", [(0, 0, 0)]),
-}  # fmt: skip
+    "aP": (
+        1,
+        Lattice.from_parameters(3.1, 4.3, 5.9, 81, 77, 69),
+        ["Li", "C", "O"],
+        [(0, 0, 0), (0.3, 0.4, 0.1), (0.6, 0.2, 0.55)],
+    ),
+    "mP": (
+        14,
+        Lattice.monoclinic(5.15, 5.2, 5.33, 99),
+        ["Zr", "O"],
+        [(0.276, 0.041, 0.208), (0.07, 0.336, 0.343)],
+    ),
+    "mC": (
+        12,
+        Lattice.monoclinic(9.8, 3.1, 6.7, 117),
+        ["Ga", "O"],
+        [(0.09, 0, 0.21), (0.31, 0, 0.55)],
+    ),
+    "oP": (
+        62,
+        Lattice.orthorhombic(5.5, 7.7, 5.3),
+        ["Ca", "Ti"],
+        [(0.04, 0.25, 0.99), (0, 0, 0.5)],
+    ),
+    "oC": (63, Lattice.orthorhombic(2.9, 5.9, 5.0), ["U"], [(0, 0.105, 0.25)]),
+    "oA": (38, Lattice.orthorhombic(3.9, 5.6, 5.8), ["Ba", "Ti"], [(0, 0, 0), (0.5, 0, 0.51)]),
+    "oI": (71, Lattice.orthorhombic(3.6, 4.4, 8.6), ["Ta", "B"], [(0, 0, 0.17), (0, 0, 0.42)]),
+    "oF": (70, Lattice.orthorhombic(8.5, 9.9, 3.2), ["Pu"], [(0.125, 0.125, 0.125)]),
+    "tP": (136, Lattice.tetragonal(4.6, 2.96), ["Ti", "O"], [(0, 0, 0), (0.305, 0.305, 0)]),
+    "tI": (141, Lattice.tetragonal(3.78, 9.5), ["Ti", "O"], [(0, 0, 0), (0, 0, 0.208)]),
+    "hR": (167, Lattice.hexagonal(4.76, 12.99), ["Al", "O"], [(0, 0, 0.352), (0.306, 0, 0.25)]),
+    "hP": (
+        186,
+        Lattice.hexagonal(3.25, 5.2),
+        ["Zn", "O"],
+        [(1 / 3, 2 / 3, 0), (1 / 3, 2 / 3, 0.382)],
+    ),
+    "trigonal P": (
+        154,
+        Lattice.hexagonal(4.15, 9.5),
+        ["Hg", "S"],
+        [(0.72, 0, 2 / 3), (0.49, 0, 1 / 6)],
+    ),
+    "cP": (221, Lattice.cubic(4.12), ["Cs", "Cl"], [(0, 0, 0), (0.5, 0.5, 0.5)]),
+    "cI": (229, Lattice.cubic(2.87), ["Fe"], [(0, 0, 0)]),
+    "cF": (227, Lattice.cubic(5.43), ["Si"], [(0, 0, 0)]),
+}
 POINTS = {"P": 1, "C": 2, "A": 2, "I": 2, "R": 3, "F": 4}
 
 
 def build(name):
-    number, lattice, symbols, coords = BRAVAIS[name]
-    species = re.findall("[A-Z][a-z]?", symbols)
-    return Structure.from_spacegroup(number, lattice, species, coords)
+    return Structure.from_spacegroup(*BRAVAIS[name])
 
 
 def primitive_of(row):
@@ -83,7 +112,9 @@ def test_primitive_cell_is_that_of_spglib(name):
     expected = SpacegroupAnalyzer(structure, SYMPREC).find_primitive()
     assert row["n_sites"] == len(primitive) == len(expected)
     assert row["volume"] == pytest.approx(primitive.volume) == pytest.approx(expected.volume)
-    matcher = StructureMatcher(ltol=1e-3, stol=1e-3, angle_tol=0.1, scale=False, primitive_cell=False)
+    matcher = StructureMatcher(
+        ltol=1e-3, stol=1e-3, angle_tol=0.1, scale=False, primitive_cell=False
+    )
     assert matcher.fit(primitive, expected)
     assert SpacegroupAnalyzer(primitive, 1e-3).get_space_group_number() == row["space_group"]
 
@@ -164,6 +195,40 @@ def test_labels_do_not_depend_on_the_cell(name, scaling, shear, seed):
         assert row[key] == pytest.approx(expected[key], rel=1e-4)
 
 
+def handedness(structure):
+    """Sign of the volume that the three different neighbours of silicon span with it."""
+    centre = next(site for site in structure if site.specie.symbol == "Si")
+    near = {n.specie.symbol: n.coords - centre.coords for n in structure.get_neighbors(centre, 1.4)}
+    return np.sign(np.linalg.det([near[symbol] for symbol in "CNO"]))
+
+
+@pytest.mark.parametrize(
+    ("number", "lattice"),
+    [
+        (1, Lattice.from_parameters(10, 8.5, 7, 100, 105, 95)),
+        (3, Lattice.monoclinic(7, 8.5, 10, 100)),
+        (4, Lattice.monoclinic(10, 8.5, 7, 80)),
+        (5, Lattice.monoclinic(9, 8, 11, 93)),
+        (19, Lattice.orthorhombic(10, 7, 8.5)),
+        (20, Lattice.orthorhombic(8.5, 10, 7)),
+        (76, Lattice.tetragonal(9, 12)),
+        (145, Lattice.hexagonal(9, 16)),
+        (155, Lattice.hexagonal(9, 16)),
+        (169, Lattice.hexagonal(9, 16)),
+        (198, Lattice.cubic(40)),
+    ],
+)
+@pytest.mark.parametrize("hand", [1, -1])
+def test_chiral_crystals_keep_their_hand(number, lattice, hand):
+    offsets = np.array([[0, 0, 0], [1.1, 0, 0], [0, 1.2, 0], [0, 0, 1.3 * hand]])
+    sites = [0.21, 0.17, 0.13] + offsets @ np.linalg.inv(lattice.matrix)
+    structure = Structure.from_spacegroup(number, lattice, ["Si", "C", "N", "O"], sites)
+    assert handedness(structure) == hand
+    row = standardise(structure, SYMPREC)
+    assert row["space_group"] == number
+    assert handedness(primitive_of(row)) == hand
+
+
 def test_small_distortions_are_symmetrised():
     structure = build("cP")
     structure.translate_sites([1], [0.004, 0.002, 0.0])
@@ -204,13 +269,28 @@ def test_unusable_crystals_say_why(structure, reason):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("number", range(1, 231))
-def test_laue_group(number):
-    from pymatgen.symmetry.groups import SpaceGroup, sg_symbol_from_int_number
+def test_no_symmetry_found():
+    with pytest.raises(UnusableCrystalError, match="no symmetry found"):
+        standardise(build("oP"), symprec=5.0)
 
-    group = SpaceGroup(sg_symbol_from_int_number(number))
-    rotations = {tuple(np.round(op.rotation_matrix).astype(int).ravel()) for op in group}
-    laue = rotations | {tuple(-x for x in r) for r in rotations}
-    order = {"-1": 2, "2/m": 4, "mmm": 8, "4/m": 8, "4/mmm": 16, "-3": 6, "-3m": 12}
-    order |= {"6/m": 12, "6/mmm": 24, "m-3": 24, "m-3m": 48}
-    assert len(laue) == order[laue_group(number)]
+
+#: Point groups of each Laue class, International Tables for Crystallography A, table 10.1.2.
+LAUE_CLASSES = {
+    "-1": ["1", "-1"],
+    "2/m": ["2", "m", "2/m"],
+    "mmm": ["222", "mm2", "mmm"],
+    "4/m": ["4", "-4", "4/m"],
+    "4/mmm": ["422", "4mm", "-42m", "-4m2", "4/mmm"],
+    "-3": ["3", "-3"],
+    "-3m": ["32", "3m", "-3m", "321", "312", "3m1", "31m", "-3m1", "-31m"],
+    "6/m": ["6", "-6", "6/m"],
+    "6/mmm": ["622", "6mm", "-62m", "-6m2", "6/mmm"],
+    "m-3": ["23", "m-3"],
+    "m-3m": ["432", "-43m", "m-3m"],
+}
+
+
+def test_laue_group():
+    for number in range(1, 231):
+        point_group = SpaceGroup(sg_symbol_from_int_number(number)).point_group
+        assert point_group in LAUE_CLASSES[laue_group(number)]

@@ -16,12 +16,15 @@ from ediff_utils import evaluation, published
 from ediff_utils.evaluation import systems_of
 from ediff_utils.figures import style
 
+#: One and ten patterns of a system stand this far from its share, so that both can be seen.
+_DODGE = 0.002
+
 
 def count_label(table: pd.DataFrame) -> str:
     """Say from how many patterns a prediction of ``table`` is made: a panel's title."""
     if "n_patterns" not in table.columns:
         return "One pattern"
-    return f"{int(table['n_patterns'].max())} patterns" if len(table) else "Several patterns"
+    return f"{int(table['n_patterns'].max())} patterns" if len(table) else "Aggregates"
 
 
 def unit_label(table: pd.DataFrame) -> str:
@@ -29,8 +32,9 @@ def unit_label(table: pd.DataFrame) -> str:
     return "materials" if "n_patterns" in table.columns else "patterns"
 
 
-def _title(table: pd.DataFrame, extra: str = "") -> str:
-    return f"{count_label(table)}{extra} (n = {len(table):,} {unit_label(table)})"
+def size_title(table: pd.DataFrame) -> str:
+    """Name a table and say how many rows it has: a figure's title."""
+    return f"{count_label(table)} (n = {len(table):,} {unit_label(table)})"
 
 
 # --- matrices -------------------------------------------------------------------------------------
@@ -56,11 +60,13 @@ def plot_matrix(
     values = matrix.to_numpy(dtype=float)
     shown = np.ma.masked_where(~(values > 0), values)
     top = vmax if vmax is not None else (float(shown.max()) if shown.count() else 1.0)
-    cmap = style.color_map(style.RIGHT_COLOR).with_extremes(bad="#F4F4F4")
+    cmap = style.color_map(style.RIGHT_COLOR, palest=0.08).with_extremes(bad="#F4F4F4")
     image = ax.imshow(shown, cmap=cmap, vmin=0, vmax=top, aspect="equal")
     for i, j in np.argwhere(values > 0):
-        color = "white" if values[i, j] > 0.45 * top else "black"
+        color = "white" if values[i, j] > 0.4 * top else "black"
         text = f"{100 * values[i, j]:.{digits}f}"
+        if not float(text):
+            text = f"<{10**-digits:.{digits}f}"
         ax.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
     ticks = range(len(matrix))
     ax.set_xticks(ticks, [style.SHORT[s] for s in matrix.columns])
@@ -101,7 +107,7 @@ def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
     axes = fig.subplots(2, 2)
     tables = (predictions, aggregates)
     confusions = [evaluation.compute_confusion(table) for table in tables]
-    top = max((np.nanmax(c, initial=0.0) for c in confusions), default=0.0) or 1.0
+    top = max(float(c.fillna(0.0).to_numpy().max()) for c in confusions) or 1.0
     for column, (table, confusion) in enumerate(zip(tables, confusions, strict=True)):
         protocol = ("one", "ten")[column]
         paper = f" (paper {published.CRYSTAL_SYSTEM_ACCURACY[protocol]})"
@@ -218,7 +224,7 @@ def plot_false_positives(
         bounds = [[row["precision_high"] - row["precision"]]]
         bounds += [[row["precision"] - row["precision_low"]]]
         ax.errorbar(
-            share[system],
+            share[system] + (_DODGE if filled else -_DODGE),
             rate,
             yerr=np.maximum(bounds, 0),
             fmt="o",
@@ -267,8 +273,8 @@ def figure_s5(
             ax.plot(
                 x, paper.value, "x" if protocol == "one" else "+", ms=size, mew=1.4, color=color
             )
-    ax.set_xlim(left=0)
-    ax.set_ylim(0, 1)
+    ax.set_xlim(left=-0.01)
+    ax.set_ylim(-0.03, 1.03)
     handles = [
         Line2D([], [], marker="s", ls="", color=style.SYSTEM_COLORS[s], label=s)
         for s in rates[0].index
@@ -345,7 +351,7 @@ def figure_s6(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
         for ax in axes.flat[len(systems) :]:
             ax.set_visible(False)
         _plot_confidences(table, axes.flat[: len(systems)])
-        block.suptitle(_title(table), fontsize=9, fontweight="bold")
+        block.suptitle(size_title(table), fontsize=9, fontweight="bold")
         block.supxlabel(label, fontsize=8)
         block.supylabel(unit_label(table).capitalize(), fontsize=8)
     handles, names = axes.flat[0].get_legend_handles_labels()

@@ -154,7 +154,7 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     ax.set_yticks(range(0, 101, 20))
     ax.set_ylabel("share of the called pixels (%)")
     # room for the legend
-    ax.set_ylim(0, 135 * max(shares[["share", "weighted_share"]].max().max(), 0.1))
+    ax.set_ylim(0, 135 * max([*shares["share"], *shares["weighted_share"], 0.1]))
     ax.set_title("Predictions", loc="left")
     ax.legend(
         handles=[
@@ -263,7 +263,8 @@ def plot_lattice_histogram(
     ax.axvline(median, color="black", label=f"median {median:.2f} Å")
     if true_value is not None:
         ax.axvline(true_value, color=_TRUE, linestyle="--", label=f"true {true_value:.2f} Å")
-    ax.legend()
+    # a ground of its own: no place is free of lines for every sample
+    ax.legend(frameon=True, framealpha=0.9, edgecolor="none")
 
 
 @styled

@@ -83,10 +83,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def color_map(color: str) -> LinearSegmentedColormap:
-    """Make a colour map from a tint of ``color`` to a dark shade of it."""
+def color_map(color: str, palest: float = 0.25) -> LinearSegmentedColormap:
+    """Make a colour map from a tint of ``color``, ``palest`` of it, to a dark shade of it."""
     full = np.array(mpl.colors.to_rgb(color))
-    ends = [1 - 0.25 * (1 - full), full, 0.45 * full]
+    ends = [1 - palest * (1 - full), full, 0.45 * full]
     return LinearSegmentedColormap.from_list(f"shades of {color}", ends)
 
 

@@ -251,6 +251,7 @@ def figure_3(
         style.label_panel(ax, "abc"[i], -0.1)
         ax = fig.add_subplot(grid[1, i])
         plot_bars(votes, ax, true_system=example.true_system, label=f"Trees of {example.n_trees}")
+        ax.set_ylim(0, 1.18 * example.votes.to_numpy().max())
         ax.set_title(f"weight ({first} − {second})/{example.n_trees} = {weight:.4f}")
         style.label_panel(ax, "def"[i], -0.1)
     ax = fig.add_subplot(grid[2, :])

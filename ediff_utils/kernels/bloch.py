@@ -157,6 +157,9 @@ def spectral_interval(matrix: np.ndarray, steps: int) -> tuple[float, float]:
     ritz, vectors = np.linalg.eigh(tridiagonal[:size, :size])
     low = ritz[0] - beta * abs(vectors[size - 1, 0])
     high = ritz[size - 1] + beta * abs(vectors[size - 1, size - 1])
+    # A beam that hardly couples is nearly an eigenvector, which a few steps may not see.
+    for i in range(n):
+        low, high = min(low, matrix[i, i].real), max(high, matrix[i, i].real)
     return low, high
 
 

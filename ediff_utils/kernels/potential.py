@@ -124,9 +124,10 @@ def structure_factor_grid(
                     g2 += (base[x] + l * reciprocal[2, x]) ** 2
                 value = 0j
                 for kind in range(parameters.shape[0]):
-                    value += electron_scattering_factor(g2, parameters[kind]) * geometric[
-                        kind, l + big_l
-                    ]
+                    value += (
+                        electron_scattering_factor(g2, parameters[kind])
+                        * geometric[kind, l + big_l]
+                    )
                 grid[big_h + h, big_k + k, big_l + l] = value
                 grid[big_h - h, big_k - k, big_l - l] = np.conj(value)
     return grid

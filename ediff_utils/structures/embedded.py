@@ -19,9 +19,9 @@ from functools import cache
 
 import numpy as np
 from pymatgen.core import Composition, Element, Lattice, Structure
-from tqdm.auto import tqdm
 
 from ediff_utils.crystal import ALL_SYSTEMS
+from ediff_utils.progress import tqdm
 from ediff_utils.settings import CrystalSettings
 from ediff_utils.structures.symmetry import (
     MAX_ATOMIC_NUMBER,

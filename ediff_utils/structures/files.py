@@ -13,9 +13,9 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifParser
-from tqdm.auto import tqdm
 
 from ediff_utils.errors import UserError
+from ediff_utils.progress import tqdm
 from ediff_utils.settings import CrystalSettings
 from ediff_utils.structures.symmetry import (
     UnusableCrystalError,

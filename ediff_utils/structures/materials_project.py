@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import requests
 from pymatgen.core import Structure
-from tqdm.auto import tqdm
 
 from ediff_utils import paths
 from ediff_utils.errors import UserError
+from ediff_utils.progress import tqdm
 from ediff_utils.structures.files import TABLE_COLUMNS, read_table
 from ediff_utils.structures.symmetry import UnusableCrystalError, atomic_numbers
 
@@ -32,6 +32,9 @@ KEY = "MP_API_KEY"
 ENDPOINT = "MP_API_ENDPOINT"
 #: Materials a request. Their names stand in its address, which servers cut at about 8,000 letters.
 CHUNK = 200
+#: Names a page when materials are listed; the server's limit.
+PAGE = 1000
+_FILTER = {"theoretical": False, "deprecated": False}
 _FIELDS = ["material_id", "structure", "formula_pretty"]
 _COLUMNS = ["material_id", "formula", "lattice", "numbers", "frac_coords"]
 
@@ -136,12 +139,19 @@ def _list_materials(client: MPRester, path: Path) -> list[str]:
     with _one_line_errors():
         # With a filter the client asks the REST interface; without one it would download
         # everything there is from a bucket.
-        documents = client.materials.summary.search(
-            theoretical=False, deprecated=False, fields=["material_id"]
+        summary = client.materials.summary
+        documents = summary.search(
+            **_FILTER, fields=["material_id"], chunk_size=PAGE, _sort_fields="material_id"
         )
         names = sorted({str(document["material_id"]) for document in documents})
+        total = summary.count(dict(_FILTER))
     if not names:
         raise UserError("Materials Project: the server knows of no observed crystals")
+    # The client does not notice pages that are shorter than asked for.
+    if len(names) < total:
+        raise UserError(
+            f"Materials Project: it listed {len(names)} of {total} crystals; try again later"
+        )
     # Another list means other parts.
     shutil.rmtree(path.parent, ignore_errors=True)
     with paths.atomic_write(path) as partial:
@@ -154,11 +164,13 @@ def _fetch_chunk(client: MPRester, names: list[str]) -> pd.DataFrame:
         documents = client.materials.summary.search(
             material_ids=names, fields=_FIELDS, chunk_size=len(names)
         )
-    return pd.DataFrame([_to_row(document) for document in documents], columns=_COLUMNS)
+    served = {str(document["material_id"]): document for document in documents}
+    rows = [_to_row(name, served.get(name, {})) for name in names]
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _to_row(document: dict[str, object]) -> dict[str, object]:
-    row = {"material_id": str(document["material_id"]), "formula": document.get("formula_pretty")}
+def _to_row(name: str, document: dict[str, object]) -> dict[str, object]:
+    row = {"material_id": name, "formula": document.get("formula_pretty", "")}
     try:
         structure = Structure.from_dict(document["structure"])
         numbers = atomic_numbers(structure).tolist()

@@ -25,6 +25,8 @@ MIN_VOLUME = 1.0
 # Relabelling the standardised crystal as a rule changes nothing. Near the tolerance it may find
 # more symmetry, and then the loop follows; crystals that never settle are not used.
 _ROUNDS = 4
+#: Chiral groups whose standard cell pymatgen builds with two axes swapped: P2, P2_1, C2.
+_MIRRORED_BY_PYMATGEN = (3, 4, 5)
 
 _LAUE = (
     (2, "-1"),
@@ -195,11 +197,16 @@ def _shortest_basis(conventional: np.ndarray, points: np.ndarray) -> np.ndarray:
     return primitive
 
 
+def _wrap(frac_coords: np.ndarray) -> np.ndarray:
+    """Fractional coordinates from 0 up to 1, where rounding leaves no 0.999..."""
+    wrapped = frac_coords % 1.0
+    wrapped[wrapped > 1 - 1e-9] = 0.0
+    return wrapped
+
+
 def _reduce_sites(conventional: Structure, primitive: np.ndarray, n: int) -> Structure:
     """One site of each set of ``n`` that lattice points carry into each other."""
-    frac = conventional.cart_coords @ np.linalg.inv(primitive)
-    frac = frac % 1.0
-    frac[frac > 1 - 1e-9] = 0.0
+    frac = _wrap(conventional.cart_coords @ np.linalg.inv(primitive))
     numbers = np.array(conventional.atomic_numbers)
     kept: list[int] = []
     left = np.ones(len(numbers), dtype=bool)
@@ -253,6 +260,24 @@ def _conventional(structure: Structure, symprec: float) -> tuple[Structure, Spac
         raise UnusableCrystalError(f"no conventional cell found: {error}") from None
 
 
+def _restore_hand(analyzer: SpacegroupAnalyzer, primitive: Structure) -> Structure:
+    """Undo the mirroring of a chiral crystal, by inversion, which leaves its lattice as it is."""
+    from pymatgen.core.structure_matcher import StructureMatcher  # a second that few crystals need
+
+    matcher = StructureMatcher(ltol=0.05, stol=0.1, angle_tol=2, primitive_cell=False, scale=False)
+    try:
+        original = analyzer.find_primitive()
+    except (TypeError, spglib.SpglibError) as error:
+        raise UnusableCrystalError(f"no primitive cell found: {error}") from None
+    match = matcher.get_transformation(original, primitive)
+    if match is None:
+        return primitive
+    hand = np.linalg.det(match[0]) * np.linalg.det(original.lattice.matrix)
+    if hand > 0:
+        return primitive
+    return Structure(primitive.lattice, primitive.atomic_numbers, _wrap(-primitive.frac_coords))
+
+
 def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     """Label a crystal and give its standard cells.
 
@@ -285,6 +310,8 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
         number = int(analyzer.get_space_group_number())
         primitive = find_primitive(conventional, symprec)
         if find_space_group(primitive, symprec) == number:
+            if number in _MIRRORED_BY_PYMATGEN:
+                primitive = _restore_hand(analyzer, primitive)
             return _row(conventional, primitive, analyzer)
         plain = primitive
     raise UnusableCrystalError(f"space group not settled at symprec {symprec:g}")

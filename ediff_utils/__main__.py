@@ -1,0 +1,65 @@
+"""The command line: ``python -m ediff_utils`` or ``ediff``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import yaml
+
+from ediff_utils import __version__
+from ediff_utils.errors import UserError
+
+
+class _OneLineErrors(click.Group):
+    """Prints a user's mistake as one line, not a traceback."""
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Crystal structure from electron diffraction patterns, after Gleason et al. 2024."""
+
+
+@main.command()
+@click.option(
+    "--preset", default="quick", show_default=True, help="quick, smoke, paper or a YAML file"
+)
+@click.option("--crystals", help="embedded, materials-project, a folder of CIFs or a Parquet table")
+@click.option("--name", help="name of the run; by default the preset's, and that of the crystals")
+@click.option("--only", default="", help="run only notebooks whose names start so, such as 06")
+@click.option(
+    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
+)
+def reproduce(
+    preset: str,
+    crystals: str | None,
+    name: str | None,
+    only: str,
+    parameter: tuple[tuple[str, str], ...],
+) -> None:
+    """Run the notebooks and set the results beside the paper's."""
+    from ediff_utils import paths, results
+    from ediff_utils.reproduce import name_run
+    from ediff_utils.reproduce import reproduce as run_all
+
+    try:
+        overrides = {key: yaml.safe_load(value) for key, value in parameter}
+    except yaml.YAMLError:
+        raise UserError("--parameter: expected NAME VALUE, the value as YAML has it") from None
+    found = run_all(preset, crystals=crystals, name=name, overrides=overrides, only=only)
+    run = paths.Run(name or name_run(preset, crystals))
+    if found["crystal_system"]:
+        click.echo(results.format_table(results.comparison_table(found)))
+    click.echo(f"\nFigures, executed notebooks and results.json: {run.figures}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Figures 1 and S1: a crystal, its zone axes, their patterns, and how many patterns there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ediff_utils.crystal import Crystal
+from ediff_utils.errors import UserError
+from ediff_utils.figures.crystals import plot_crystal
+from ediff_utils.figures.style import (
+    SYSTEM_COLORS,
+    TWO_COLUMNS,
+    WRONG_COLOR,
+    label_panel,
+    new_figure,
+    styled,
+)
+from ediff_utils.figures.zone_axes import ZoneAxisGrid, compute_zone_axis_grid, plot_zone_axes
+from ediff_utils.orientations import lattice_fixed_orientation
+from ediff_utils.settings import SimulationSettings
+from ediff_utils.simulation import SpotPattern, simulate
+
+__all__ = [
+    "compute_patterns_per_system",
+    "compute_thickness_series",
+    "compute_zone_axis_grid",
+    "figure_1",
+    "figure_s1",
+    "plot_crystal",
+    "plot_pattern",
+    "plot_patterns_per_system",
+    "plot_thickness_stack",
+    "plot_zone_axes",
+]
+
+#: Order of the bars in the paper's figure S1.
+PAPER_ORDER = (
+    "orthorhombic",
+    "monoclinic",
+    "tetragonal",
+    "hexagonal",
+    "cubic",
+    "trigonal",
+    "triclinic",
+)
+#: Thicknesses that figure 1 shows [angstrom], out of the paper's 20 to 2000.
+THICKNESSES = (20.0, 200.0, 500.0, 1000.0, 2000.0)
+
+
+def plot_pattern(
+    qx: np.ndarray,
+    qy: np.ndarray,
+    intensity: np.ndarray,
+    ax: Axes,
+    *,
+    q_max: float = 2.0,
+    reference: float | None = None,
+    max_area: float = 20.0,
+    power: float = 0.5,
+    color: str = "black",
+) -> None:
+    """Draw a spot pattern, each spot with an area that grows with its intensity.
+
+    Parameters
+    ----------
+    qx, qy : ndarray, shape (n,)
+        [1/angstrom]
+    intensity : ndarray, shape (n,)
+    ax : Axes
+    q_max : float
+        Half the width of the drawn square [1/angstrom].
+    reference : float, optional
+        Intensity of a spot of the largest area; by default that of the strongest spot.
+    max_area : float
+        The largest area [square points].
+    power : float
+        Areas are proportional to intensity to this power.
+    color : str
+    """
+    intensity = np.asarray(intensity, dtype=float)
+    reference = reference or intensity.max(initial=0.0) or 1.0
+    area = max_area * (np.clip(intensity, 0, None) / reference) ** power
+    ax.scatter(qx, qy, s=area, color=color, linewidth=0)
+    ax.plot(0, 0, "+", color=WRONG_COLOR, markersize=6, markeredgewidth=1.2, label="direct beam")
+    ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
+    ax.set_xlabel(r"$q_x$ [Å$^{-1}$]")
+    ax.set_ylabel(r"$q_y$ [Å$^{-1}$]")
+
+
+def plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) -> None:
+    """Draw one zone axis at several thicknesses, areas of spots on one scale.
+
+    Parameters
+    ----------
+    patterns : sequence of SpotPattern
+    axes : sequence of Axes
+        As many; only the first gets a label of its y axis.
+    """
+    reference = max((p.intensity.max(initial=0.0) for p in patterns), default=1.0)
+    for number, (pattern, ax) in enumerate(zip(patterns, axes, strict=True)):
+        plot_pattern(
+            pattern.qx,
+            pattern.qy,
+            pattern.intensity,
+            ax,
+            reference=reference,
+            power=0.35,
+            max_area=14,
+        )
+        ax.set_title(f"{pattern.thickness / 10:g} nm")
+        if number:
+            ax.set_ylabel("")
+            ax.tick_params(labelleft=False)
+
+
+def compute_thickness_series(
+    crystal: Crystal,
+    zone_axis: np.ndarray,
+    thicknesses: Sequence[float] = THICKNESSES,
+    settings: SimulationSettings | None = None,
+) -> list[SpotPattern]:
+    """Patterns of one zone axis at several thicknesses.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    zone_axis : ndarray, shape (3,)
+        Cartesian.
+    thicknesses : sequence of float
+        [angstrom]
+    settings : SimulationSettings, optional
+        Everything else; by default the paper's.
+
+    Returns
+    -------
+    list of SpotPattern
+    """
+    settings = (settings or SimulationSettings()).model_copy(
+        update={"thicknesses": tuple(float(t) for t in thicknesses)}
+    )
+    return simulate(crystal, lattice_fixed_orientation(zone_axis)[None], settings)[0]
+
+
+def compute_patterns_per_system(
+    crystals: pd.DataFrame, patterns: int | pd.DataFrame = 100
+) -> pd.Series:
+    """Count the patterns of each crystal system.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The crystals' table: ``material_id`` and ``crystal_system``.
+    patterns : int or DataFrame
+        Patterns a crystal, or one row a pattern with its ``material_id``.
+
+    Returns
+    -------
+    Series of int
+        Indexed by crystal system in the order of the paper's figure S1; systems without a crystal
+        are left out.
+
+    Raises
+    ------
+    UserError
+        A pattern of a crystal that the table does not hold.
+    """
+    systems = crystals.set_index("material_id")["crystal_system"]
+    if isinstance(patterns, pd.DataFrame):
+        owners = patterns["material_id"]
+        unknown = owners[~owners.isin(systems.index)]
+        if len(unknown):
+            raise UserError(f"material_id {unknown.iloc[0]}: a pattern of it, but no such crystal")
+        counts = owners.map(systems).value_counts()
+    else:
+        counts = systems.value_counts() * patterns
+    counts = counts[counts > 0]
+    return counts.reindex([s for s in PAPER_ORDER if s in counts.index]).astype(int)
+
+
+def plot_patterns_per_system(counts: pd.Series, ax: Axes) -> None:
+    """Draw the number of patterns of each crystal system, figure S1.
+
+    Parameters
+    ----------
+    counts : Series
+        See :func:`compute_patterns_per_system`.
+    ax : Axes
+    """
+    colors = [SYSTEM_COLORS[system] for system in counts.index]
+    bars = ax.bar(range(len(counts)), counts.to_numpy(), color=colors, width=0.7)
+    ax.bar_label(bars, [f"{count:,}" for count in counts], padding=2)
+    ax.set_xticks(range(len(counts)), counts.index, rotation=30, ha="right", rotation_mode="anchor")
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.margins(y=0.1)
+    ax.set(xlabel="Crystal system", ylabel="Number of patterns")
+
+
+@styled
+def figure_1(
+    crystal: Crystal, grid: ZoneAxisGrid, patterns: Sequence[SpotPattern], shown: int = 0
+) -> Figure:
+    """How the patterns come about: a crystal, its zone axes, one of them at several thicknesses.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    grid : ZoneAxisGrid
+        See :func:`compute_zone_axis_grid`.
+    patterns : sequence of SpotPattern
+        Of the zone axis that is shown, see :func:`compute_thickness_series`.
+    shown : int
+        Which of the grid's zone axes it is.
+
+    Returns
+    -------
+    Figure
+    """
+    fig = new_figure(TWO_COLUMNS, 4.9)
+    rows = fig.add_gridspec(2, 1, height_ratios=[1.75, 1])
+    top = rows[0].subgridspec(1, 2)
+    crystal_ax, grid_ax = (fig.add_subplot(cell) for cell in top)
+    plot_crystal(crystal, crystal_ax)
+    crystal_ax.set_title(crystal.material_id)
+    plot_zone_axes(grid, grid_ax, shown)
+    grid_ax.set_title(f"{len(grid.axes)} zone axes, stereographic projection")
+    stack = [fig.add_subplot(cell) for cell in rows[1].subgridspec(1, len(patterns))]
+    plot_thickness_stack(patterns, stack)
+    for letter, ax in zip("abc", (crystal_ax, grid_ax, stack[0]), strict=True):
+        label_panel(ax, letter)
+    return fig
+
+
+@styled
+def figure_s1(counts: pd.Series) -> Figure:
+    """Number of patterns of each crystal system.
+
+    Parameters
+    ----------
+    counts : Series
+        See :func:`compute_patterns_per_system`.
+
+    Returns
+    -------
+    Figure
+    """
+    fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
+    plot_patterns_per_system(counts, fig.add_subplot())
+    return fig

@@ -1,0 +1,153 @@
+"""Run the notebooks, one after another, and collect what they recorded."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+
+from ediff_utils import results
+from ediff_utils.errors import UserError
+from ediff_utils.paths import NOTEBOOKS, ROOT, Run
+from ediff_utils.settings import Preset, check, load_preset
+
+
+def list_notebooks() -> list[Path]:
+    """The numbered notebooks, in order."""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def name_run(preset: str | Path, crystals: str | None) -> str:
+    """Name of a run: its preset, and its crystals where they are not the preset's own."""
+    name = Path(preset).stem
+    if crystals:
+        name += "-" + re.sub(r"[^A-Za-z0-9_]+", "-", Path(crystals).stem).strip("-")
+    return name
+
+
+def gather_parameters(
+    preset: str | Path, crystals: str | None, overrides: Mapping[str, object]
+) -> dict[str, object]:
+    """Parameters of a run: the preset's, then those given by hand.
+
+    Parameters
+    ----------
+    preset : str or Path
+        Name of a preset or path of a YAML file.
+    crystals : str, optional
+        Overrides the preset's source of crystals. A path counts from where the command is called.
+    overrides : mapping
+        Further parameters.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        An unknown preset or parameter, or a value that does not fit.
+    """
+    values = load_preset(preset) | dict(overrides)
+    if crystals:
+        values["crystals"] = crystals
+    for name in ("crystals", "bragg_file"):
+        # Notebooks run in the project's root, not where the user stands.
+        given = values.get(name)
+        if isinstance(given, str) and given and Path(given).exists():
+            values[name] = str(Path(given).resolve())
+    check(Preset, where="parameter ", **values)
+    return values
+
+
+def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> float:
+    """Execute one notebook with those of the parameters that it declares.
+
+    Parameters
+    ----------
+    notebook : Path
+    run : Run
+        The executed copy lands under its figures.
+    parameters : mapping
+
+    Returns
+    -------
+    float
+        Wall time [s].
+
+    Raises
+    ------
+    UserError
+        What the notebook raised as the user's mistake.
+    """
+    declared = papermill.inspect_notebook(str(notebook))
+    own = {name: value for name, value in parameters.items() if name in declared}
+    executed = run.figures / "notebooks" / notebook.name
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters=own | {"run_name": run.name},
+            cwd=str(ROOT),
+            progress_bar=False,
+            stderr_file=sys.stderr,
+        )
+    except PapermillExecutionError as error:
+        if error.ename == UserError.__name__:
+            raise UserError(error.evalue) from None
+        raise
+    return time.perf_counter() - start
+
+
+def reproduce(
+    preset: str | Path = "quick",
+    *,
+    crystals: str | None = None,
+    name: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    only: str = "",
+) -> dict:
+    """Run all notebooks at a preset and collect their results.
+
+    Parameters
+    ----------
+    preset : str or Path
+        Name of a preset or path of a YAML file.
+    crystals : str, optional
+        Source of crystals, instead of the preset's.
+    name : str, optional
+        Name of the run; by default the preset's, and that of the crystals.
+    overrides : mapping, optional
+        Further parameters.
+    only : str
+        Run only the notebooks whose names start with this.
+
+    Returns
+    -------
+    dict
+        What ``results.json`` holds.
+
+    Raises
+    ------
+    UserError
+        A mistake in the parameters or in a file that they name.
+    """
+    parameters = gather_parameters(preset, crystals, overrides or {})
+    run = Run(name or name_run(preset, crystals))
+    chosen = [path for path in list_notebooks() if path.name.startswith(only)]
+    if not chosen:
+        raise UserError(f"notebook '{only}': expected the start of a name under {NOTEBOOKS}")
+    os.environ["EDIFF_PROGRESS"] = "terminal"
+    for number, notebook in enumerate(chosen, start=1):
+        print(f"[{number}/{len(chosen)}] {notebook.stem}", file=sys.stderr, flush=True)
+        seconds = round(run_notebook(notebook, run, parameters), 1)
+        results.record(run, f"timings.{notebook.stem.lower()}", {"seconds": seconds})
+    return results.collect(run)

@@ -1,0 +1,254 @@
+"""The notebooks: their form, that a preset runs each of them, and what a run of them leaves."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+import yaml
+
+from ediff_utils.crystal import SYSTEMS
+from ediff_utils.paths import NOTEBOOKS, PRESETS, ROOT
+from ediff_utils.reproduce import list_notebooks
+from ediff_utils.settings import Preset
+
+BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def code_cells(path) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if cell.cell_type == "code"]
+
+
+def is_parameters(cell) -> bool:
+    return "parameters" in cell.metadata.get("tags", [])
+
+
+def test_every_notebook_is_run():
+    assert list_notebooks() == BOOKS
+    assert [path.name[:2] for path in BOOKS] == [f"{i:02d}" for i in range(1, len(BOOKS) + 1)]
+    assert len(BOOKS) >= 6
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+class TestForm:
+    def test_outputs_are_stripped(self, path):
+        assert all(not c.outputs and c.execution_count is None for c in code_cells(path))
+
+    def test_no_definitions(self, path):
+        for cell in code_cells(path):
+            for node in ast.walk(ast.parse(cell.source)):
+                assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+
+    def test_thin_and_narrated(self, path):
+        cells = code_cells(path)
+        statements = [len(ast.parse(c.source).body) for c in cells if not is_parameters(c)]
+        assert max(statements) <= 8
+        texts = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+        assert len(texts) >= len(cells) / 2
+
+    def test_one_annotated_parameters_cell(self, path):
+        (cell,) = [c for c in code_cells(path) if is_parameters(c)]
+        for line in cell.source.splitlines():
+            node = ast.parse(line).body[0]
+            assert isinstance(node, ast.AnnAssign), line
+            assert "#" in line, f"{line}: what is it?"
+
+    def test_parameters_are_known_and_their_defaults_fit(self, path):
+        declared = papermill.inspect_notebook(str(path))
+        values = {name: ast.literal_eval(p["default"]) for name, p in declared.items()}
+        own = {"run_name", "material_id", "zone_axis", "m", "p", "random_crystals"}
+        for name in own:
+            values.pop(name, None)
+        if path.stem.startswith("02"):
+            values.pop("thickness")
+        Preset(**values)
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.yml")), ids=lambda path: path.stem)
+def test_every_entry_of_a_preset_reaches_a_notebook(preset):
+    declared = set().union(*(papermill.inspect_notebook(str(path)) for path in BOOKS))
+    assert set(yaml.safe_load(preset.read_text())) <= declared
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of what a run needs, so that tests leave the checkout alone."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    shutil.copytree(ROOT / "data" / "presets", root / "data" / "presets")
+    return root
+
+
+def ediff(project, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "ediff_utils", *arguments],
+        cwd=project,
+        env=os.environ | {"EDIFF_ROOT": str(project)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def smoke(project):
+    """The whole pipeline at the smoke preset, as a user starts it."""
+    done = ediff(project, "reproduce", "--preset", "smoke")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return project, done
+
+
+class TestSmokeRun:
+    def test_results(self, smoke):
+        project, _ = smoke
+        results = json.loads((project / "figures/smoke/results.json").read_text())
+        for part in ("crystal_system", "space_group", "lattice"):
+            for protocol in ("one", "ten"):
+                assert results[part][protocol]
+                assert results["paper"][part][protocol]
+        assert results["dataset"]["patterns"] == 6 * (
+            results["dataset"]["crystals"] - results["dataset"]["failed"]
+        )
+        assert results["dataset"]["max_intensity_difference_to_dense"] < 1e-5
+        # Six classes, and a forest that has learned something tells them better than by chance.
+        assert results["crystal_system"]["one"]["accuracy"]["value"] > 1.5 / 6
+        assert results["random_orientations"]["materials"] > 0
+        assert results["scan"]
+
+    def test_results_are_those_of_the_predictions(self, smoke):
+        project, _ = smoke
+        results = json.loads((project / "figures/smoke/results.json").read_text())
+        one = pd.read_parquet(project / "data/runs/smoke/predictions.parquet")
+        accuracy = (one["system"] == one["true_system"]).mean()
+        assert results["crystal_system"]["one"]["accuracy"]["value"] == pytest.approx(accuracy)
+
+    def test_every_figure_of_the_paper(self, smoke):
+        project, _ = smoke
+        figures = {path.stem for path in (project / "figures/smoke").glob("*.png")}
+        expected = {f"figure_{i}" for i in range(1, 8)} | {f"figure_S{i}" for i in range(1, 11)}
+        assert expected <= figures
+
+    def test_split_is_by_material(self, smoke):
+        project, _ = smoke
+        data = project / "data/runs/smoke"
+        split = pd.read_parquet(data / "split.parquet")
+        test = set(split.loc[split["part"] == "test", "material_id"])
+        one = pd.read_parquet(data / "predictions.parquet")
+        assert set(one["material_id"]) <= test
+        assert set(one["true_system"]) <= set(SYSTEMS)
+
+    def test_executed_notebooks_have_no_errors(self, smoke):
+        project, _ = smoke
+        executed = sorted((project / "figures/smoke/notebooks").glob("*.ipynb"))
+        assert [path.name for path in executed] == [path.name for path in BOOKS]
+        for path in executed:
+            outputs = [o for cell in code_cells(path) for o in cell.outputs]
+            assert outputs
+            assert not [o for o in outputs if o.output_type == "error"]
+
+    def test_terminal_shows_progress_and_ends_with_the_table(self, smoke):
+        _, done = smoke
+        for name in ("crystals simulated", "trees grown", "[6/6]"):
+            assert name in done.stderr
+        assert "Paper" in done.stdout or "paper" in done.stdout
+
+    def test_own_bragg_lists(self, smoke):
+        """A user's file instead of the simulated scan: notebook 06 alone, on the run's models."""
+        project, _ = smoke
+        rows = [
+            (x, y, 0.1 * i, 0.05 * j, 1 + i * j)
+            for x in range(6)
+            for y in range(6)
+            for i in range(1, 4)
+            for j in range(1, 4)
+        ]
+        lists = pd.DataFrame(rows, columns=["x", "y", "qx", "qy", "intensity"])
+        lists.to_csv(project / "mine.csv", index=False)
+        shutil.copytree(project / "data/runs/smoke", project / "data/runs/mine")
+        done = ediff(
+            project,
+            "reproduce",
+            "--preset",
+            "smoke",
+            "--name",
+            "mine",
+            "--only",
+            "06",
+            "-p",
+            "bragg_file",
+            "mine.csv",
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        maps = pd.read_parquet(project / "data/runs/mine/scan_maps.parquet")
+        assert len(maps) == 36
+        assert (maps["n_spots"] == 9).all()
+        assert len(set(maps["system"])) == 1
+
+    def test_mistake_in_a_notebook_is_one_line(self, smoke):
+        project, _ = smoke
+        (project / "bad.csv").write_text("x,y,qx,qy\n0,0,0.1,0.2\n")
+        done = ediff(
+            project,
+            "reproduce",
+            "--preset",
+            "smoke",
+            "--name",
+            "mine",
+            "--only",
+            "06",
+            "-p",
+            "bragg_file",
+            "bad.csv",
+        )
+        assert done.returncode == 2
+        assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
+        assert "bad.csv" in done.stderr
+        assert "intensity" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "nonesuch"], ["nonesuch", "quick"]),
+        (["--preset", "smoke", "-p", "thicknesses", "[-20]"], ["thicknesses"]),
+        (["--preset", "smoke", "-p", "orientations", "many"], ["orientations", "many"]),
+        (["--preset", "smoke", "-p", "colour", "red"], ["colour"]),
+        (["--preset", "smoke", "--name", "../elsewhere"], ["../elsewhere"]),
+        (["--preset", "smoke", "--only", "99"], ["99"]),
+        (["--preset", "smoke", "--crystals", "no/such/place", "--only", "01"], ["no/such/place"]),
+        (["--preset", "smoke", "--name", "fresh", "--only", "05"], ["notebook 04"]),
+    ],
+)
+def test_mistakes_on_the_command_line(project, arguments, words):
+    done = ediff(project, "reproduce", *arguments)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert all(word in last for word in words)
+    assert "Traceback" not in done.stderr
+
+
+def test_materials_project_without_a_key(project):
+    done = ediff(
+        project,
+        "reproduce",
+        "--preset",
+        "smoke",
+        "--crystals",
+        "materials-project",
+        "--only",
+        "01",
+        MP_API_KEY="",
+    )
+    assert done.returncode == 2
+    assert "MP_API_KEY" in done.stderr.strip().splitlines()[-1]
