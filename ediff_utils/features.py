@@ -1,8 +1,8 @@
 """The features stage: spot patterns to vectors of the radial and angular basis.
 
 Equations 1 and 2 of Gleason et al. 2024: 41 overlapping triangular rings, 0.05 1/angstrom apart,
-times exp(i p phi) for p = 0 to 12, make 533 complex numbers T[m, p]. The vector is their magnitudes,
-in the order of (m, p), followed by their arguments: 1,066 real numbers.
+times exp(i p phi) for p = 0 to 12, make 533 complex numbers T[m, p]. The vector is their
+magnitudes, in the order of (m, p), followed by their arguments: 1,066 real numbers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ N_RADIAL, N_ANGULAR, STEP = 41, 13, 0.05
 N_FEATURES = 2 * N_RADIAL * N_ANGULAR
 #: Below this fraction of its ring's total a coefficient is round-off; its argument means nothing.
 _ROUND_OFF = 1e-5
+#: The same as a fraction of the pattern's total: a spot on a ring, kept in single precision, leaks so
+#: much into the next one.
+_LEAKAGE = 3e-6
 _SETTINGS = b"ediff_settings"
 
 
@@ -87,7 +90,9 @@ def to_vectors(coefficients: np.ndarray) -> np.ndarray:
     n = len(coefficients)
     magnitude = np.abs(coefficients)
     argument = np.angle(coefficients)
-    argument[magnitude <= _ROUND_OFF * magnitude[:, :, :1]] = 0
+    ring = magnitude[:, :, :1]
+    vanishing = np.maximum(_ROUND_OFF * ring, _LEAKAGE * ring.sum(axis=1, keepdims=True))
+    argument[magnitude <= vanishing] = 0
     return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
         np.float32
     )
@@ -203,6 +208,7 @@ def read_features(path: Path) -> FeatureSet:
     try:
         table = pq.read_table(path)
         column = table["features"].combine_chunks()
+        index = table.select(["material_id", "pattern"]).to_pandas()
     except (pa.ArrowException, OSError, KeyError) as error:
         detail = str(error).split("\n")[0]
         raise UserError(f"{path}: not a table of features: {detail}") from None
@@ -210,7 +216,7 @@ def read_features(path: Path) -> FeatureSet:
         raise UserError(f"{path}: column features: expected lists of {N_FEATURES} numbers")
     chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
     vectors = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, N_FEATURES)
-    return FeatureSet(table.select(["material_id", "pattern"]).to_pandas(), vectors)
+    return FeatureSet(index, vectors)
 
 
 def read_settings(path: Path) -> FeatureSettings:

@@ -219,7 +219,7 @@ def lattice_fixed_orientation(zone_axis: np.ndarray, rotation: float = 0.0) -> n
 
 
 def in_plane_rotation(orientation: np.ndarray) -> float:
-    """Rotation of a pattern against the lattice-fixed one of its zone axis [degree], in [0, 360)."""
+    """Rotation against the lattice-fixed pattern of the same zone axis [degree], in [0, 360)."""
     fixed = lattice_fixed_orientation(orientation[:, 2])
     turn = fixed.T @ orientation
     return float(np.degrees(np.arctan2(-turn[1, 0], turn[0, 0])) % 360)

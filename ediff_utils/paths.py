@@ -22,7 +22,7 @@ FIGURES = ROOT / "figures"
 
 @dataclass(frozen=True)
 class Run:
-    """Where one run keeps its files: tables and models under ``data/runs``, pictures under ``figures``.
+    """Where one run keeps its files: tables and models in ``data/runs``, pictures in ``figures``.
 
     Parameters
     ----------

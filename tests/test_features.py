@@ -45,7 +45,8 @@ radii = st.one_of(
 spot = st.tuples(radii, angles, intensities).map(
     lambda s: (s[0] * np.cos(s[1]), s[0] * np.sin(s[1]), s[2])
 )
-spot_lists = st.lists(spot, max_size=25).map(lambda s: np.array(s, dtype=float).reshape(-1, 3))
+# adding zero makes -0 a 0: the origin has one direction
+spot_lists = st.lists(spot, max_size=25).map(lambda s: np.array(s, dtype=float).reshape(-1, 3) + 0.0)
 bright_lists = st.lists(
     st.tuples(st.floats(0.01, 1.99), angles, st.floats(0.01, 1)).map(
         lambda s: (s[0] * np.cos(s[1]), s[0] * np.sin(s[1]), s[2])
@@ -117,7 +118,16 @@ def test_an_n_fold_pattern_has_only_orders_that_n_divides(fold, spots):
     np.testing.assert_allclose(coefficients[:, ~others], fold * one(spots)[:, ~others], atol=3e-5)
     # and as a vector: no argument made up out of round-off
     vector = to_vectors(coefficients[None])[0].reshape(2, N_RADIAL, N_ANGULAR)
-    assert not vector[1][:, others].any() or np.abs(coefficients[:, 0]).max() < 1e-3
+    assert not vector[1][:, others].any()
+
+
+def test_a_spot_on_a_ring_has_no_direction_in_the_next_one():
+    """In single precision it leaks a millionth of itself there, whose argument is round-off."""
+    for q in np.arange(1, 40) * np.float32(STEP):
+        for nearby in (np.nextafter(q, np.float32(0)), q, np.nextafter(q, np.float32(9))):
+            vector = to_vectors(one(np.array([[nearby * 0.6, nearby * 0.8, 1.0]]))[None])
+            arguments = vector[0, 533:].reshape(N_RADIAL, N_ANGULAR)
+            assert np.count_nonzero(arguments.any(axis=1)) == 1
 
 
 @given(spots=bright_lists)
