@@ -1,6 +1,8 @@
 # make reproduce | make test | make lab        each sets up its own environment in .venv
 PRESET ?= quick
 CRYSTALS ?=
+# Further arguments of `python -m ediff_utils reproduce`, such as '-p max_crystals 500'
+ARGS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -27,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 install: $(STAMP)
 
 reproduce: $(STAMP)
-	$(BIN)/python -m ediff_utils reproduce --preset '$(PRESET)' $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
+	$(BIN)/python -m ediff_utils reproduce --preset '$(PRESET)' $(if $(CRYSTALS),--crystals '$(CRYSTALS)') $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

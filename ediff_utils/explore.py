@@ -7,6 +7,7 @@ that it can be had, and tested, without a browser.
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -33,25 +34,25 @@ from ediff_utils.patterns import crystal_orientations
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.simulation import SimulationError, simulate
 
-_PIXELS = 201
+#: Width of the reconstruction: a change of a knob should take a moment, not more.
+_PIXELS = 141
 
 
 @dataclass(frozen=True)
-class Exploration:
-    """One pattern and all that the explorer shows of it.
+class Exploration(Decomposition):
+    """A pattern taken apart, and what it is a pattern of.
 
     Parameters
     ----------
+    pattern, coefficients, reconstruction, q_max
+        See :class:`ediff_utils.figures.basis.Decomposition`.
     material_id : str
     uvw : ndarray, shape (3,)
         Zone axis in the conventional lattice, the largest index 1 or -1.
-    parts : Decomposition
-        The pattern, its coefficients and its reconstruction.
     """
 
     material_id: str
     uvw: np.ndarray
-    parts: Decomposition
 
 
 def compute_exploration(
@@ -101,7 +102,14 @@ def compute_exploration(
     pattern = simulate(crystal, orientation[None], settings)[0][0]
     uvw = orientation[:, 2] @ np.linalg.inv(crystal.conventional_lattice)
     parts = compute_decomposition(pattern, normalisation, _PIXELS, settings.q_max)
-    return Exploration(crystal.material_id, uvw / np.abs(uvw).max(), parts)
+    return Exploration(
+        pattern=pattern,
+        coefficients=parts.coefficients,
+        reconstruction=parts.reconstruction,
+        q_max=parts.q_max,
+        material_id=crystal.material_id,
+        uvw=uvw / np.abs(uvw).max(),
+    )
 
 
 @styled
@@ -118,20 +126,19 @@ def figure_exploration(exploration: Exploration, m: int, p: int) -> Figure:
     -------
     Figure
     """
-    parts = exploration.parts
+    q_max, pattern = exploration.q_max, exploration.pattern
     fig = new_figure(9.0, 3.1)
     left, middle, right = fig.subplots(1, 3)
-    plot_basis(compute_basis_image([m], p, 301, parts.q_max), left, parts.q_max)
-    pattern = parts.pattern
-    plot_pattern(pattern.qx, pattern.qy, pattern.intensity, left, q_max=parts.q_max)
+    plot_basis(compute_basis_image([m], p, 301, q_max), left, q_max)
+    plot_pattern(pattern.qx, pattern.qy, pattern.intensity, left, q_max=q_max)
     name, nanometres = format_direction(exploration.uvw), pattern.thickness / 10
     left.set_title(f"{exploration.material_id}, zone axis {name}, {nanometres:g} nm")
     plot_phase_bar(fig, ax=left)
-    plot_magnitude(parts.coefficients, middle)
+    plot_magnitude(exploration.coefficients, middle)
     middle.plot(p, m * STEP, "s", color=WRONG_COLOR, markerfacecolor="none", markersize=8)
-    value = parts.coefficients[m, p]
+    value = exploration.coefficients[m, p]
     middle.set_title(f"$|T_{{{m},{p}}}|$ = {abs(value):.4f}, arg = {np.angle(value):.2f} rad")
-    plot_reconstruction(parts, right)
+    plot_reconstruction(exploration, right)
     return fig
 
 
@@ -144,6 +151,8 @@ class BasisExplorer(widgets.VBox):
         The crystals' table.
     settings : SimulationSettings
     normalisation : {"scattered", "incident"}
+    start : mapping
+        Name of each knob to where it stands at first.
 
     Attributes
     ----------
@@ -158,7 +167,11 @@ class BasisExplorer(widgets.VBox):
     """
 
     def __init__(
-        self, crystals: pd.DataFrame, settings: SimulationSettings, normalisation: str
+        self,
+        crystals: pd.DataFrame,
+        settings: SimulationSettings,
+        normalisation: str,
+        start: Mapping[str, object],
     ) -> None:
         self._crystals = {str(row["material_id"]): row for _, row in crystals.iterrows()}
         self._settings, self._normalisation = settings, normalisation
@@ -168,11 +181,13 @@ class BasisExplorer(widgets.VBox):
             (f"{row['formula']} ({name})" if "formula" in row else name, name)
             for name, row in self._crystals.items()
         ]
-        self.crystal = widgets.Dropdown(options=names, description="crystal")
-        self.zone_axis = _slider("zone axis", 0, 0, settings.orientations - 1)
-        self.thickness = _slider("thickness [nm]", round(settings.thicknesses[0] / 10), 2, 200, 2)
-        self.ring = _slider("ring m", 12, 0, N_RADIAL - 1)
-        self.order = _slider("order p", 6, 0, N_ANGULAR - 1)
+        self.crystal = widgets.Dropdown(
+            options=names, value=start["crystal"], description="crystal"
+        )
+        self.zone_axis = _slider("zone axis", start["zone_axis"], 0, settings.orientations - 1)
+        self.thickness = _slider("thickness [nm]", start["thickness"], 2, 200, 2)
+        self.ring = _slider("ring m", start["ring"], 0, N_RADIAL - 1)
+        self.order = _slider("order p", start["order"], 0, N_ANGULAR - 1)
         self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self.message = widgets.HTML()
         knobs = [self.crystal, self.zone_axis, self.thickness, self.ring, self.order]
@@ -231,6 +246,12 @@ def basis_explorer(
     crystals: pd.DataFrame,
     settings: SimulationSettings | None = None,
     normalisation: str = "scattered",
+    *,
+    crystal: Crystal | None = None,
+    zone_axis: int = 0,
+    thickness: float | None = None,
+    m: int = 12,
+    p: int = 6,
 ) -> BasisExplorer:
     """Make a widget that takes patterns of the crystals apart in the radial basis.
 
@@ -239,9 +260,17 @@ def basis_explorer(
     crystals : DataFrame
         The crystals' table.
     settings : SimulationSettings, optional
-        As of the dataset, whose zone axes the slider goes through; its first thickness comes first.
+        As of the dataset, whose zone axes the slider goes through.
     normalisation : {"scattered", "incident"}
         As of the features.
+    crystal : Crystal, optional
+        Where the knobs stand at first: the crystal, one of the table and by default its first,
+    zone_axis : int
+        the zone axis,
+    thickness : float, optional
+        the thickness [angstrom], by default the first one of the settings,
+    m, p : int
+        and the basis function.
 
     Returns
     -------
@@ -251,8 +280,19 @@ def basis_explorer(
     Raises
     ------
     UserError
-        An empty table.
+        An empty table, or a first crystal that it does not hold.
     """
     if crystals.empty:
         raise UserError("crystals: expected at least one to explore, found none")
-    return BasisExplorer(crystals, settings or SimulationSettings(), normalisation)
+    settings = settings or SimulationSettings()
+    first = str(crystals.iloc[0]["material_id"]) if crystal is None else crystal.material_id
+    if first not in set(crystals["material_id"].astype(str)):
+        raise UserError(f"material_id {first}: no such crystal in the table")
+    start = {
+        "crystal": first,
+        "zone_axis": zone_axis,
+        "thickness": round((thickness or settings.thicknesses[0]) / 10),
+        "ring": m,
+        "order": p,
+    }
+    return BasisExplorer(crystals, settings, normalisation, start)

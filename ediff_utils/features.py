@@ -27,7 +27,7 @@ N_RADIAL, N_ANGULAR, STEP = 41, 13, 0.05
 N_FEATURES = 2 * N_RADIAL * N_ANGULAR
 #: Below this fraction of its ring's total a coefficient is round-off; its argument means nothing.
 _ROUND_OFF = 1e-5
-#: The same as a fraction of the pattern's total: a spot on a ring, kept in single precision, leaks so
+#: The same as a fraction of the whole pattern: a spot on a ring, in single precision, leaks so
 #: much into the next one.
 _LEAKAGE = 3e-6
 _SETTINGS = b"ediff_settings"
@@ -266,18 +266,16 @@ def reconstruct(coefficients: np.ndarray, qx: np.ndarray, qy: np.ndarray) -> np.
     Returns
     -------
     ndarray
-        sum over m of ring m times (T[m, 0] + 2 sum_p Re T[m, p] exp(-i p phi)) / (2 pi), the Fourier
-        series of each ring cut off at order 12: what is left of the pattern, as intensity a radian
-        of the ring.
+        sum over m of ring m times (T[m, 0] + 2 sum_p Re T[m, p] exp(-i p phi)) / (2 pi): the
+        Fourier series of each ring, cut off at order 12, as intensity a radian.
     """
-    radius, angle = np.hypot(qx, qy), np.arctan2(qy, qx)
-    total = np.zeros(np.shape(qx))
-    for m in range(N_RADIAL):
-        ring = np.maximum(0, 1 - np.abs(radius - m * STEP) / STEP)
-        if not np.any(ring):
-            continue
-        series = np.full(np.shape(qx), coefficients[m, 0].real)
-        for p in range(1, N_ANGULAR):
-            series += 2 * (coefficients[m, p] * np.exp(-1j * p * angle)).real
-        total += ring * series / (2 * np.pi)
-    return total
+    position, angle = np.hypot(qx, qy) / STEP, np.arctan2(qy, qx)
+    inner = np.floor(position).astype(int)
+    weight = (position - inner)[..., None]
+    # One ring of zeros beyond the last, for what lies outside of it.
+    rings = np.concatenate([coefficients, np.zeros((1, N_ANGULAR))])
+    own = rings[np.minimum(inner, N_RADIAL)] * (1 - weight)
+    own = own + rings[np.minimum(inner + 1, N_RADIAL)] * weight
+    waves = np.exp(-1j * np.arange(N_ANGULAR) * angle[..., None])
+    waves[..., 1:] *= 2
+    return np.sum(own * waves, axis=-1).real / (2 * np.pi)

@@ -135,7 +135,7 @@ def _seed(operations: np.ndarray) -> np.ndarray:
         np.trace(operations, axis1=1, axis2=2), 1
     )
     if len(operations) == 4:
-        # 2/m: towards the two-fold axis, wherever it is; in the mirror the seed would be its own image.
+        # 2/m: towards the two-fold axis; in the mirror the seed would be its own image.
         square = (np.eye(3) - operations[mirrors][0]) / 2
         axis = square[:, np.argmax(np.diag(square))]
         return Rotation.from_euler(

@@ -30,7 +30,7 @@ from ediff_utils.orientations import grid_orientations, in_plane_rotation, rando
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.progress import tqdm
 from ediff_utils.settings import SimulationSettings, check
-from ediff_utils.simulation import SimulationError, SpotPattern, simulate
+from ediff_utils.simulation import SimulationError, SpotPattern, prepare, simulate_orientation
 
 _FAILURES = b"ediff_failures"
 
@@ -110,8 +110,10 @@ def pattern_rows(crystal: Crystal, settings: SimulationSettings) -> list[dict[st
     SimulationError, UserError
         The crystal cannot be simulated.
     """
+    # First of all, since spglib dies of a cell without volume, and takes the process with it.
+    bloch = prepare(crystal, settings)
     orientations = crystal_orientations(crystal, settings)
-    simulated = simulate(crystal, orientations, settings)
+    simulated = [simulate_orientation(bloch, orientation) for orientation in orientations]
     to_lattice = np.linalg.inv(crystal.conventional_lattice)
     rows = []
     for number, (orientation, patterns) in enumerate(zip(orientations, simulated, strict=True)):
@@ -241,6 +243,8 @@ def _manifest(
     for row in crystals.itertuples():
         digest.update(str(row.material_id).encode())
         digest.update(np.asarray(row.lattice, dtype=float).tobytes())
+        digest.update(np.asarray(row.conventional_lattice, dtype=float).tobytes())
+        digest.update(np.asarray(row.numbers, dtype=np.int64).tobytes())
         digest.update(np.asarray(row.frac_coords, dtype=float).tobytes())
     return {
         "ediff_utils": __version__,
@@ -258,7 +262,8 @@ def _claim(folder: Path, manifest: dict[str, object]) -> None:
     if path.exists():
         try:
             found = json.loads(path.read_text())
-        except json.JSONDecodeError:
+            dict(found["settings"])
+        except (ValueError, KeyError, TypeError):
             raise UserError(f"{path}: not a manifest; remove {folder} to start afresh") from None
         if found != manifest:
             differing = _differences(found, manifest)
@@ -288,11 +293,19 @@ def read_report(folder: Path) -> DatasetReport:
     Returns
     -------
     DatasetReport
+
+    Raises
+    ------
+    UserError
+        No patterns there, or a damaged file.
     """
     n_patterns = 0
     failures: list[dict[str, str]] = []
     for path in _parts(folder):
-        meta = pq.read_metadata(path)
+        try:
+            meta = pq.read_metadata(path)
+        except (pa.ArrowException, OSError):
+            raise UserError(f"{path}: damaged; remove it and simulate again") from None
         n_patterns += meta.num_rows
         failures += json.loads((meta.metadata or {}).get(_FAILURES, b"[]"))
     table = pd.DataFrame(failures, columns=["material_id", "reason"])
@@ -358,8 +371,13 @@ def read_patterns(
         conditions.append(pc.field("material_id") == material_id)
         asked.append(f"of material {material_id}")
     where = reduce(operator.and_, conditions) if conditions else None
+    parts = _parts(folder)
     try:
-        dataset = pa.dataset.dataset([str(p) for p in _parts(folder)], format="parquet")
+        for path in parts:
+            # A part without a column would pass as rows of nothing.
+            if not set(SCHEMA.names) <= set(pq.read_schema(path).names):
+                raise UserError(f"{path}: not a table of patterns; remove it and simulate again")
+        dataset = pa.dataset.dataset([str(p) for p in parts], format="parquet")
         table = dataset.to_table(columns=columns, filter=where)
     except (pa.ArrowException, OSError) as error:
         detail = str(error).split("\n")[0]

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from ediff_utils.errors import UserError
 from ediff_utils.features import FeatureSet
-from ediff_utils.models import LATTICE, Hierarchy, difference_confidence, label_patterns
+from ediff_utils.models import LATTICE, Hierarchy, difference_confidence
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.progress import tqdm
+from ediff_utils.training import label_patterns
 
 _TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
     axis: f"true_{axis}" for axis in LATTICE

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import re
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +18,9 @@ import pandas as pd
 from ediff_utils import evaluation
 from ediff_utils.comparison import comparison_table, format_table, to_markdown
 from ediff_utils.errors import UserError
-from ediff_utils.features import read_settings as read_feature_settings
-from ediff_utils.models import read_about
 from ediff_utils.paths import Run, atomic_write, require
-from ediff_utils.patterns import read_settings as read_simulation_settings
+from ediff_utils.provenance import compute_environment, describe_protocol, describe_run
 from ediff_utils.published import ABSTRACT_SYSTEMS, LOW_SYMMETRY, Published, compute_paper_results
-from ediff_utils.settings import ForestSettings
 
 __all__ = [
     "collect",
@@ -44,20 +38,6 @@ __all__ = [
 ]
 
 PARTS = ("crystal_system", "space_group", "lattice")
-PACKAGES = (
-    "ediff-utils",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pyarrow",
-    "numba",
-    "scikit-learn",
-    "skops",
-    "pymatgen",
-    "spglib",
-    "py4dstem",
-    "matplotlib",
-)
 _PART = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
@@ -186,131 +166,6 @@ def compute_paper_parts() -> dict[str, dict]:
     return {
         "paper": convert(paper, lambda leaf: leaf.numbers),
         "paper_as_printed": convert(paper, lambda leaf: f"{leaf} ({leaf.source})"),
-    }
-
-
-def compute_environment() -> dict[str, object]:
-    """Return the versions of Python and of the packages that results depend on."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "packages": versions,
-    }
-
-
-_ZONE_AXES = {
-    "grid": "fixed grid over the fundamental sector of the Laue group, corners included",
-    "random": "uniformly random",
-}
-_ROTATION = {"grid": "fixed to the lattice", "random": "uniformly random"}
-
-
-def describe_run(
-    run: Run, crystals: pd.DataFrame, split: pd.DataFrame, settings: ForestSettings
-) -> dict[str, object]:
-    """Describe a run by what its stages wrote down of themselves.
-
-    Parameters
-    ----------
-    run : Run
-        Its patterns, features and models say how they were made.
-    crystals, split : DataFrame
-    settings : ForestSettings
-        ``patterns_per_prediction``.
-
-    Returns
-    -------
-    dict
-        See :func:`describe_protocol`; ``forests`` says what was taken off table 1.
-
-    Raises
-    ------
-    UserError
-        A stage has not been run.
-    """
-    simulation = read_simulation_settings(run.patterns)
-    features = read_feature_settings(run.features)
-    trained = read_about(run.models)["settings"]
-    protocol = describe_protocol(
-        crystals,
-        orientations=simulation.orientations,
-        zone_axes=_ZONE_AXES[simulation.protocol],
-        in_plane_rotation=_ROTATION[simulation.protocol],
-        thickness=features.thickness,
-        split_by=trained["split_by"],
-        test_size=trained["test_size"],
-        patterns_per_prediction=settings.patterns_per_prediction,
-        n_train=int((split["part"] == "train").sum()),
-        n_test=int((split["part"] == "test").sum()),
-    )
-    names = ("max_features", "tree_fraction", "include_triclinic")
-    return protocol | {
-        "scattering": simulation.scattering,
-        "normalisation": features.normalisation,
-        "forests": {name: trained[name] for name in names},
-    }
-
-
-def describe_protocol(
-    crystals: pd.DataFrame,
-    *,
-    orientations: int,
-    zone_axes: str,
-    in_plane_rotation: str,
-    thickness: float,
-    split_by: str,
-    test_size: float,
-    patterns_per_prediction: int,
-    n_train: int,
-    n_test: int,
-) -> dict[str, object]:
-    """Describe what was simulated and predicted: the part ``protocol`` of ``results.json``.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: columns ``source`` and ``crystal_system`` are counted.
-    orientations : int
-        Patterns a crystal.
-    zone_axes : str
-        How the zone axes were chosen.
-    in_plane_rotation : str
-        How the patterns are turned about the beam.
-    thickness : float
-        [angstrom]
-    split_by : str
-        What is kept together when train and test are split.
-    test_size : float
-        Fraction of the materials.
-    patterns_per_prediction : int
-        Patterns aggregated in one prediction.
-    n_train, n_test : int
-        Numbers of materials.
-    """
-    return {
-        "crystals": {
-            "n": len(crystals),
-            "by_source": crystals["source"].value_counts().sort_index().to_dict(),
-            "by_system": crystals["crystal_system"].value_counts().sort_index().to_dict(),
-        },
-        "orientations": orientations,
-        "zone_axes": zone_axes,
-        "in_plane_rotation": in_plane_rotation,
-        "thickness_angstrom": thickness,
-        "split": {
-            "by": split_by,
-            "test_size": test_size,
-            "train_materials": n_train,
-            "test_materials": n_test,
-        },
-        "patterns_per_prediction": patterns_per_prediction,
     }
 
 

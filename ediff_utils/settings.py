@@ -7,13 +7,22 @@ and each stage gets the ones it knows as one of the settings classes below.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ediff_utils.errors import UserError
 from ediff_utils.paths import PRESETS
+
+
+def _not_zero(value: int) -> int:
+    if value == 0:
+        raise ValueError("expected a number of processes, or -1 for one a core")
+    return value
+
+
+Jobs = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
 
 
 class _Settings(BaseModel):
@@ -41,7 +50,7 @@ class SimulationSettings(_Settings):
     excitation_error_max: float = Field(0.06, gt=0, le=1, description="[1/angstrom]")
     scattering: Literal["lobato", "lobato-absorptive"] = "lobato"
     intensity_floor: float = Field(1e-5, ge=0, lt=1, description="fraction of the incident beam")
-    jobs: int = Field(-1, ge=-1, description="worker processes, -1 for one a core")
+    jobs: Jobs = Field(-1, description="worker processes, -1 for one a core")
     seed: int = Field(0, ge=0)
 
     def model_post_init(self, _context: object) -> None:
@@ -68,7 +77,7 @@ class ForestSettings(_Settings):
     test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
     split_by: Literal["material", "prototype"] = "material"
     patterns_per_prediction: int = Field(10, ge=1)
-    jobs: int = Field(-1, ge=-1)
+    jobs: Jobs = -1
     seed: int = Field(0, ge=0)
 
 
@@ -123,6 +132,8 @@ def check(kind: type[S], *, where: str = "", **values: object) -> S:
         return kind(**values)
     except ValidationError as error:
         raise _one_line(error, where) from None
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
 
 
 def load_preset(name_or_path: str | Path) -> dict[str, object]:
@@ -151,7 +162,7 @@ def load_preset(name_or_path: str | Path) -> dict[str, object]:
         raise UserError(f"{path}: no such preset; expected one of {known}, or a YAML file")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         detail = str(error).split("\n")[0]
         raise UserError(f"{path}: not a YAML file: {detail}") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):

@@ -12,18 +12,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from ediff_utils import simulation
+from ediff_utils import exit_wave, simulation
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
+from ediff_utils.exit_wave import SimulationError, exit_waves
 from ediff_utils.kernels.bloch import spectral_interval
 from ediff_utils.kernels.reference import exit_wave_dense
 from ediff_utils.orientations import lattice_fixed_orientation, random_orientations
 from ediff_utils.scattering import lobato_parameters, relativistic_factor, wavelength
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.simulation import (
-    SimulationError,
     SpotPattern,
-    exit_waves,
     inversion_centre,
     orientation_matrix,
     prepare,
@@ -41,9 +40,7 @@ any_orientation = st.integers(0, 2**32 - 1).map(
 )
 
 
-@lru_cache(maxsize=64)
-def cached(name: str) -> Crystal:
-    return make_crystal(name)
+cached = lru_cache(make_crystal)
 
 
 def by_index(pattern: SpotPattern) -> dict[tuple[int, int, int], np.ndarray]:
@@ -424,7 +421,7 @@ def test_a_spectral_bound_that_is_too_narrow_is_found_and_mended(name, thickness
         centre = (low + high) / 2
         return centre - 0.3 * (high - low), centre + 0.3 * (high - low)
 
-    monkeypatch.setattr(simulation, "spectral_interval", too_narrow)
+    monkeypatch.setattr(exit_wave, "spectral_interval", too_narrow)
     np.testing.assert_allclose(np.abs(exit_waves(matrix, thicknesses, True)) ** 2, right, atol=1e-5)
     assert calls
 
@@ -432,7 +429,7 @@ def test_a_spectral_bound_that_is_too_narrow_is_found_and_mended(name, thickness
 def test_a_hopeless_spectral_bound_is_an_error(monkeypatch):
     bloch = prepare(cached("bismuth telluride"), ALL_SPOTS)
     _, matrix = orientation_matrix(bloch, lattice_fixed_orientation([0, 0, 1]))
-    monkeypatch.setattr(simulation, "spectral_interval", lambda *_: (-1e-3, 1e-3))
+    monkeypatch.setattr(exit_wave, "spectral_interval", lambda *_: (-1e-3, 1e-3))
     with pytest.raises(SimulationError, match="intensity is not conserved"):
         exit_waves(matrix, (200.0,), True)
 

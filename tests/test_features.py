@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -46,7 +48,9 @@ spot = st.tuples(radii, angles, intensities).map(
     lambda s: (s[0] * np.cos(s[1]), s[0] * np.sin(s[1]), s[2])
 )
 # adding zero makes -0 a 0: the origin has one direction
-spot_lists = st.lists(spot, max_size=25).map(lambda s: np.array(s, dtype=float).reshape(-1, 3) + 0.0)
+spot_lists = st.lists(spot, max_size=25).map(
+    lambda s: np.array(s, dtype=float).reshape(-1, 3) + 0.0
+)
 bright_lists = st.lists(
     st.tuples(st.floats(0.01, 1.99), angles, st.floats(0.01, 1)).map(
         lambda s: (s[0] * np.cos(s[1]), s[0] * np.sin(s[1]), s[2])
@@ -196,7 +200,9 @@ def test_a_large_batch_is_cut_into_blocks():
     vectors = compute_features(qx, qy, intensity, offsets)
     assert vectors.shape == (n, N_FEATURES)
     for j in (0, 19_998, 19_999, 20_000, 20_001, 20_002):
-        alone = compute_features(qx[j : j + 1], qy[j : j + 1], intensity[j : j + 1], np.array([0, 1]))
+        alone = compute_features(
+            qx[j : j + 1], qy[j : j + 1], intensity[j : j + 1], np.array([0, 1])
+        )
         np.testing.assert_array_equal(vectors[j], alone[0])
 
 
@@ -221,7 +227,10 @@ def test_counts_and_fractions_have_the_same_features(spots, factor):
     np.testing.assert_allclose(counts[:533], fractions[:533], atol=1e-6)
     as_they_come = compute_features(*(spots * [1, 1, factor]).T, offsets, "incident")[0]
     np.testing.assert_allclose(
-        as_they_come[:533], fractions[:533] * spots[:, 2].sum() * factor, rtol=1e-4, atol=1e-5 * factor
+        as_they_come[:533],
+        fractions[:533] * spots[:, 2].sum() * factor,
+        rtol=1e-4,
+        atol=1e-5 * factor,
     )
 
 
@@ -270,10 +279,13 @@ def test_not_finite(name, value):
     assert "\n" not in str(caught.value)
 
 
+cached = lru_cache(make_crystal)
+
+
 @pytest.fixture
 def dataset(tmp_path):
     """Three patterns of gold at two thicknesses, in two parts."""
-    crystal = make_crystal("gold")
+    crystal = cached("gold")
     orientations = random_orientations(3, np.random.default_rng(0))
     settings_ = SimulationSettings(thicknesses=(100.0, 200.0), q_max=1.2)
     simulated = simulate(crystal, orientations, settings_)
@@ -336,7 +348,9 @@ def test_a_file_that_is_no_table_of_features(dataset, tmp_path, kind):
         pd.DataFrame({"a": [1]}).to_parquet(path)
     elif kind == "short lists":
         flat = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(10, np.float32)), 5)
-        pq.write_table(pa.table({"material_id": ["x"] * 2, "pattern": [0, 1], "features": flat}), path)
+        pq.write_table(
+            pa.table({"material_id": ["x"] * 2, "pattern": [0, 1], "features": flat}), path
+        )
     elif kind == "truncated":
         build_features(dataset[0], FeatureSettings(thickness=200.0), path)
         path.write_bytes(path.read_bytes()[:-200])

@@ -17,8 +17,8 @@ from ediff_utils.orientations import (
     fundamental_sector,
     grid_orientations,
     in_plane_rotation,
-    laue_operations,
     lattice_fixed_orientation,
+    laue_operations,
     random_orientations,
     zone_axes,
 )
@@ -40,7 +40,7 @@ LAUE_ORDER = {
     "zirconia": 4,
     "wollastonite-like triclinic": 2,
 }
-directions = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: 0.05 < np.linalg.norm(v))
+directions = st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: np.linalg.norm(v) > 0.05)
 unit = directions.map(lambda v: np.array(v) / np.linalg.norm(v))
 rotations = st.integers(0, 2**32 - 1).map(
     lambda seed: random_orientations(1, np.random.default_rng(seed))[0]
@@ -65,7 +65,8 @@ def test_laue_group(name):
     operations = sector_of(name).operations
     assert len(operations) == LAUE_ORDER[name]
     np.testing.assert_allclose(
-        operations @ operations.transpose(0, 2, 1), np.broadcast_to(np.eye(3), operations.shape),
+        operations @ operations.transpose(0, 2, 1),
+        np.broadcast_to(np.eye(3), operations.shape),
         atol=1e-6,
     )
     known = {tuple(np.round(o, 4).ravel() + 0.0) for o in operations}

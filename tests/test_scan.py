@@ -24,7 +24,6 @@ from ediff_utils.gold import (
     place_particles,
     simulate_gold_scan,
 )
-from ediff_utils.models import train_hierarchy
 from ediff_utils.scan import (
     compute_examples,
     compute_particle_systems,
@@ -38,6 +37,7 @@ from ediff_utils.scan import (
 )
 from ediff_utils.settings import ForestSettings, ScanSettings, SimulationSettings
 from ediff_utils.simulation import simulate
+from ediff_utils.training import train_hierarchy
 
 SMALL = ScanSettings(scan_size=16, n_particles=2)
 

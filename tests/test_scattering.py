@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 from conftest import make_crystal
@@ -12,6 +14,7 @@ from scipy import constants
 
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
+from ediff_utils.exit_wave import exit_waves
 from ediff_utils.kernels.bloch import structure_matrix
 from ediff_utils.kernels.potential import electron_scattering_factor
 from ediff_utils.scattering import (
@@ -22,7 +25,7 @@ from ediff_utils.scattering import (
     wavelength,
 )
 from ediff_utils.settings import SimulationSettings
-from ediff_utils.simulation import exit_waves, prepare, structure_factors
+from ediff_utils.simulation import prepare, structure_factors
 from ediff_utils.structures.symmetry import standardise
 
 BOHR_RADIUS = constants.physical_constants["Bohr radius"][0] * 1e10
@@ -47,6 +50,7 @@ EXTINCTION_300_KV = {
 }
 
 
+@lru_cache
 def crystal_of(name: str) -> Crystal:
     if name != "aluminium":
         return make_crystal(name)
@@ -69,7 +73,7 @@ def extinction_nm(crystal: Crystal, hkl: tuple[int, int, int], energy: float) ->
     return extinction_distance(abs(grid[entry]), crystal.volume, energy) / 10
 
 
-# Mott's formula at large g gives f_e -> Z / (2 pi^2 a0 g^2) (Lobato and Van Dyck 2014, equation 18).
+# Mott's formula at large g: f_e -> Z / (2 pi^2 a0 g^2) (Lobato and Van Dyck 2014).
 @pytest.mark.parametrize("number", range(1, 104))
 def test_sum_rule(number):
     a, b = np.split(lobato_table()[number], 2)

@@ -122,7 +122,15 @@ def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
     for ax, letter in zip(axes.flat, "abcd", strict=True):
         style.label_panel(ax, letter, -0.15)
     percent = PercentFormatter(1.0, decimals=0, symbol=" %")
-    fig.colorbar(share, ax=axes[0], label="Share of the test set", format=percent, shrink=0.8)
+    whole = MaxNLocator(integer=True).tick_values(0, 100 * share.get_clim()[1]) / 100
+    fig.colorbar(
+        share,
+        ax=axes[0],
+        label="Share of the test set",
+        format=percent,
+        ticks=[tick for tick in whole if tick <= share.get_clim()[1]],
+        shrink=0.8,
+    )
     fig.colorbar(confidence, ax=axes[1], label="Mean confidence", format=percent, shrink=0.8)
     return fig
 
@@ -273,7 +281,7 @@ def figure_s5(
             ax.plot(
                 x, paper.value, "x" if protocol == "one" else "+", ms=size, mew=1.4, color=color
             )
-    ax.set_xlim(left=-0.01)
+    ax.set_xlim(-0.01, 1.1 * max((x for x in share.values() if np.isfinite(x)), default=0.2))
     ax.set_ylim(-0.03, 1.03)
     handles = [
         Line2D([], [], marker="s", ls="", color=style.SYSTEM_COLORS[s], label=s)

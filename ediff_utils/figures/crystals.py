@@ -23,9 +23,9 @@ _RADIUS = 0.35
 #: Neighbours within this much of the shortest distance of both atoms are joined.
 _BOND_SLACK = 1.15
 #: Atoms with more neighbours than this are packed rather than bonded, and left without lines.
-_MOST_BONDS = 8
-#: Pieces that a line is drawn in.
-_PIECES = 16
+_MOST_BONDS = 6
+#: Lines are drawn in pieces of this length, or a bit less [angstrom].
+_PIECE = 0.4
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def _plot_line(
     ax: Axes, view: _View, ends: np.ndarray, atoms: np.ndarray, radii: np.ndarray, **style: object
 ) -> None:
     """Draw what no atom hides from within: short pieces, each at its own depth."""
-    along = np.linspace(0, 1, _PIECES + 1)[:, None]
+    n_pieces = int(np.ceil(np.linalg.norm(ends[1] - ends[0]) / _PIECE))
+    along = np.linspace(0, 1, n_pieces + 1)[:, None]
     points = ends[0] + along * (ends[1] - ends[0])
     middles = (points[1:] + points[:-1]) / 2
     free = np.all(np.linalg.norm(middles[:, None] - atoms, axis=2) > radii, axis=1)
@@ -209,7 +210,8 @@ def plot_crystal(crystal: Crystal, ax: Axes) -> None:
 def _frame(ax: Axes, points: list[np.ndarray]) -> None:
     around = np.concatenate(points)
     low, high = around.min(axis=0), around.max(axis=0)
-    margin = 0.06 * (high - low).max()
-    ax.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+    # always a square, so that titles and letters stand alike over all shapes
+    middle, half = (low + high) / 2, 0.54 * (high - low).max()
+    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     ax.set_aspect("equal", anchor="N")
     ax.axis("off")

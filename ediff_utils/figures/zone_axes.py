@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
 
 from ediff_utils.crystal import Crystal
 from ediff_utils.orientations import (
@@ -188,7 +187,8 @@ def format_direction(uvw: Sequence[float]) -> str:
         if np.allclose(scaled, np.rint(scaled), atol=2e-3):
             digits = [rf"\bar{{{-i}}}" if i < 0 else str(i) for i in np.rint(scaled).astype(int)]
             return "$[" + r"\,".join(digits) + "]$"
-    return "[" + ", ".join(f"{value:.2f}" for value in uvw) + "]"
+    # adding zero turns -0.00 into 0.00
+    return "[" + ", ".join(f"{value:.2f}" for value in np.round(uvw, 2) + 0.0) + "]"
 
 
 def plot_zone_axes(grid: ZoneAxisGrid, ax: Axes, shown: int | None = None) -> None:
@@ -202,10 +202,10 @@ def plot_zone_axes(grid: ZoneAxisGrid, ax: Axes, shown: int | None = None) -> No
         The zone axis to point out.
     """
     rim = np.concatenate(grid.outline)
-    equator = Circle((0, 0), 1, fill=False, edgecolor="0.75", linewidth=0.6, linestyle="--")
     if np.linalg.norm(rim, axis=1).max() > 0.9:
-        equator.set_label("equator")
-    ax.add_patch(equator)
+        t = np.linspace(0, 2 * np.pi, 361)
+        style = {"color": "0.7", "linewidth": 0.6, "linestyle": "--", "zorder": 1}
+        ax.plot(np.cos(t), np.sin(t), label="equator", **style)
     for side in grid.outline:
         ax.plot(*side.T, color=_SECTOR_COLOR, linewidth=1.5, zorder=2, solid_capstyle="round")
     ax.scatter(*grid.points.T, s=7, color=_AXES_COLOR, linewidth=0, zorder=3, label="zone axes")
@@ -249,7 +249,8 @@ def _outwards(point: np.ndarray, outline: Sequence[np.ndarray], centre: np.ndarr
 
 def _frame(ax: Axes, points: np.ndarray) -> None:
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.12 * (high - low).max()
-    ax.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin))
+    # always a square, so that titles and letters stand alike over all shapes
+    middle, half = (low + high) / 2, 0.62 * (high - low).max()
+    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
     ax.set_aspect("equal", anchor="N")
     ax.axis("off")

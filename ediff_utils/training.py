@@ -1,0 +1,247 @@
+"""Training: the split of the materials, and the forests of table 1 grown on one part of it.
+
+Trees, depths and features a split are table 1 of Gleason et al. 2024.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+import sklearn
+import skops
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.model_selection import train_test_split
+
+from ediff_utils import __version__
+from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.errors import UserError
+from ediff_utils.features import FeatureSet
+from ediff_utils.models import LATTICE, Forest, Hierarchy
+from ediff_utils.progress import tqdm
+from ediff_utils.published import HYPERPARAMETERS
+from ediff_utils.settings import ForestSettings
+
+#: Trees fitted between two steps of the progress bar.
+_BATCH = 8
+
+
+def make_split(crystals: pd.DataFrame, settings: ForestSettings) -> pd.DataFrame:
+    """Divide the materials into training and test, once for all models.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The crystals' table.
+    settings : ForestSettings
+        ``split_by`` "material": every material on its own, as the paper does. "prototype":
+        isostructural materials stay on one side, which asks more of a model.
+
+    Returns
+    -------
+    DataFrame
+        ``material_id`` and ``part``, "train" or "test".
+
+    Raises
+    ------
+    UserError
+        Fewer than two materials (or prototypes) to divide.
+    """
+    groups = crystals["prototype" if settings.split_by == "prototype" else "material_id"]
+    unique = groups.drop_duplicates().sort_values().to_numpy()
+    if len(unique) < 2:
+        raise UserError(f"crystals: expected at least two to divide into parts, got {len(unique)}")
+    if np.ceil(settings.test_size * len(unique)) >= len(unique):
+        raise UserError(
+            f"test_size: {settings.test_size} of {len(unique)} materials leaves none to train on"
+        )
+    _, test = train_test_split(unique, test_size=settings.test_size, random_state=settings.seed)
+    part = np.where(groups.isin(set(test)), "test", "train")
+    return pd.DataFrame({"material_id": crystals["material_id"].to_numpy(), "part": part})
+
+
+def forest_plan(
+    labels: pd.DataFrame, settings: ForestSettings
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Which forests are trained, and on which patterns.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        ``crystal_system`` of every training pattern.
+    settings : ForestSettings
+
+    Yields
+    ------
+    kind : {"crystal_system", "space_group", "lattice"}
+    system : str
+        Empty for the crystal-system forest.
+    rows : ndarray of int
+        Rows of ``labels``.
+    """
+    systems = ALL_SYSTEMS if settings.include_triclinic else SYSTEMS
+    system = labels["crystal_system"].to_numpy()
+    yield "crystal_system", "", np.flatnonzero(np.isin(system, systems))
+    for name in systems:
+        rows = np.flatnonzero(system == name)
+        if len(rows):
+            yield "space_group", name, rows
+            yield "lattice", name, rows
+
+
+def new_forest(kind: str, settings: ForestSettings) -> Forest:
+    """An untrained forest with the hyperparameters of table 1.
+
+    Parameters
+    ----------
+    kind : {"crystal_system", "space_group", "lattice"}
+    settings : ForestSettings
+        ``tree_fraction`` and ``max_features`` scale table 1 down where time is short.
+
+    Returns
+    -------
+    RandomForestClassifier or RandomForestRegressor
+    """
+    table = HYPERPARAMETERS[kind]
+    arguments = {
+        "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
+        "max_depth": int(table["depth"].value),
+        "max_features": settings.max_features,
+        "random_state": settings.seed,
+        "n_jobs": settings.jobs,
+    }
+    return (RandomForestRegressor if kind == "lattice" else RandomForestClassifier)(**arguments)
+
+
+def fit_forest(
+    forest: Forest, features: np.ndarray, target: np.ndarray, step: Callable[[int], object]
+) -> Forest:
+    """Fit a forest a few trees at a time, which gives the same trees as all at once.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier or RandomForestRegressor
+        Untrained.
+    features : ndarray of float32, shape (n, 1066)
+    target : ndarray, shape (n,) or (n, 3)
+    step : callable
+        Told how many trees have been added.
+
+    Returns
+    -------
+    The forest.
+    """
+    total = forest.n_estimators
+    forest.set_params(warm_start=True)
+    for n_trees in [*range(_BATCH, total, _BATCH), total]:
+        before = len(getattr(forest, "estimators_", []))
+        forest.set_params(n_estimators=n_trees).fit(features, target)
+        step(n_trees - before)
+    return forest.set_params(warm_start=False)
+
+
+def train_hierarchy(
+    features: FeatureSet,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    *,
+    only_system: bool = False,
+    progress: bool = True,
+) -> Hierarchy:
+    """Train the forests on the training part.
+
+    Parameters
+    ----------
+    features : FeatureSet
+    crystals : DataFrame
+        The crystals' table, for the labels.
+    split : DataFrame
+        See :func:`make_split`.
+    settings : ForestSettings
+    only_system : bool
+        Train the crystal-system forest alone.
+    progress : bool
+        Show a progress bar of trees.
+
+    Returns
+    -------
+    Hierarchy
+
+    Raises
+    ------
+    UserError
+        No pattern of a usable crystal in the training part.
+    """
+    labels = label_patterns(features.index, crystals, split)
+    train = np.flatnonzero(labels["part"] == "train")
+    labels = labels.iloc[train].reset_index(drop=True)
+    plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
+    if not len(plan[0][2]):
+        raise UserError("split: expected training patterns that are not triclinic, found none")
+    forests: dict[tuple[str, str], Forest] = {}
+    untrained = [new_forest(kind, settings) for kind, _, _ in plan]
+    total = sum(forest.n_estimators for forest in untrained)
+    with tqdm(total=total, desc="trees grown", disable=not progress) as bar:
+        for (kind, system, rows), forest in zip(plan, untrained, strict=True):
+            bar.set_postfix_str(f"{kind} {system}".strip())
+            target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
+            forests[kind, system] = fit_forest(
+                forest, features.vectors[train[rows]], target, bar.update
+            )
+    about = _about(settings, labels)
+    return Hierarchy(
+        forests["crystal_system", ""],
+        {system: f for (kind, system), f in forests.items() if kind == "space_group"},
+        {system: f for (kind, system), f in forests.items() if kind == "lattice"},
+        about,
+    )
+
+
+def label_patterns(
+    index: pd.DataFrame, crystals: pd.DataFrame, split: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels of every pattern, in the order of the patterns.
+
+    Parameters
+    ----------
+    index : DataFrame
+        ``material_id`` and ``pattern``.
+    crystals, split : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        ``material_id, pattern, part, crystal_system, space_group, a, b, c``.
+
+    Raises
+    ------
+    UserError
+        A pattern of a material that the tables do not have.
+    """
+    columns = ["material_id", "crystal_system", "space_group", *LATTICE]
+    labels = index.merge(crystals[columns], on="material_id", how="left", validate="many_to_one")
+    labels = labels.merge(split, on="material_id", how="left", validate="many_to_one")
+    missing = labels["part"].isna() | labels["crystal_system"].isna()
+    if missing.any():
+        name = labels.loc[missing, "material_id"].iloc[0]
+        raise UserError(f"features: material {name} is not in the tables of crystals and split")
+    return labels
+
+
+def _about(settings: ForestSettings, labels: pd.DataFrame) -> dict[str, object]:
+    return {
+        "ediff_utils": __version__,
+        "python": platform.python_version(),
+        "scikit_learn": sklearn.__version__,
+        "skops": skops.__version__,
+        "settings": json.loads(settings.model_dump_json(exclude={"jobs"})),
+        "training": {
+            "materials": int(labels["material_id"].nunique()),
+            "patterns": len(labels),
+            "systems": labels["crystal_system"].value_counts().sort_index().to_dict(),
+        },
+    }
