@@ -43,7 +43,7 @@ class SimulationSettings(_Settings):
     """What is simulated: see :mod:`ediff_utils.simulation` and :mod:`ediff_utils.patterns`."""
 
     protocol: Literal["grid", "random"] = "grid"
-    orientations: int = Field(20, ge=1, le=10000, description="patterns a crystal")
+    orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
     energy: float = Field(300e3, ge=1e3, le=2e6, description="beam energy [eV]")
     q_max: float = Field(2.0, gt=0, le=4, description="[1/angstrom]")

@@ -8,6 +8,7 @@ from importlib import metadata
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from ediff_utils.paths import ROOT
 
@@ -27,7 +28,7 @@ def conda_requirements() -> dict[str, Requirement]:
 def test_environment_asks_for_the_same_versions():
     conda = conda_requirements()
     python = conda.pop("python")
-    assert str(python.specifier) == PROJECT["requires-python"]
+    assert python.specifier == SpecifierSet(PROJECT["requires-python"])
     wanted = {r.name.lower(): r.specifier for r in map(Requirement, WANTED)}
     assert {name: r.specifier for name, r in conda.items()} == wanted
 

@@ -14,7 +14,7 @@ from ediff_utils.explore import (
     figure_exploration,
 )
 from ediff_utils.features import STEP, compute_features, to_coefficients
-from ediff_utils.patterns import pattern_rows
+from ediff_utils.pattern_rows import pattern_rows
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.structures.symmetry import standardise
 

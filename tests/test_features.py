@@ -33,7 +33,7 @@ from ediff_utils.features import (
 )
 from ediff_utils.kernels.reference import radial_transform_direct
 from ediff_utils.orientations import random_orientations
-from ediff_utils.patterns import rows_to_table
+from ediff_utils.pattern_rows import rows_to_table
 from ediff_utils.settings import FeatureSettings, SimulationSettings
 from ediff_utils.simulation import simulate
 

@@ -19,14 +19,11 @@ from conftest import make_structure
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.orientations import grid_orientations, lattice_fixed_orientation
+from ediff_utils.pattern_rows import SCHEMA, crystal_orientations, pattern_rows, rows_to_table
 from ediff_utils.patterns import (
-    SCHEMA,
-    crystal_orientations,
-    pattern_rows,
     read_patterns,
     read_report,
     read_settings,
-    rows_to_table,
     simulate_dataset,
     spots,
 )

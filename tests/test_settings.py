@@ -37,7 +37,7 @@ def test_every_preset_loads(name):
     assert values == yaml.safe_load((PRESETS / f"{name}.yml").read_text())
     assert values == load_preset(PRESETS / f"{name}.yml")
     preset = check(Preset, **values)
-    assert preset.orientations == values.get("orientations", 20)
+    assert preset.orientations == values.get("orientations", 15)
 
 
 def test_the_paper_preset_is_the_papers():
