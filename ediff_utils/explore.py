@@ -27,7 +27,7 @@ from ediff_utils.figures.basis import (
     plot_phase_bar,
     plot_reconstruction,
 )
-from ediff_utils.figures.structures import plot_pattern
+from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import WRONG_COLOR, new_figure, styled
 from ediff_utils.figures.zone_axes import format_direction
 from ediff_utils.pattern_rows import crystal_orientations

@@ -110,7 +110,7 @@ def test_basis_picture_has_qy_upwards_and_units(ax):
     drawn = ax.images[0]
     assert drawn.origin == "lower"
     assert drawn.get_extent() == [-2, 2, -2, 2]
-    assert "Å$^{-1}$" in ax.get_xlabel()
+    assert "(1/Å)" in ax.get_xlabel()
     # at phase +pi/2, straight up: sky blue
     np.testing.assert_allclose(image[38, 25, :3], PHASE_MAP(0.75)[:3], atol=0.05)
 
@@ -178,7 +178,7 @@ def test_maps_of_coefficients_have_orders_across_and_radii_upwards(hexagonal):
     for ax in (left, right):
         assert ax.get_xlim() == (-0.5, 12.5)
         assert ax.get_ylim() == pytest.approx((-0.5 * STEP, 40.5 * STEP))
-        assert "Å$^{-1}$" in ax.get_ylabel()
+        assert "(1/Å)" in ax.get_ylabel()
         assert "$p$" in ax.get_xlabel()
 
 

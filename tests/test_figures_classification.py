@@ -14,6 +14,7 @@ from ediff_utils import evaluation
 from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.figures import classification, style, votes
+from ediff_utils.figures.spots import plot_pattern
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +217,7 @@ def test_figure_3_draws_patterns_votes_and_weights(example):
 
 def test_spots_grow_with_intensity():
     ax = new_axes()
-    votes.plot_pattern(np.array([[0.5, 0.0, 0.01], [0.0, 1.0, 0.04], [1.0, 1.0, 0.0]]), ax)
+    plot_pattern(*np.array([[0.5, 0.0, 0.01], [0.0, 1.0, 0.04], [1.0, 1.0, 0.0]]).T, ax)
     (spots,) = ax.collections
     small, large, none = spots.get_sizes()
     assert large / small == pytest.approx(2)

@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 from ediff_utils.crystal import ALL_SYSTEMS, Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.figures.crystals import compute_cell_atoms
+from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.structures import (
     PAPER_ORDER,
     compute_patterns_per_system,
@@ -20,7 +21,6 @@ from ediff_utils.figures.structures import (
     figure_1,
     figure_s1,
     plot_crystal,
-    plot_pattern,
     plot_patterns_per_system,
     plot_thickness_stack,
     plot_zone_axes,
@@ -237,8 +237,8 @@ def test_spots_have_areas_by_intensity_and_axes_their_unit(ax):
     (spots,) = ax.collections
     np.testing.assert_allclose(spots.get_sizes(), [20, 10, 5])
     np.testing.assert_allclose(spots.get_offsets(), np.column_stack([pattern.qx, pattern.qy]))
-    assert "Å$^{-1}$" in ax.get_xlabel()
-    assert "Å$^{-1}$" in ax.get_ylabel()
+    assert "(1/Å)" in ax.get_xlabel()
+    assert "(1/Å)" in ax.get_ylabel()
     assert ax.get_xlim() == (-2, 2)
     (beam,) = ax.lines
     assert beam.get_label() == "direct beam"

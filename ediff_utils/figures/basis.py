@@ -30,7 +30,8 @@ from ediff_utils.figures.orders import (
     figure_orders,
     plot_order_power,
 )
-from ediff_utils.figures.structures import compute_thickness_series, plot_pattern
+from ediff_utils.figures.spots import plot_pattern
+from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import TWO_COLUMNS, label_panel, new_figure, styled
 from ediff_utils.simulation import SpotPattern
 

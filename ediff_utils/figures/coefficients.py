@@ -19,6 +19,7 @@ from ediff_utils.features import (
     reconstruct,
     to_coefficients,
 )
+from ediff_utils.figures.spots import QX_LABEL, QY_LABEL
 from ediff_utils.simulation import SpotPattern
 
 #: Once around from -pi to pi: yellow, vermilion, dark blue, sky blue, yellow. It goes from light to
@@ -93,8 +94,8 @@ def compute_decomposition(
 def frame_pattern(ax: Axes, q_max: float) -> None:
     """Make the axes a square of half-width ``q_max`` [1/angstrom] with labels."""
     ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
-    ax.set_xlabel(r"$q_x$ [Å$^{-1}$]")
-    ax.set_ylabel(r"$q_y$ [Å$^{-1}$]")
+    ax.set_xlabel(QX_LABEL)
+    ax.set_ylabel(QY_LABEL)
 
 
 def plot_phase_bar(fig: Figure, **options: object) -> None:
@@ -109,7 +110,7 @@ def _plot_coefficients(values: np.ndarray, ax: Axes, **style: object) -> QuadMes
     mesh = ax.pcolormesh(np.arange(N_ANGULAR + 1) - 0.5, edges, values, **style)
     ax.set_xticks(range(0, N_ANGULAR, 2))
     ax.set_xlabel("angular order $p$")
-    ax.set_ylabel(r"radius $m\,\Delta q$ [Å$^{-1}$]")
+    ax.set_ylabel(r"radius $m\,\Delta q$ (1/Å)")
     return mesh
 
 

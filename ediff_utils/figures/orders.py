@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from ediff_utils.crystal import Crystal
 from ediff_utils.features import N_ANGULAR
 from ediff_utils.figures.coefficients import compute_coefficients
-from ediff_utils.figures.structures import compute_thickness_series, plot_pattern
+from ediff_utils.figures.spots import plot_pattern
+from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import TWO_COLUMNS, label_panel, mark_empty, new_figure, styled
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.simulation import SpotPattern

@@ -14,9 +14,9 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.ticker import MaxNLocator
 
 from ediff_utils.bragg import BraggLists
+from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
     RIGHT_COLOR,
     SYSTEM_COLORS,
@@ -164,30 +164,6 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     )
 
 
-def plot_spots(
-    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray, ax: Axes, *, q_max: float = 2.0
-) -> None:
-    """Draw a pattern: discs whose area grows with the square root of the intensity.
-
-    Parameters
-    ----------
-    qx, qy : ndarray, shape (n,)
-        Spot positions [1/angstrom].
-    intensity : ndarray, shape (n,)
-    ax : Axes
-    q_max : float
-        Half of the width of the picture [1/angstrom].
-    """
-    area = 35 * np.sqrt(intensity / intensity.max())
-    ax.scatter(qy, qx, s=area, color="black", linewidths=0)
-    ax.scatter([0], [0], marker="+", color=_TRUE, linewidths=1)
-    ax.set(xlim=(-q_max, q_max), ylim=(q_max, -q_max), aspect="equal")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.set_xlabel("$q_y$ (1/Å)")
-    ax.set_ylabel("$q_x$ (1/Å)")
-
-
 def plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
     """Draw the pattern of one position, framed in the colour of its system.
 
@@ -200,7 +176,7 @@ def plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
     ax : Axes
     """
     position = np.flatnonzero((lists.x == example["x"]) & (lists.y == example["y"]))[0]
-    plot_spots(*lists.spots(position), ax)
+    plot_pattern(*lists.spots(position), ax, max_area=35, as_image=True)
     ax.spines[:].set_visible(True)
     ax.spines[:].set_color(SYSTEM_COLORS[example["system"]])
     ax.spines[:].set_linewidth(2)

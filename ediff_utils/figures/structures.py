@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.figures.crystals import plot_crystal
+from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
     SYSTEM_COLORS,
     TWO_COLUMNS,
-    WRONG_COLOR,
     label_panel,
     new_figure,
     styled,
@@ -32,7 +32,6 @@ __all__ = [
     "figure_1",
     "figure_s1",
     "plot_crystal",
-    "plot_pattern",
     "plot_patterns_per_system",
     "plot_thickness_stack",
     "plot_zone_axes",
@@ -50,46 +49,6 @@ PAPER_ORDER = (
 )
 #: Thicknesses that figure 1 shows [angstrom], out of the paper's 20 to 2000.
 THICKNESSES = (20.0, 200.0, 500.0, 1000.0, 2000.0)
-
-
-def plot_pattern(
-    qx: np.ndarray,
-    qy: np.ndarray,
-    intensity: np.ndarray,
-    ax: Axes,
-    *,
-    q_max: float = 2.0,
-    reference: float | None = None,
-    max_area: float = 20.0,
-    power: float = 0.5,
-    color: str = "black",
-) -> None:
-    """Draw a spot pattern, each spot with an area that grows with its intensity.
-
-    Parameters
-    ----------
-    qx, qy : ndarray, shape (n,)
-        [1/angstrom]
-    intensity : ndarray, shape (n,)
-    ax : Axes
-    q_max : float
-        Half the width of the drawn square [1/angstrom].
-    reference : float, optional
-        Intensity of a spot of the largest area; by default that of the strongest spot.
-    max_area : float
-        The largest area [square points].
-    power : float
-        Areas are proportional to intensity to this power.
-    color : str
-    """
-    intensity = np.asarray(intensity, dtype=float)
-    reference = reference or intensity.max(initial=0.0) or 1.0
-    area = max_area * (np.clip(intensity, 0, None) / reference) ** power
-    ax.scatter(qx, qy, s=area, color=color, linewidth=0)
-    ax.plot(0, 0, "+", color=WRONG_COLOR, markersize=6, markeredgewidth=1.2, label="direct beam")
-    ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
-    ax.set_xlabel(r"$q_x$ [Å$^{-1}$]")
-    ax.set_ylabel(r"$q_y$ [Å$^{-1}$]")
 
 
 def plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) -> None:

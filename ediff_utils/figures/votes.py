@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from ediff_utils.errors import UserError
 from ediff_utils.evaluation import check_table, right_system, systems_of
 from ediff_utils.figures import style
+from ediff_utils.figures.spots import plot_pattern
 
 
 @dataclass(frozen=True)
@@ -160,33 +161,6 @@ def select_spots(example: VoteExample, patterns: pd.DataFrame) -> list[np.ndarra
     return spots
 
 
-def plot_pattern(spots: np.ndarray, ax: Axes, *, q_max: float = 2.0) -> None:
-    """Draw a spot pattern; areas of the spots grow with the square root of their intensity.
-
-    Parameters
-    ----------
-    spots : ndarray, shape (n, 3)
-        qx, qy [1/angstrom] and intensity.
-    ax : Axes
-    q_max : float
-        Edge of the picture [1/angstrom].
-    """
-    spots = np.asarray(spots, dtype=float).reshape(-1, 3)
-    peak = spots[:, 2].max(initial=0.0)
-    if peak > 0:
-        area = 30 * np.sqrt(np.clip(spots[:, 2], 0, None) / peak)
-        ax.scatter(spots[:, 0], spots[:, 1], s=area, c="black", linewidths=0)
-    else:
-        style.mark_empty(ax, "no spots")
-    ax.plot(0, 0, "+", color="0.5", ms=4)
-    ax.set_xlim(-q_max, q_max)
-    ax.set_ylim(-q_max, q_max)
-    ax.set_aspect("equal")
-    ax.spines[:].set_visible(True)
-    ax.set_xlabel("$q_x$ (1/Å)", labelpad=1)
-    ax.set_ylabel("$q_y$ (1/Å)", labelpad=0)
-
-
 def plot_bars(values: pd.Series, ax: Axes, *, true_system: str, label: str) -> None:
     """Draw a bar a crystal system, in its colour, and outline that of the true system.
 
@@ -243,7 +217,8 @@ def figure_3(
     columns = zip(spots, example.cases, example.patterns, strict=True)
     for i, (pattern, case, _) in enumerate(columns):
         ax = fig.add_subplot(grid[0, i])
-        plot_pattern(pattern, ax)
+        plot_pattern(*pattern.T, ax, max_area=30)
+        ax.spines[:].set_visible(True)
         votes = example.votes.iloc[i]
         first, second = np.sort(votes.to_numpy())[::-1][:2]
         weight = (first - second) / example.n_trees
