@@ -61,5 +61,19 @@ def reproduce(
     click.echo(f"\nFigures, executed notebooks and results.json: {run.figures}")
 
 
+@main.command()
+@click.argument("run", nargs=-1, required=True)
+def summary(run: tuple[str, ...]) -> None:
+    """Print the rows of the paper's abstract for some runs, as Markdown. RUN is NAME=HEADING."""
+    from ediff_utils import paths, results
+    from ediff_utils.comparison import summary_table
+
+    runs = {}
+    for item in run:
+        name, _, heading = item.partition("=")
+        runs[heading or name] = results.read_results(paths.Run(name))
+    click.echo(results.to_markdown(summary_table(runs)), nl=False)
+
+
 if __name__ == "__main__":
     main()

@@ -18,6 +18,9 @@ _EQUAL_AXES = {"cubic": {"a": "a = b = c"}} | {
 }
 
 
+_PATTERNS = {"one": "1", "ten": "10"}
+
+
 @dataclass(frozen=True)
 class _Row:
     """One line of the table: where its number stands in ``results.json``."""
@@ -177,6 +180,34 @@ def comparison_table(results: Mapping) -> pd.DataFrame:
             )
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def summary_table(runs: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Set several runs beside each other and the paper, by the rows of its abstract.
+
+    Parameters
+    ----------
+    runs : mapping
+        Heading of each run's column, and its results.
+
+    Returns
+    -------
+    DataFrame of str
+        The abstract's rows for one and several patterns, and the crystal system away from the
+        grid, which the paper does not report.
+    """
+    rows = []
+    for protocol in ("one", "ten"):
+        for row in _abstract_rows(protocol):
+            values = [_find(run, row.path) for run in runs.values()]
+            cells = [_with_unit(_format(value, row.paper.unit), row.paper.unit) for value in values]
+            rows.append([row.quantity, _PATTERNS[protocol], *cells, str(row.paper)])
+    for protocol in ("one", "ten"):
+        values = [_find(run, ("random_orientations", protocol, "value")) for run in runs.values()]
+        cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
+        quantity = "crystal system accuracy, random orientations"
+        rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
+    return pd.DataFrame(rows, columns=["", "patterns", *runs, "paper"])
 
 
 def format_table(table: pd.DataFrame) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "evaluate_run",
     "evaluate_with_triclinic",
     "format_table",
+    "read_results",
     "record",
     "to_markdown",
     "to_plain",
@@ -152,6 +153,17 @@ def collect(run: Run) -> dict:
     results = to_plain(results)
     _write_json(run.results, results)
     return results
+
+
+def read_results(run: Run) -> dict:
+    """Read the ``results.json`` of a run.
+
+    Raises
+    ------
+    UserError
+        There is none, or it is not a JSON object.
+    """
+    return _read_part(require(run.results, "make reproduce"))
 
 
 def compute_paper_parts() -> dict[str, dict]:

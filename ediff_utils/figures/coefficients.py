@@ -101,7 +101,7 @@ def frame_pattern(ax: Axes, q_max: float) -> None:
 def plot_phase_bar(fig: Figure, **options: object) -> None:
     """Add the key to the phases' colours; ``options``, where to, go to ``Figure.colorbar``."""
     mappable = ScalarMappable(Normalize(-np.pi, np.pi), PHASE_MAP)
-    bar = fig.colorbar(mappable, label="phase [rad]", **options)
+    bar = fig.colorbar(mappable, label="phase (rad)", **options)
     bar.set_ticks([-np.pi, 0, np.pi], labels=[r"$-\pi$", "0", r"$\pi$"])
 
 
