@@ -20,12 +20,13 @@ from ediff_utils.figures.structures import (
     compute_zone_axis_grid,
     figure_1,
     figure_s1,
+    figure_volumes,
     plot_crystal,
     plot_patterns_per_system,
     plot_thickness_stack,
     plot_zone_axes,
 )
-from ediff_utils.figures.style import save_figure
+from ediff_utils.figures.style import SYSTEM_COLORS, save_figure
 from ediff_utils.figures.zone_axes import (
     compute_sector_sides,
     format_direction,
@@ -311,3 +312,17 @@ def test_figures_have_their_panels(tmp_path):
     fig = figure_s1(counts)
     assert "1,234" in [t.get_text() for t in fig.axes[0].texts]
     assert save_figure(fig, tmp_path / "figure-s1.png").stat().st_size > 1000
+
+
+def test_volumes_reach_every_crystal():
+    table = pd.DataFrame(
+        {
+            "volume": [10.0, 20.0, 30.0, 500.0],
+            "crystal_system": ["cubic", "cubic", "cubic", "triclinic"],
+        }
+    )
+    (ax,) = figure_volumes(table).axes
+    curves = {line.get_color(): line.get_xydata() for line in ax.get_lines()}
+    assert set(curves) == {SYSTEM_COLORS["cubic"], SYSTEM_COLORS["triclinic"]}
+    np.testing.assert_allclose(curves[SYSTEM_COLORS["cubic"]][-1], [30, 100])
+    assert "Å$^3$" in ax.get_xlabel()

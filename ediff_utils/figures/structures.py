@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -31,9 +32,11 @@ __all__ = [
     "compute_zone_axis_grid",
     "figure_1",
     "figure_s1",
+    "figure_volumes",
     "plot_crystal",
     "plot_patterns_per_system",
     "plot_thickness_stack",
+    "plot_volumes",
     "plot_zone_axes",
 ]
 
@@ -157,6 +160,37 @@ def plot_patterns_per_system(counts: pd.Series, ax: Axes) -> None:
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.margins(y=0.1)
     ax.set(xlabel="Crystal system", ylabel="Number of patterns")
+
+
+def plot_volumes(crystals: pd.DataFrame, ax: Axes) -> None:
+    """Draw how the volumes of the primitive cells are distributed in each crystal system.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The crystals' table: ``volume`` [cubic angstrom] and ``crystal_system``.
+    ax : Axes
+    """
+    present = [s for s in PAPER_ORDER if s in set(crystals["crystal_system"])]
+    sns.ecdfplot(
+        crystals,
+        x="volume",
+        hue="crystal_system",
+        hue_order=present,
+        palette=SYSTEM_COLORS,
+        stat="percent",
+        ax=ax,
+    )
+    ax.get_legend().set_title(None)
+    ax.set(xlabel="Volume of the primitive cell (Å$^3$)", ylabel="Crystals with less (%)")
+
+
+@styled
+def figure_volumes(crystals: pd.DataFrame) -> Figure:
+    """Cumulative distribution of the cell volume by crystal system; see :func:`plot_volumes`."""
+    fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
+    plot_volumes(crystals, fig.add_subplot())
+    return fig
 
 
 @styled
