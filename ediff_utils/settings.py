@@ -49,6 +49,8 @@ class SimulationSettings(_Settings):
     q_max: float = Field(2.0, gt=0, le=4, description="[1/angstrom]")
     excitation_error_max: float = Field(0.06, gt=0, le=1, description="[1/angstrom]")
     scattering: Literal["lobato", "lobato-absorptive"] = "lobato"
+    precession: float = Field(0.0, ge=0, le=100, description="semi-angle [mrad]; 0: none")
+    precession_steps: int = Field(64, ge=3, le=10000, description="azimuths of the cone")
     intensity_floor: float = Field(1e-5, ge=0, lt=1, description="fraction of the incident beam")
     jobs: Jobs = Field(-1, description="worker processes, -1 for one a core")
     seed: int = Field(0, ge=0)

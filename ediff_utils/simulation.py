@@ -181,8 +181,8 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     return BlochCrystal(np.ascontiguousarray(coupling), hkl, conventional, g, lam, settings)
 
 
-def orientation_matrix(
-    bloch: BlochCrystal, orientation: np.ndarray
+def find_beams(
+    bloch: BlochCrystal, orientation: np.ndarray, tilt: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Beams and structure matrix of one orientation.
 
@@ -191,6 +191,8 @@ def orientation_matrix(
     bloch : BlochCrystal
     orientation : ndarray, shape (3, 3)
         Columns are the pattern's axes in the crystal's frame.
+    tilt : (float, float)
+        Angle of the beam off the zone axis, and its azimuth from the pattern's x axis [radian].
 
     Returns
     -------
@@ -199,7 +201,9 @@ def orientation_matrix(
     matrix : ndarray, shape (n, n)
         Structure matrix A [1/angstrom].
     """
-    axis = np.ascontiguousarray(orientation[:, 2])
+    angle, azimuth = tilt
+    off = np.sin(angle) * np.array([np.cos(azimuth), np.sin(azimuth)])
+    axis = orientation @ np.array([*off, np.cos(angle)])
     index, error = select_beams(
         bloch.g, axis, bloch.wavelength, bloch.settings.excitation_error_max
     )
@@ -221,13 +225,10 @@ def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[S
     list of SpotPattern
         One a thickness; spots weaker than the settings' floor are left out.
     """
-    thicknesses = tuple(bloch.settings.thicknesses)
-    index, matrix = orientation_matrix(bloch, orientation)
-    waves = exit_waves(matrix, thicknesses, bloch.hermitian)
-    intensities = waves.real**2 + waves.imag**2
+    index, intensities = _intensities(bloch, orientation)
     position = bloch.g[index] @ orientation[:, :2]
     patterns = []
-    for thickness, intensity in zip(thicknesses, intensities, strict=True):
+    for thickness, intensity in zip(bloch.settings.thicknesses, intensities, strict=True):
         keep = intensity >= bloch.settings.intensity_floor
         keep[0] = False
         patterns.append(
@@ -241,6 +242,32 @@ def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[S
             )
         )
     return patterns
+
+
+def _intensities(bloch: BlochCrystal, orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Beams, the direct one first, and their intensities, shape (thicknesses, beams).
+
+    With precession the intensities of a beam that goes round a cone are added up incoherently
+    (Vincent and Midgley 1994), each with the beams that it excites; descan puts the spots of all
+    azimuths where those of the unprecessed pattern are. The foil is taken to be normal to the
+    beam, which leaves out a longer path by the cosine of the semi-angle.
+    """
+    settings = bloch.settings
+    thicknesses = tuple(settings.thicknesses)
+    if not settings.precession:
+        index, matrix = find_beams(bloch, orientation)
+        waves = exit_waves(matrix, thicknesses, bloch.hermitian)
+        return index, waves.real**2 + waves.imag**2
+    total = np.zeros((len(thicknesses), len(bloch.g)))
+    excited = np.zeros(len(bloch.g), bool)
+    steps = settings.precession_steps
+    for azimuth in 2 * np.pi * np.arange(steps) / steps:
+        index, matrix = find_beams(bloch, orientation, (settings.precession / 1e3, azimuth))
+        waves = exit_waves(matrix, thicknesses, bloch.hermitian)
+        total[:, index] += (waves.real**2 + waves.imag**2) / steps
+        excited[index] = True
+    index = np.flatnonzero(excited)
+    return index, total[:, index]
 
 
 def simulate(
@@ -292,7 +319,7 @@ def compute_dense_difference(
     thicknesses = tuple(settings.thicknesses)
     worst = 0.0
     for orientation in random_orientations(n_orientations, np.random.default_rng(seed)):
-        _, matrix = orientation_matrix(bloch, orientation)
+        _, matrix = find_beams(bloch, orientation)
         waves = exit_waves(matrix, thicknesses, bloch.hermitian)
         start = np.zeros(len(matrix))
         start[0] = 1

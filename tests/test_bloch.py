@@ -23,8 +23,8 @@ from ediff_utils.scattering import lobato_parameters, relativistic_factor, wavel
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.simulation import (
     SpotPattern,
+    find_beams,
     inversion_centre,
-    orientation_matrix,
     prepare,
     simulate,
     simulate_orientation,
@@ -109,7 +109,7 @@ def test_chebyshev_against_eigendecomposition(name, scattering):
     options = ALL_SPOTS.model_copy(update={"scattering": scattering})
     bloch = prepare(cached(name), options)
     (orientation,) = random_orientations(1, np.random.default_rng(3))
-    _, matrix = orientation_matrix(bloch, orientation)
+    _, matrix = find_beams(bloch, orientation)
     start = np.eye(1, len(matrix))[0]
     waves = exit_waves(matrix, THICKNESSES, bloch.hermitian)
     for wave, thickness in zip(waves, THICKNESSES, strict=True):
@@ -124,7 +124,7 @@ def test_chebyshev_against_eigendecomposition(name, scattering):
 @settings(max_examples=40)
 def test_chebyshev_against_eigendecomposition_anywhere(name, orientation, thickness):
     bloch = prepare(cached(name), ALL_SPOTS.model_copy(update={"q_max": 1.2}))
-    _, matrix = orientation_matrix(bloch, orientation)
+    _, matrix = find_beams(bloch, orientation)
     (wave,) = exit_waves(matrix, (thickness,), True)
     expected = np.abs(exit_wave_dense(matrix, np.eye(1, len(matrix))[0], thickness)) ** 2
     np.testing.assert_allclose(np.abs(wave) ** 2, expected, atol=1e-5)
@@ -153,7 +153,7 @@ def test_the_whole_calculation_spelled_out(name):
 def test_no_beam_is_missed_in_skewed_cells(name, orientation):
     crystal = cached(name)
     bloch = prepare(crystal, SimulationSettings())
-    index, _ = orientation_matrix(bloch, orientation)
+    index, _ = find_beams(bloch, orientation)
     n = (np.ceil(2.0 * np.linalg.norm(crystal.lattice, axis=1)) + 2).astype(int)
     box = np.stack(np.meshgrid(*[np.arange(-i, i + 1) for i in n], indexing="ij"), -1).reshape(
         -1, 3
@@ -411,7 +411,7 @@ def test_forbidden_spots_appear_by_multiple_scattering(name, uvw, hkl):
 def test_a_spectral_bound_that_is_too_narrow_is_found_and_mended(name, thicknesses, monkeypatch):
     crystal = cached(name)
     bloch = prepare(crystal, ALL_SPOTS)
-    _, matrix = orientation_matrix(bloch, zone(crystal, (0, 0, 1)))
+    _, matrix = find_beams(bloch, zone(crystal, (0, 0, 1)))
     right = np.abs(exit_waves(matrix, thicknesses, True)) ** 2
     calls = []
 
@@ -428,7 +428,7 @@ def test_a_spectral_bound_that_is_too_narrow_is_found_and_mended(name, thickness
 
 def test_a_hopeless_spectral_bound_is_an_error(monkeypatch):
     bloch = prepare(cached("bismuth telluride"), ALL_SPOTS)
-    _, matrix = orientation_matrix(bloch, lattice_fixed_orientation([0, 0, 1]))
+    _, matrix = find_beams(bloch, lattice_fixed_orientation([0, 0, 1]))
     monkeypatch.setattr(exit_wave, "spectral_interval", lambda *_: (-1e-3, 1e-3))
     with pytest.raises(SimulationError, match="intensity is not conserved"):
         exit_waves(matrix, (200.0,), True)
@@ -448,7 +448,7 @@ def test_spectral_bounds_hold_for_heavy_columns(name, uvw):
     """Strong channelling pulls single eigenvalues far out of the bulk of the spectrum."""
     crystal = cached(name)
     bloch = prepare(crystal, SimulationSettings())
-    _, matrix = orientation_matrix(bloch, zone(crystal, uvw))
+    _, matrix = find_beams(bloch, zone(crystal, uvw))
     low, high = spectral_interval(matrix, 14)
     values = np.linalg.eigvalsh(matrix.astype(np.complex128))
     assert low <= values[0] + 1e-6
@@ -464,7 +464,7 @@ def test_spectral_bounds_hold_for_heavy_columns(name, uvw):
 @settings(max_examples=40)
 def test_spectral_bounds_hold(name, orientation):
     bloch = prepare(cached(name), ALL_SPOTS.model_copy(update={"q_max": 1.2}))
-    _, matrix = orientation_matrix(bloch, orientation)
+    _, matrix = find_beams(bloch, orientation)
     low, high = spectral_interval(matrix, 14)
     # a little less than what exit_waves adds to them
     margin = 0.005 * (high - low) + 1e-4
@@ -539,3 +539,52 @@ def test_an_element_without_scattering_factors():
     crystal = replace(cached("gold"), numbers=np.array([111]))
     with pytest.raises(UserError, match="atomic number 111"):
         prepare(crystal, SimulationSettings())
+
+
+class TestPrecession:
+    """The beam goes round a cone; intensities add up incoherently."""
+
+    def pattern(self, name, orientation, **values):
+        settings = ALL_SPOTS.model_copy(update=values)
+        (pattern,) = simulate_orientation(prepare(cached(name), settings), orientation)
+        return {
+            tuple(key): i for key, i in zip(pattern.hkl.tolist(), pattern.intensity, strict=True)
+        }
+
+    def test_is_the_mean_of_tilted_patterns(self):
+        """Each azimuth is the pattern of the crystal tilted the other way."""
+        crystal = cached("gold")
+        still = ALL_SPOTS
+        total: dict[tuple[int, ...], float] = {}
+        for azimuth in 2 * np.pi * np.arange(5) / 5:
+            tilt = Rotation.from_rotvec(0.02 * np.array([-np.sin(azimuth), np.cos(azimuth), 0]))
+            (pattern,) = simulate_orientation(prepare(crystal, still), tilt.as_matrix())
+            for key, i in zip(pattern.hkl.tolist(), pattern.intensity, strict=True):
+                total[tuple(key)] = total.get(tuple(key), 0) + i / 5
+        precessed = self.pattern("gold", np.eye(3), precession=20.0, precession_steps=5)
+        assert set(precessed) == set(total)
+        for key, value in precessed.items():
+            assert value == pytest.approx(total[key], abs=1e-6)
+
+    @pytest.mark.parametrize("name", ["silicon", "wurtzite (polar)", "rutile"])
+    def test_converges_with_the_azimuths(self, name):
+        orientation = lattice_fixed_orientation([0.3, 0.5, 1.0])
+        coarse = self.pattern(name, orientation, precession=10.0, precession_steps=64)
+        fine = self.pattern(name, orientation, precession=10.0, precession_steps=256)
+        strong = [key for key, i in fine.items() if i > 1e-3]
+        assert strong
+        for key in strong:
+            assert coarse[key] == pytest.approx(fine[key], rel=0.05)
+
+    def test_small_angle_is_no_precession(self):
+        orientation = lattice_fixed_orientation([0.1, 0.2, 1.0])
+        still = self.pattern("rutile", orientation)
+        precessed = self.pattern("rutile", orientation, precession=1e-4, precession_steps=3)
+        for key, value in still.items():
+            assert precessed[key] == pytest.approx(value, abs=1e-5)
+
+    def test_conserves_intensity(self):
+        settings = ALL_SPOTS.model_copy(update={"precession": 15.0, "thicknesses": (100.0, 400.0)})
+        patterns = simulate_orientation(prepare(cached("gold"), settings), np.eye(3))
+        for pattern in patterns:
+            assert pattern.intensity.sum() + pattern.direct_beam == pytest.approx(1, abs=1e-4)
