@@ -86,6 +86,7 @@ class ForestSettings(_Settings):
 class ScanSettings(_Settings):
     """The gold nanoparticle scan: see :mod:`ediff_utils.scan`."""
 
+    models_run: str = Field("", description="run whose models are used; empty for the run itself")
     bragg_file: str = Field(
         "", description="a user's own Bragg lists; empty for the simulated scan"
     )

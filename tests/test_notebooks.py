@@ -188,7 +188,6 @@ class TestSmokeRun:
         ]
         lists = pd.DataFrame(rows, columns=["x", "y", "qx", "qy", "intensity"])
         lists.to_csv(project / "mine.csv", index=False)
-        shutil.copytree(project / "data/runs/smoke", project / "data/runs/mine")
         done = ediff(
             project,
             "reproduce",
@@ -198,6 +197,9 @@ class TestSmokeRun:
             "mine",
             "--only",
             "06",
+            "-p",
+            "models_run",
+            "smoke",
             "-p",
             "bragg_file",
             "mine.csv",
@@ -220,6 +222,9 @@ class TestSmokeRun:
             "mine",
             "--only",
             "06",
+            "-p",
+            "models_run",
+            "smoke",
             "-p",
             "bragg_file",
             "bad.csv",
