@@ -11,12 +11,13 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install reproduce test lint lab clean
+.PHONY: help install reproduce test lint lab bench clean
 
 help:
 	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, figures/<preset>/ holds the outcome"
 	@echo "make test                                    run the checks and the tests"
 	@echo "make lab                                     open the notebooks in JupyterLab"
+	@echo "make bench                                   time the simulation against py4DSTEM"
 	@echo "make clean [PRESET=quick]                    forget the tables and models of a run"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,6 +42,9 @@ test: lint
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/bloch.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
 
 clean:
 	rm -rf 'data/runs/$(PRESET)'

@@ -92,6 +92,18 @@ def exit_waves(matrix: np.ndarray, thicknesses: tuple[float, ...], hermitian: bo
     raise SimulationError(f"intensity is not conserved: {norms[-1]:.4g} of the incident beam")
 
 
+@lru_cache(maxsize=64)
+def _series_weights(
+    thicknesses: tuple[float, ...], radius: float, kind: np.dtype
+) -> tuple[np.ndarray, np.ndarray] | np.ndarray:
+    """Weights of a series: complex, or of a real matrix those of the even and of the odd terms."""
+    weights = _bessel_weights(thicknesses, radius)
+    if kind.kind == "c":
+        return weights.astype(kind)
+    even = np.ascontiguousarray(weights[:, ::2].real, dtype=kind)
+    return even, np.ascontiguousarray(weights[:, 1::2].imag, dtype=kind)
+
+
 def _series(
     matrix: np.ndarray,
     start: np.ndarray,
@@ -99,14 +111,16 @@ def _series(
     centre: float,
     radius: float,
 ) -> np.ndarray:
-    weights = _bessel_weights(thicknesses, radius)
-    vectors = chebyshev_vectors(matrix, start, centre, radius, weights.shape[1])
-    if np.iscomplexobj(matrix):
-        return weights.astype(vectors.dtype) @ vectors
+    terms = _bessel_weights(thicknesses, radius).shape[1]
+    vectors = chebyshev_vectors(matrix, start, centre, radius, terms)
+    weights = _series_weights(thicknesses, radius, matrix.dtype)
+    if isinstance(weights, np.ndarray):
+        return weights @ vectors
     # Even terms are real and odd ones imaginary: two real products instead of a complex one.
-    even = np.ascontiguousarray(weights[:, ::2].real, dtype=vectors.dtype) @ vectors[::2]
-    odd = np.ascontiguousarray(weights[:, 1::2].imag, dtype=vectors.dtype) @ vectors[1::2]
-    return even + 1j * odd
+    waves = np.empty((len(thicknesses), len(matrix)), np.complex64)
+    waves.real = weights[0] @ vectors[::2]
+    waves.imag = weights[1] @ vectors[1::2]
+    return waves
 
 
 def _absorptive_waves(

@@ -227,21 +227,31 @@ def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[S
     """
     index, intensities = _intensities(bloch, orientation)
     position = bloch.g[index] @ orientation[:, :2]
-    patterns = []
-    for thickness, intensity in zip(bloch.settings.thicknesses, intensities, strict=True):
-        keep = intensity >= bloch.settings.intensity_floor
-        keep[0] = False
-        patterns.append(
-            SpotPattern(
-                qx=position[keep, 0],
-                qy=position[keep, 1],
-                intensity=intensity[keep].astype(float),
-                hkl=bloch.hkl_conventional[index[keep]],
-                direct_beam=float(intensity[0]),
-                thickness=thickness,
-            )
+    keep = intensities >= bloch.settings.intensity_floor
+    keep[:, 0] = False
+    # All thicknesses at once, then cut: a hundred of them share one pass over the arrays.
+    number, beam = np.nonzero(keep)
+    qx, qy = position[beam].T
+    spots = intensities[number, beam].astype(float)
+    hkl = bloch.hkl_conventional[index[beam]]
+    ends = np.cumsum(keep.sum(axis=1))
+    return [
+        SpotPattern(
+            qx=qx[end - size : end],
+            qy=qy[end - size : end],
+            intensity=spots[end - size : end],
+            hkl=hkl[end - size : end],
+            direct_beam=float(direct),
+            thickness=thickness,
         )
-    return patterns
+        for end, size, direct, thickness in zip(
+            ends,
+            np.diff(ends, prepend=0),
+            intensities[:, 0],
+            bloch.settings.thicknesses,
+            strict=True,
+        )
+    ]
 
 
 def _intensities(bloch: BlochCrystal, orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
