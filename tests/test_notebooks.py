@@ -105,6 +105,15 @@ def ediff(project, *arguments, **environment):
     )
 
 
+def map_scan(project, bragg_file):
+    """Notebook 06 alone on a user's file, with the models of the smoke run."""
+    return ediff(
+        project,
+        *("reproduce", "--preset", "smoke", "--name", "mine", "--only", "06"),
+        *("-p", "models_run", "smoke", "-p", "bragg_file", bragg_file),
+    )
+
+
 @pytest.fixture(scope="module")
 def smoke(project):
     """The whole pipeline at the smoke preset, as a user starts it."""
@@ -188,22 +197,7 @@ class TestSmokeRun:
         ]
         lists = pd.DataFrame(rows, columns=["x", "y", "qx", "qy", "intensity"])
         lists.to_csv(project / "mine.csv", index=False)
-        done = ediff(
-            project,
-            "reproduce",
-            "--preset",
-            "smoke",
-            "--name",
-            "mine",
-            "--only",
-            "06",
-            "-p",
-            "models_run",
-            "smoke",
-            "-p",
-            "bragg_file",
-            "mine.csv",
-        )
+        done = map_scan(project, "mine.csv")
         assert done.returncode == 0, done.stderr[-3000:]
         maps = pd.read_parquet(project / "data/runs/mine/scan_maps.parquet")
         assert len(maps) == 36
@@ -213,22 +207,7 @@ class TestSmokeRun:
     def test_mistake_in_a_notebook_is_one_line(self, smoke):
         project, _ = smoke
         (project / "bad.csv").write_text("x,y,qx,qy\n0,0,0.1,0.2\n")
-        done = ediff(
-            project,
-            "reproduce",
-            "--preset",
-            "smoke",
-            "--name",
-            "mine",
-            "--only",
-            "06",
-            "-p",
-            "models_run",
-            "smoke",
-            "-p",
-            "bragg_file",
-            "bad.csv",
-        )
+        done = map_scan(project, "bad.csv")
         assert done.returncode == 2
         assert done.stderr.strip().splitlines()[-1].startswith("Error: ")
         assert "bad.csv" in done.stderr

@@ -111,13 +111,17 @@ def _shares(weights: dict[str, float]) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 @cache
-def load_prototypes(symprec: float) -> tuple[tuple[_Parent, ...], tuple[tuple[str, str], ...]]:
+def load_prototypes(
+    symprec: float, progress: bool = False
+) -> tuple[tuple[_Parent, ...], tuple[tuple[str, str], ...]]:
     """Standardise the prototypes that pymatgen ships.
 
     Parameters
     ----------
     symprec : float
         spglib tolerance [angstrom].
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def load_prototypes(symprec: float) -> tuple[tuple[_Parent, ...], tuple[tuple[st
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
     parents, skipped = [], []
-    for entry in AFLOW_PROTOTYPE_LIBRARY:
+    for entry in tqdm(AFLOW_PROTOTYPE_LIBRARY, desc="prototypes", disable=not progress):
         structure, label = entry["snl"].structure, entry["tags"]["aflow"]
         # The AFLOW label alone is not unique: several crystals share some of them.
         name = f"{label}-{structure.composition.reduced_formula}"
@@ -267,7 +271,7 @@ def load_embedded(
         Name of each prototype that cannot be used, and the reason.
     """
     rng = np.random.default_rng(settings.seed)
-    usable, unusable = load_prototypes(settings.symprec)
+    usable, unusable = load_prototypes(settings.symprec, progress)
     skipped = [
         *unusable,
         *(
