@@ -13,8 +13,7 @@ from ediff_utils.orientations import in_plane_rotation, random_orientations
 from ediff_utils.settings import ScanSettings, SimulationSettings
 from ediff_utils.simulation import SpotPattern, simulate
 
-#: Edge of the cubic cell of gold at room temperature [angstrom]; CRC Handbook of Chemistry and
-#: Physics, crystal structures of the elements. The paper rounds it to 4.08.
+#: Edge of the cubic cell of gold at room temperature [angstrom]. The paper has 4.08.
 GOLD_LATTICE = 4.0782
 #: Smallest and largest radius of a particle [angstrom], shrunk where the scan is small.
 PARTICLE_RADII = (60.0, 130.0)
