@@ -11,13 +11,14 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install reproduce test lint lab bench clean
+.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem clean
 
 help:
 	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, figures/<preset>/ holds the outcome"
+	@echo "make dataset PRESET=grid CRYSTALS=...        simulate patterns by the hundred a crystal (or PRESET=random)"
 	@echo "make test                                    run the checks and the tests"
 	@echo "make lab                                     open the notebooks in JupyterLab"
-	@echo "make bench                                   time the simulation against py4DSTEM"
+	@echo "make bench [CRYSTALS=...]                    time the simulation against py4DSTEM, abTEM and quantem"
 	@echo "make clean [PRESET=quick]                    forget the tables and models of a run"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -32,6 +33,9 @@ install: $(STAMP)
 reproduce: $(STAMP)
 	$(BIN)/python -m ediff_utils reproduce --preset '$(PRESET)' $(if $(CRYSTALS),--crystals '$(CRYSTALS)') $(ARGS)
 
+dataset: $(STAMP)
+	$(BIN)/python -m ediff_utils dataset --preset '$(PRESET)' $(if $(CRYSTALS),--crystals '$(CRYSTALS)') $(ARGS)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,8 +47,24 @@ test: lint
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/bloch.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
+# abTEM and quantem need numpy 2, py4DSTEM numpy 1: each of the former in an environment of its own.
+BENCH_VENV := .venv-bench
+BENCH_STAMPS := $(BENCH_VENV)/abtem/.installed $(BENCH_VENV)/quantem/.installed
+
+$(BENCH_STAMPS): $(BENCH_VENV)/%/.installed: benchmarks/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+bench-abtem: $(BENCH_VENV)/abtem/.installed
+
+bench-quantem: $(BENCH_VENV)/quantem/.installed
+
+bench: $(STAMP) $(BENCH_STAMPS)
+	$(BIN)/python benchmarks/bloch.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)') --environments '$(BENCH_VENV)'
+	$(BIN)/python benchmarks/scaling.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
+	$(BIN)/python benchmarks/reductions.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
+	$(BIN)/python benchmarks/summary.py
 
 clean:
 	rm -rf 'data/runs/$(PRESET)'

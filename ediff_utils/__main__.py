@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 import yaml
@@ -28,6 +29,13 @@ def main() -> None:
     """Crystal structure from electron diffraction patterns, after Gleason et al. 2024."""
 
 
+def _overrides(parameter: tuple[tuple[str, str], ...]) -> dict[str, object]:
+    try:
+        return {key: yaml.safe_load(value) for key, value in parameter}
+    except yaml.YAMLError:
+        raise UserError("--parameter: expected NAME VALUE, the value as YAML has it") from None
+
+
 @main.command()
 @click.option(
     "--preset", default="quick", show_default=True, help="quick, smoke, paper or a YAML file"
@@ -50,15 +58,51 @@ def reproduce(
     from ediff_utils.reproduce import name_run
     from ediff_utils.reproduce import reproduce as run_all
 
-    try:
-        overrides = {key: yaml.safe_load(value) for key, value in parameter}
-    except yaml.YAMLError:
-        raise UserError("--parameter: expected NAME VALUE, the value as YAML has it") from None
+    overrides = _overrides(parameter)
     found = run_all(preset, crystals=crystals, name=name, overrides=overrides, only=only)
     run = paths.Run(name or name_run(preset, crystals))
     if found["crystal_system"]:
         click.echo(results.format_table(results.comparison_table(found)))
     click.echo(f"\nFigures, executed notebooks and results.json: {run.figures}")
+
+
+@main.command()
+@click.option("--preset", default="grid", show_default=True, help="grid, random or a YAML file")
+@click.option("--crystals", help="embedded, materials-project, a folder of CIFs or a Parquet table")
+@click.option("--name", help="name of the run; by default the preset's")
+@click.option(
+    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
+)
+@click.option(
+    "--check",
+    default=0,
+    help="hold so many patterns, from all crystal systems, against a dense eigen-decomposition",
+)
+def dataset(
+    preset: str,
+    crystals: str | None,
+    name: str | None,
+    parameter: tuple[tuple[str, str], ...],
+    check: int,
+) -> None:
+    """Simulate a dataset of patterns; a run that was stopped goes on where it was."""
+    from ediff_utils import paths
+    from ediff_utils.reproduce import make_dataset
+
+    run = paths.Run(name or Path(preset).stem)
+    summary = make_dataset(
+        run,
+        preset,
+        crystals=crystals,
+        overrides=_overrides(parameter),
+        check_patterns=check,
+    )
+    for key in ("n_crystals", "patterns", "spots", "gib", "minutes", "worker_peak_gib"):
+        click.echo(f"{key:16} {summary[key]:>14,}")
+    click.echo(f"{'failures':16} {len(summary['failures']):>14,}")
+    if check:
+        click.echo(f"{'largest error':16} {summary['check']['difference']:>14.1e}")
+    click.echo(f"\nPatterns: {run.patterns}\nSummary:  {run.figures / 'dataset.json'}")
 
 
 @main.command()

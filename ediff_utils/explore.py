@@ -30,7 +30,7 @@ from ediff_utils.figures.basis import (
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import WRONG_COLOR, new_figure, styled
 from ediff_utils.figures.zone_axes import format_direction
-from ediff_utils.pattern_rows import crystal_orientations
+from ediff_utils.pattern_table import crystal_orientations
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.simulation import SimulationError, simulate
 

@@ -13,6 +13,7 @@ Cartesian frame (:mod:`ediff_utils.simulation`). Two protocols:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import spglib
@@ -93,7 +94,10 @@ def laue_operations(crystal: Crystal, symprec: float = 1e-2) -> np.ndarray:
     columns = crystal.lattice.T
     cartesian = columns @ rotations @ np.linalg.inv(columns)
     both = np.concatenate([cartesian, -cartesian])
-    return both[np.unique(np.round(both, 6).reshape(-1, 9), axis=0, return_index=True)[1]]
+    # The nearest rotations to rounded ones: the same numbers for all crystals that share the group.
+    rounded = np.unique(np.round(both, 5).reshape(-1, 9) + 0.0, axis=0).reshape(-1, 3, 3)
+    left, _, right = np.linalg.svd(rounded)
+    return left @ right
 
 
 def fundamental_sector(operations: np.ndarray) -> FundamentalSector:
@@ -199,30 +203,44 @@ def lattice_fixed_orientation(zone_axis: np.ndarray, rotation: float = 0.0) -> n
 
     Parameters
     ----------
-    zone_axis : ndarray, shape (3,)
-        Cartesian, in the crystal's frame, against the beam.
+    zone_axis : ndarray, shape (..., 3)
+        Cartesian, in the crystal's frame, against the beam; one or many.
     rotation : float
         Further rotation of the pattern about the beam, from qx towards qy [degree].
 
     Returns
     -------
-    ndarray, shape (3, 3)
+    ndarray, shape (..., 3, 3)
         Columns are the pattern's axes.
     """
-    z = np.asarray(zone_axis, dtype=float) / np.linalg.norm(zone_axis)
-    x = np.cross([0.0, 1.0, 0.0], z) if abs(z[2]) > 1 - 1e-6 else np.array([0.0, 0.0, -1.0])
+    z = np.asarray(zone_axis, dtype=float)
+    z = z / np.linalg.norm(z, axis=-1, keepdims=True)
+    polar = np.abs(z[..., 2:]) > 1 - 1e-6
+    x = np.where(polar, np.cross([0.0, 1.0, 0.0], z), [0.0, 0.0, -1.0])
     y = np.cross(z, x)
-    y /= np.linalg.norm(y)
+    y /= np.linalg.norm(y, axis=-1, keepdims=True)
     x = np.cross(y, z)
-    turn = Rotation.from_euler("z", -rotation, degrees=True).as_matrix()
-    return np.column_stack([x, y, z]) @ turn
+    angle = np.radians(rotation)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y, z], axis=-1)
 
 
-def in_plane_rotation(orientation: np.ndarray) -> float:
-    """Rotation against the lattice-fixed pattern of the same zone axis [degree], in [0, 360)."""
-    fixed = lattice_fixed_orientation(orientation[:, 2])
-    turn = fixed.T @ orientation
-    return float(np.degrees(np.arctan2(-turn[1, 0], turn[0, 0])) % 360)
+def in_plane_rotation(orientation: np.ndarray) -> np.ndarray:
+    """Rotation against the lattice-fixed pattern of the same zone axis [degree], in [0, 360).
+
+    Parameters
+    ----------
+    orientation : ndarray, shape (..., 3, 3)
+        One or many.
+
+    Returns
+    -------
+    ndarray, shape (...)
+    """
+    fixed = lattice_fixed_orientation(orientation[..., 2])
+    x = orientation[..., 0]
+    along_x, along_y = (np.sum(fixed[..., i] * x, axis=-1) for i in (0, 1))
+    return np.degrees(np.arctan2(-along_y, along_x)) % 360
 
 
 def random_orientations(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -253,5 +271,14 @@ def grid_orientations(crystal: Crystal, n: int) -> np.ndarray:
     -------
     ndarray, shape (n, 3, 3)
     """
-    sector = fundamental_sector(laue_operations(crystal))
-    return np.array([lattice_fixed_orientation(axis) for axis in zone_axes(sector, n)])
+    operations = laue_operations(crystal)
+    return lattice_fixed_orientation(_zone_axes_of(operations.tobytes(), n))
+
+
+@lru_cache(maxsize=64)
+def _zone_axes_of(operations: bytes, n: int) -> np.ndarray:
+    """Zone axes of a Laue group; most crystals of a table share theirs with others."""
+    matrices = np.frombuffer(operations).reshape(-1, 3, 3)
+    axes = zone_axes(fundamental_sector(matrices), n)
+    axes.setflags(write=False)
+    return axes

@@ -9,9 +9,9 @@ from importlib import metadata
 import pandas as pd
 
 from ediff_utils.features import read_settings as read_feature_settings
+from ediff_utils.manifest import read_settings as read_simulation_settings
 from ediff_utils.models import read_about
 from ediff_utils.paths import Run
-from ediff_utils.patterns import read_settings as read_simulation_settings
 from ediff_utils.settings import ForestSettings
 
 PACKAGES = (
@@ -82,7 +82,7 @@ def describe_run(
         orientations=simulation.orientations,
         zone_axes=_ZONE_AXES[simulation.protocol],
         in_plane_rotation=_ROTATION[simulation.protocol],
-        thickness=features.thickness,
+        thickness=features.thickness or simulation.thickness_range or simulation.thicknesses,
         split_by=trained["split_by"],
         test_size=trained["test_size"],
         patterns_per_prediction=settings.patterns_per_prediction,
@@ -103,7 +103,7 @@ def describe_protocol(
     orientations: int,
     zone_axes: str,
     in_plane_rotation: str,
-    thickness: float,
+    thickness: float | tuple[float, ...],
     split_by: str,
     test_size: float,
     patterns_per_prediction: int,
@@ -122,8 +122,8 @@ def describe_protocol(
         How the zone axes were chosen.
     in_plane_rotation : str
         How the patterns are turned about the beam.
-    thickness : float
-        [angstrom]
+    thickness : float or tuple of float
+        [angstrom]; two numbers of a range, where it was drawn
     split_by : str
         What is kept together when train and test are split.
     test_size : float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -9,13 +10,17 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import papermill
-from papermill.exceptions import PapermillExecutionError
-
-from ediff_utils import results
+from ediff_utils import checks, dataset, manifest, results, structures
 from ediff_utils.errors import UserError
-from ediff_utils.paths import NOTEBOOKS, ROOT, Run
-from ediff_utils.settings import Preset, check, load_preset
+from ediff_utils.paths import NOTEBOOKS, ROOT, Run, atomic_write
+from ediff_utils.settings import (
+    CrystalSettings,
+    Preset,
+    S,
+    SimulationSettings,
+    check,
+    load_preset,
+)
 
 
 def list_notebooks() -> list[Path]:
@@ -86,6 +91,10 @@ def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> 
     UserError
         What the notebook raised as the user's mistake.
     """
+    # Here, since a dataset needs no notebooks and this takes a while.
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
     declared = papermill.inspect_notebook(str(notebook))
     own = {name: value for name, value in parameters.items() if name in declared}
     executed = run.figures / "notebooks" / notebook.name
@@ -151,3 +160,61 @@ def reproduce(
         seconds = round(run_notebook(notebook, run, parameters), 1)
         results.record(run, f"timings.{notebook.stem.lower()}", {"seconds": seconds})
     return results.collect(run)
+
+
+def make_dataset(
+    run: Run,
+    preset: str | Path,
+    *,
+    crystals: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    check_patterns: int = 0,
+) -> dict[str, object]:
+    """Simulate the patterns of a run without its notebooks, as notebook 01 would.
+
+    Parameters
+    ----------
+    run : Run
+        Where it goes.
+    preset : str or Path
+        Name of a preset or path of a YAML file.
+    crystals : str, optional
+        Source of crystals, instead of the preset's.
+    overrides : mapping, optional
+        Further parameters.
+    check_patterns : int
+        Hold so many of them against a dense eigen-decomposition.
+
+    Returns
+    -------
+    dict
+        See :func:`ediff_utils.manifest.summarise`; ``dataset.json`` of the run's figures holds it.
+
+    Raises
+    ------
+    UserError
+        A mistake in the parameters or in a file that they name, or files that cannot be written.
+    """
+    values = gather_parameters(preset, crystals, overrides or {})
+    start = time.perf_counter()
+    chosen = structures.prepare_crystals(_part(CrystalSettings, values), run)
+    spent = time.perf_counter() - start
+    settings = _part(SimulationSettings, values)
+    dataset.simulate_dataset(chosen.table, settings, run.patterns, spent=spent)
+    summary = manifest.summarise(run.patterns)
+    if check_patterns:
+        found = checks.compute_dataset_differences(run.patterns, check_patterns)
+        summary["check"] = {
+            "patterns": len(found),
+            "difference": float(found["difference"].max()),
+            "difference_strong": float(found["difference_strong"].max()),
+            "missing": int(found["missing"].sum()),
+            "by_system": found.groupby("crystal_system")["difference"].max().to_dict(),
+        }
+    with atomic_write(run.figures / "dataset.json") as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _part(kind: type[S], values: Mapping[str, object]) -> S:
+    return check(kind, **{name: values[name] for name in kind.model_fields if name in values})

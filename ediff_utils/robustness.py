@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from ediff_utils import evaluation, features, patterns, predictions
+from ediff_utils import dataset, evaluation, features, manifest, predictions
 from ediff_utils.errors import UserError
 from ediff_utils.models import Hierarchy
 from ediff_utils.paths import Run
@@ -48,7 +48,7 @@ def compute_random_orientations(
     UserError
         No test materials.
     """
-    simulation = patterns.read_settings(run.patterns).model_copy(
+    simulation = manifest.read_settings(run.patterns).model_copy(
         update={
             "protocol": "random",
             "orientations": settings.patterns_per_prediction,
@@ -56,13 +56,15 @@ def compute_random_orientations(
         }
     )
     feature_settings = features.read_settings(run.features)
-    simulation = simulation.model_copy(update={"thicknesses": (feature_settings.thickness,)})
+    if feature_settings.thickness:
+        one = {"thicknesses": (feature_settings.thickness,), "thickness_range": None}
+        simulation = simulation.model_copy(update=one)
     test = crystals.merge(split[split["part"] == "test"], on="material_id")
     test = test[test["crystal_system"].isin(hierarchy.classes)].drop(columns="part")
     if not len(test):
         raise UserError("split: expected test materials of the forests' crystal systems")
     test = test.sample(min(n_crystals, len(test)), random_state=settings.seed)
-    report = patterns.simulate_dataset(
+    report = dataset.simulate_dataset(
         test.sort_values("material_id"), simulation, run.random_patterns, progress=progress
     )
     vectors = features.build_features(run.random_patterns, feature_settings, run.random_features)

@@ -45,6 +45,9 @@ class SimulationSettings(_Settings):
     protocol: Literal["grid", "random"] = "grid"
     orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
+    thickness_range: tuple[float, float] | None = Field(
+        None, description="each pattern's thickness drawn from it, instead of those [angstrom]"
+    )
     energy: float = Field(300e3, ge=1e3, le=2e6, description="beam energy [eV]")
     q_max: float = Field(2.0, gt=0, le=4, description="[1/angstrom]")
     excitation_error_max: float = Field(0.06, gt=0, le=1, description="[1/angstrom]")
@@ -53,18 +56,26 @@ class SimulationSettings(_Settings):
     precession_steps: int = Field(64, ge=3, le=10000, description="azimuths of the cone")
     intensity_floor: float = Field(1e-5, ge=0, lt=1, description="fraction of the incident beam")
     jobs: Jobs = Field(-1, description="worker processes, -1 for one a core")
+    cluster: str = Field("", description="a Dask scheduler's address, to work there instead")
     seed: int = Field(0, ge=0)
 
     def model_post_init(self, _context: object) -> None:
         """Check what a field alone cannot."""
         if any(not 0 < t <= 1e5 for t in self.thicknesses):
             raise UserError("thicknesses: expected values above 0 and up to 100000 angstrom")
+        low, high = self.thickness_range or (1, 1)
+        if not 0 < low <= high <= 1e5:
+            raise UserError(
+                "thickness_range: expected two rising values above 0 and up to 100000 angstrom"
+            )
 
 
 class FeatureSettings(_Settings):
     """How a pattern becomes a vector: see :mod:`ediff_utils.features`."""
 
-    thickness: float = Field(200.0, gt=0, description="which of the simulated ones [angstrom]")
+    thickness: float | None = Field(
+        200.0, gt=0, description="which of the simulated ones [angstrom]; None: all"
+    )
     normalisation: Literal["scattered", "incident"] = "scattered"
 
 

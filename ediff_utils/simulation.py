@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ediff_utils.crystal import Crystal
-from ediff_utils.exit_wave import SimulationError, exit_waves
+from ediff_utils.exit_wave import SimulationError, absorptive_waves, exit_waves
 from ediff_utils.kernels.bloch import select_beams, structure_matrix
+from ediff_utils.kernels.packed import pack_matrix
 from ediff_utils.kernels.potential import reciprocal_points, structure_factor_grid
-from ediff_utils.kernels.reference import exit_wave_dense
-from ediff_utils.orientations import random_orientations
 from ediff_utils.scattering import lobato_parameters, relativistic_factor, wavelength
 from ediff_utils.settings import SimulationSettings
 
@@ -56,9 +55,25 @@ class BlochCrystal:
     """What the patterns of one crystal share: its structure factors and reciprocal lattice points.
 
     Build it with :func:`prepare`.
+
+    Parameters
+    ----------
+    coupling : ndarray, shape (2 H + 1, 2 K + 1, 2 L + 1)
+        U_g / (2 k0) [1/angstrom]: float32 where the origin is an inversion centre, else complex64,
+        or complex128 with absorption.
+    planes : ndarray of float32, shape (1 or 2, 2 H + 1, 2 K + 1, 2 L + 1)
+        The same as real or as real and imaginary parts; empty with absorption.
+    hkl, hkl_conventional : ndarray of int, shape (n, 3)
+        Reciprocal lattice points of the primitive and of the conventional cell.
+    g : ndarray, shape (n, 3)
+        Cartesian [1/angstrom].
+    wavelength : float
+        [angstrom]
+    settings : SimulationSettings
     """
 
     coupling: np.ndarray = field(repr=False)
+    planes: np.ndarray = field(repr=False)
     hkl: np.ndarray = field(repr=False)
     hkl_conventional: np.ndarray = field(repr=False)
     g: np.ndarray = field(repr=False)
@@ -165,26 +180,29 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     # U_g = gamma F_g / (pi V); A holds U_g / (2 k0) with k0 = 1 / lambda.
     scale = relativistic_factor(settings.energy) / (np.pi * crystal.volume) * lam / 2
     # Twice the beams' radius, or couplings between outer beams would be missing.
-    grid = structure_factors(crystal, 2 * settings.q_max) * scale
+    grid = structure_factors(crystal, 2 * settings.q_max)
     middle = tuple(n // 2 for n in grid.shape)
+    mean = grid[middle].real * scale
     if absorptive:
-        mean = grid[middle].real
-        coupling = grid * (1 + 1j * ABSORPTION)
+        coupling = grid * (scale * (1 + 1j * ABSORPTION))
         coupling[middle] = 1j * ABSORPTION * mean
+        planes = np.empty((2, 0, 0, 0), np.float32)
     else:
         grid[middle] = 0
-        coupling = grid.real.astype(np.float32) if centre is not None else grid.astype(np.complex64)
+        parts = [grid.real] if centre is not None else [grid.real, grid.imag]
+        planes = np.array([(part * scale).astype(np.float32) for part in parts])
+        coupling = planes[0] if centre is not None else planes[0] + 1j * planes[1]
     hkl, g = reciprocal_points(
         crystal.reciprocal_lattice, settings.q_max, _index_max(crystal.lattice, settings.q_max)
     )
     conventional = np.rint(g @ crystal.conventional_lattice.T).astype(np.int16)
-    return BlochCrystal(np.ascontiguousarray(coupling), hkl, conventional, g, lam, settings)
+    return BlochCrystal(coupling, planes, hkl, conventional, g, lam, settings)
 
 
 def find_beams(
     bloch: BlochCrystal, orientation: np.ndarray, tilt: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams and structure matrix of one orientation.
+    """Beams that one orientation excites.
 
     Parameters
     ----------
@@ -198,16 +216,96 @@ def find_beams(
     -------
     index : ndarray of int, shape (n,)
         Beams, as rows of ``bloch.g``; the direct beam first.
-    matrix : ndarray, shape (n, n)
-        Structure matrix A [1/angstrom].
+    excitation_error : ndarray, shape (n,)
+        [1/angstrom]
     """
     angle, azimuth = tilt
     off = np.sin(angle) * np.array([np.cos(azimuth), np.sin(azimuth)])
     axis = orientation @ np.array([*off, np.cos(angle)])
-    index, error = select_beams(
-        bloch.g, axis, bloch.wavelength, bloch.settings.excitation_error_max
-    )
-    return index, structure_matrix(bloch.hkl[index], error, bloch.coupling, bloch.hermitian)
+    return select_beams(bloch.g, axis, bloch.wavelength, bloch.settings.excitation_error_max)
+
+
+def full_matrix(bloch: BlochCrystal, index: np.ndarray, excitation_error: np.ndarray) -> np.ndarray:
+    """Structure matrix of some beams.
+
+    Parameters
+    ----------
+    bloch : BlochCrystal
+    index, excitation_error : ndarray, shape (n,)
+        See :func:`find_beams`.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        A [1/angstrom]; float32, complex64 or, with absorption, complex128.
+    """
+    return structure_matrix(bloch.hkl[index], excitation_error, bloch.coupling, bloch.hermitian)
+
+
+def propagate_beams(
+    bloch: BlochCrystal,
+    index: np.ndarray,
+    excitation_error: np.ndarray,
+    thicknesses: tuple[float, ...],
+) -> np.ndarray:
+    """Exit waves of the incident beam.
+
+    Parameters
+    ----------
+    bloch : BlochCrystal
+    index, excitation_error : ndarray, shape (n,)
+        See :func:`find_beams`.
+    thicknesses : tuple of float
+        [angstrom]
+
+    Returns
+    -------
+    ndarray of complex, shape (thicknesses, n)
+        Amplitudes, up to a phase that all beams share.
+
+    Raises
+    ------
+    SimulationError
+        The total intensity does not stay one.
+    """
+    if not bloch.hermitian:
+        return absorptive_waves(full_matrix(bloch, index, excitation_error), thicknesses)
+    blocks, corners = pack_matrix(bloch.hkl[index], excitation_error, bloch.planes)
+    return exit_waves(blocks, corners, excitation_error, thicknesses)
+
+
+def compute_spots(
+    bloch: BlochCrystal, orientation: np.ndarray, thicknesses: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Spots of one orientation at several thicknesses, as arrays.
+
+    Parameters
+    ----------
+    bloch : BlochCrystal
+        See :func:`prepare`.
+    orientation : ndarray, shape (3, 3)
+        Columns are the pattern's axes in the crystal's frame.
+    thicknesses : tuple of float
+        [angstrom]
+
+    Returns
+    -------
+    beam : ndarray of int, shape (spots,)
+        Rows of ``bloch.g``, thickness after thickness; without the direct beam and spots weaker
+        than the settings' floor.
+    intensity : ndarray, shape (spots,)
+        Fractions of the incident beam.
+    counts : ndarray of int, shape (thicknesses,)
+        Spots at each thickness.
+    direct_beam : ndarray, shape (thicknesses,)
+    """
+    index, intensities = _intensities(bloch, orientation, thicknesses)
+    keep = intensities >= bloch.settings.intensity_floor
+    keep[:, 0] = False
+    number, beam = np.nonzero(keep)
+    spots = intensities[number, beam].astype(float)
+    counts = np.bincount(number, minlength=len(thicknesses))
+    return index[beam], spots, counts, intensities[:, 0].astype(float)
 
 
 def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[SpotPattern]:
@@ -225,16 +323,11 @@ def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[S
     list of SpotPattern
         One a thickness; spots weaker than the settings' floor are left out.
     """
-    index, intensities = _intensities(bloch, orientation)
-    position = bloch.g[index] @ orientation[:, :2]
-    keep = intensities >= bloch.settings.intensity_floor
-    keep[:, 0] = False
-    # All thicknesses at once, then cut: a hundred of them share one pass over the arrays.
-    number, beam = np.nonzero(keep)
-    qx, qy = position[beam].T
-    spots = intensities[number, beam].astype(float)
-    hkl = bloch.hkl_conventional[index[beam]]
-    ends = np.cumsum(keep.sum(axis=1))
+    thicknesses = tuple(bloch.settings.thicknesses)
+    beam, spots, counts, direct_beam = compute_spots(bloch, orientation, thicknesses)
+    qx, qy = (bloch.g[beam] @ orientation[:, :2]).T
+    hkl = bloch.hkl_conventional[beam]
+    ends = np.cumsum(counts)
     return [
         SpotPattern(
             qx=qx[end - size : end],
@@ -244,17 +337,13 @@ def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[S
             direct_beam=float(direct),
             thickness=thickness,
         )
-        for end, size, direct, thickness in zip(
-            ends,
-            np.diff(ends, prepend=0),
-            intensities[:, 0],
-            bloch.settings.thicknesses,
-            strict=True,
-        )
+        for end, size, direct, thickness in zip(ends, counts, direct_beam, thicknesses, strict=True)
     ]
 
 
-def _intensities(bloch: BlochCrystal, orientation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _intensities(
+    bloch: BlochCrystal, orientation: np.ndarray, thicknesses: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Beams, the direct one first, and their intensities, shape (thicknesses, beams).
 
     With precession the intensities of a beam that goes round a cone are added up incoherently
@@ -263,17 +352,16 @@ def _intensities(bloch: BlochCrystal, orientation: np.ndarray) -> tuple[np.ndarr
     beam, which leaves out a longer path by the cosine of the semi-angle.
     """
     settings = bloch.settings
-    thicknesses = tuple(settings.thicknesses)
     if not settings.precession:
-        index, matrix = find_beams(bloch, orientation)
-        waves = exit_waves(matrix, thicknesses, bloch.hermitian)
+        index, error = find_beams(bloch, orientation)
+        waves = propagate_beams(bloch, index, error, thicknesses)
         return index, waves.real**2 + waves.imag**2
     total = np.zeros((len(thicknesses), len(bloch.g)))
     excited = np.zeros(len(bloch.g), bool)
     steps = settings.precession_steps
     for azimuth in 2 * np.pi * np.arange(steps) / steps:
-        index, matrix = find_beams(bloch, orientation, (settings.precession / 1e3, azimuth))
-        waves = exit_waves(matrix, thicknesses, bloch.hermitian)
+        index, error = find_beams(bloch, orientation, (settings.precession / 1e3, azimuth))
+        waves = propagate_beams(bloch, index, error, thicknesses)
         total[:, index] += (waves.real**2 + waves.imag**2) / steps
         excited[index] = True
     index = np.flatnonzero(excited)
@@ -304,36 +392,3 @@ def simulate(
     """
     bloch = prepare(crystal, settings)
     return [simulate_orientation(bloch, orientation) for orientation in orientations]
-
-
-def compute_dense_difference(
-    crystal: Crystal, settings: SimulationSettings, n_orientations: int = 3, seed: int = 0
-) -> float:
-    """Hold some patterns against the dense eigen-decomposition of the same matrix.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-    n_orientations : int
-        Random orientations that are tried.
-    seed : int
-
-    Returns
-    -------
-    float
-        Largest difference of any beam's intensity at any of the settings' thicknesses, as a
-        fraction of the incident beam.
-    """
-    bloch = prepare(crystal, settings)
-    thicknesses = tuple(settings.thicknesses)
-    worst = 0.0
-    for orientation in random_orientations(n_orientations, np.random.default_rng(seed)):
-        _, matrix = find_beams(bloch, orientation)
-        waves = exit_waves(matrix, thicknesses, bloch.hermitian)
-        start = np.zeros(len(matrix))
-        start[0] = 1
-        for wave, thickness in zip(waves, thicknesses, strict=True):
-            dense = exit_wave_dense(matrix, start, thickness)
-            worst = max(worst, float(np.abs(np.abs(wave) ** 2 - np.abs(dense) ** 2).max()))
-    return worst

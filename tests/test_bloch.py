@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 from ediff_utils import exit_wave, simulation
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
-from ediff_utils.exit_wave import SimulationError, exit_waves
-from ediff_utils.kernels.bloch import spectral_interval
+from ediff_utils.exit_wave import SimulationError
+from ediff_utils.kernels.bloch import spectral_interval, structure_matrix
+from ediff_utils.kernels.packed import multiply, pack_matrix
 from ediff_utils.kernels.reference import exit_wave_dense
 from ediff_utils.orientations import lattice_fixed_orientation, random_orientations
 from ediff_utils.scattering import lobato_parameters, relativistic_factor, wavelength
@@ -24,8 +25,10 @@ from ediff_utils.settings import SimulationSettings
 from ediff_utils.simulation import (
     SpotPattern,
     find_beams,
+    full_matrix,
     inversion_centre,
     prepare,
+    propagate_beams,
     simulate,
     simulate_orientation,
 )
@@ -105,27 +108,29 @@ def direct_matrix(crystal: Crystal, axis: np.ndarray, q_max: float, s_max: float
 
 @pytest.mark.parametrize("name", sorted(CRYSTALS))
 @pytest.mark.parametrize("scattering", ["lobato", "lobato-absorptive"])
-def test_chebyshev_against_eigendecomposition(name, scattering):
+def test_exit_waves_against_eigendecomposition(name, scattering):
     options = ALL_SPOTS.model_copy(update={"scattering": scattering})
     bloch = prepare(cached(name), options)
     (orientation,) = random_orientations(1, np.random.default_rng(3))
-    _, matrix = find_beams(bloch, orientation)
+    beams = find_beams(bloch, orientation)
+    matrix = full_matrix(bloch, *beams)
     start = np.eye(1, len(matrix))[0]
-    waves = exit_waves(matrix, THICKNESSES, bloch.hermitian)
+    waves = propagate_beams(bloch, *beams, THICKNESSES)
     for wave, thickness in zip(waves, THICKNESSES, strict=True):
         expected = np.abs(exit_wave_dense(matrix, start, thickness)) ** 2
         np.testing.assert_allclose(np.abs(wave) ** 2, expected, atol=1e-5)
         # the single-thickness path has code of its own
-        (alone,) = exit_waves(matrix, (thickness,), bloch.hermitian)
+        (alone,) = propagate_beams(bloch, *beams, (thickness,))
         np.testing.assert_allclose(np.abs(alone) ** 2, expected, atol=1e-5)
 
 
 @given(name=any_name, orientation=any_orientation, thickness=st.floats(1, 3000))
 @settings(max_examples=40)
-def test_chebyshev_against_eigendecomposition_anywhere(name, orientation, thickness):
+def test_exit_waves_against_eigendecomposition_anywhere(name, orientation, thickness):
     bloch = prepare(cached(name), ALL_SPOTS.model_copy(update={"q_max": 1.2}))
-    _, matrix = find_beams(bloch, orientation)
-    (wave,) = exit_waves(matrix, (thickness,), True)
+    beams = find_beams(bloch, orientation)
+    matrix = full_matrix(bloch, *beams)
+    (wave,) = propagate_beams(bloch, *beams, (thickness,))
     expected = np.abs(exit_wave_dense(matrix, np.eye(1, len(matrix))[0], thickness)) ** 2
     np.testing.assert_allclose(np.abs(wave) ** 2, expected, atol=1e-5)
 
@@ -406,32 +411,73 @@ def test_forbidden_spots_appear_by_multiple_scattering(name, uvw, hkl):
     assert by_index(pattern)[hkl][2] > 1e-4
 
 
-@pytest.mark.parametrize("thicknesses", [(200.0,), (100.0, 500.0)])
+@pytest.mark.parametrize("thicknesses", [(1500.0,), (100.0, 2500.0)])
 @pytest.mark.parametrize("name", ["gold", "zinc blende"])
 def test_a_spectral_bound_that_is_too_narrow_is_found_and_mended(name, thicknesses, monkeypatch):
     crystal = cached(name)
     bloch = prepare(crystal, ALL_SPOTS)
-    _, matrix = find_beams(bloch, zone(crystal, (0, 0, 1)))
-    right = np.abs(exit_waves(matrix, thicknesses, True)) ** 2
+    beams = find_beams(bloch, zone(crystal, (0, 0, 1)))
+    right = np.abs(propagate_beams(bloch, *beams, thicknesses)) ** 2
     calls = []
+    monkeypatch.setattr(exit_wave, "_LANCZOS_PHASE", 0.0)
+    wide = exit_wave._spectral_interval
 
-    def too_narrow(matrix, steps):
-        low, high = spectral_interval(matrix, steps)
+    def too_narrow(*matrix):
+        low, high = wide(*matrix)
         calls.append(high - low)
         centre = (low + high) / 2
         return centre - 0.3 * (high - low), centre + 0.3 * (high - low)
 
-    monkeypatch.setattr(exit_wave, "spectral_interval", too_narrow)
-    np.testing.assert_allclose(np.abs(exit_waves(matrix, thicknesses, True)) ** 2, right, atol=1e-5)
+    monkeypatch.setattr(exit_wave, "_spectral_interval", too_narrow)
+    mended = np.abs(propagate_beams(bloch, *beams, thicknesses)) ** 2
+    np.testing.assert_allclose(mended, right, atol=1e-5)
     assert calls
 
 
 def test_a_hopeless_spectral_bound_is_an_error(monkeypatch):
     bloch = prepare(cached("bismuth telluride"), ALL_SPOTS)
-    _, matrix = find_beams(bloch, lattice_fixed_orientation([0, 0, 1]))
-    monkeypatch.setattr(exit_wave, "spectral_interval", lambda *_: (-1e-3, 1e-3))
+    beams = find_beams(bloch, lattice_fixed_orientation([0, 0, 1]))
+    monkeypatch.setattr(exit_wave, "_LANCZOS_PHASE", 0.0)
+    monkeypatch.setattr(exit_wave, "_spectral_interval", lambda *_: (-1e-3, 1e-3))
     with pytest.raises(SimulationError, match="intensity is not conserved"):
-        exit_waves(matrix, (200.0,), True)
+        propagate_beams(bloch, *beams, (1000.0,))
+
+
+def test_where_lanczos_steps_do_not_suffice_chebyshev_takes_over(monkeypatch):
+    # without symmetry, or the steps exhaust their space and are exact
+    bloch = prepare(cached("zirconia"), ALL_SPOTS)
+    beams = find_beams(bloch, random_orientations(1, np.random.default_rng(2))[0])
+    right = np.abs(propagate_beams(bloch, *beams, (200.0,))) ** 2
+    monkeypatch.setattr(exit_wave, "_LANCZOS_TOLERANCE", -1.0)
+    other = np.abs(propagate_beams(bloch, *beams, (200.0,))) ** 2
+    assert 0 < np.abs(other - right).max() < 1e-5
+
+
+@given(
+    n=st.integers(1, 70),
+    planes=st.integers(1, 2),
+    seed=st.integers(0, 10**6),
+)
+def test_packed_product_is_that_of_the_full_matrix(n, planes, seed):
+    rng = np.random.default_rng(seed)
+    hkl = rng.permutation(np.indices((5, 5, 5)).reshape(3, -1).T - 2)[:n]
+    half = rng.normal(size=(9, 9, 9)) + 1j * rng.normal(size=(9, 9, 9)) * (planes - 1)
+    grid = half + np.conj(half[::-1, ::-1, ::-1])
+    grid[4, 4, 4] = 0
+    coupling = np.array([grid.real, grid.imag][:planes], dtype=np.float32)
+    error = rng.normal(size=n)
+    full = structure_matrix(hkl, error, grid, True)
+    blocks, corners = pack_matrix(hkl, error, coupling)
+    x = rng.normal(size=(2, 4 * len(corners)))
+    x[:, n:] = 0
+    out = np.empty(planes * x.shape[1], np.float32)
+    multiply(blocks, corners, x[:planes].ravel().astype(np.float32), out)
+    product = out.reshape(planes, -1)
+    expected = full @ (x[0, :n] + 1j * x[1, :n] * (planes - 1))
+    np.testing.assert_allclose(product[0, :n], expected.real, atol=1e-4)
+    last = expected.imag if planes == 2 else expected.real
+    np.testing.assert_allclose(product[-1, :n], last, atol=1e-4)
+    assert not product[:, n:].any()
 
 
 @pytest.mark.parametrize(
@@ -448,7 +494,7 @@ def test_spectral_bounds_hold_for_heavy_columns(name, uvw):
     """Strong channelling pulls single eigenvalues far out of the bulk of the spectrum."""
     crystal = cached(name)
     bloch = prepare(crystal, SimulationSettings())
-    _, matrix = find_beams(bloch, zone(crystal, uvw))
+    matrix = full_matrix(bloch, *find_beams(bloch, zone(crystal, uvw)))
     low, high = spectral_interval(matrix, 14)
     values = np.linalg.eigvalsh(matrix.astype(np.complex128))
     assert low <= values[0] + 1e-6
@@ -464,7 +510,7 @@ def test_spectral_bounds_hold_for_heavy_columns(name, uvw):
 @settings(max_examples=40)
 def test_spectral_bounds_hold(name, orientation):
     bloch = prepare(cached(name), ALL_SPOTS.model_copy(update={"q_max": 1.2}))
-    _, matrix = find_beams(bloch, orientation)
+    matrix = full_matrix(bloch, *find_beams(bloch, orientation))
     low, high = spectral_interval(matrix, 14)
     # a little less than what exit_waves adds to them
     margin = 0.005 * (high - low) + 1e-4

@@ -14,7 +14,7 @@ from ediff_utils.explore import (
     figure_exploration,
 )
 from ediff_utils.features import STEP, compute_features, to_coefficients
-from ediff_utils.pattern_rows import pattern_rows
+from ediff_utils.pattern_table import pattern_table
 from ediff_utils.settings import SimulationSettings
 from ediff_utils.structures.symmetry import standardise
 
@@ -42,12 +42,12 @@ def test_it_shows_the_patterns_of_the_dataset(protocol):
     crystal = make_crystal("quartz (chiral)")
     settings = SETTINGS.model_copy(update={"protocol": protocol})
     shown = compute_exploration(crystal, 3, 200.0, settings)
-    row = pattern_rows(crystal, settings)[3]
+    (row,) = pattern_table(crystal, settings).slice(3, 1).to_pylist()
     np.testing.assert_allclose(shown.pattern.intensity, row["intensity"], rtol=1e-5)
-    np.testing.assert_allclose(shown.pattern.qx, row["qx"], atol=1e-9)
-    np.testing.assert_allclose(shown.uvw, row["zone_axis_lattice"], atol=1e-9)
-    offsets = np.array([0, len(row["qx"])])
-    vector = compute_features(row["qx"], row["qy"], row["intensity"], offsets)
+    np.testing.assert_allclose(shown.pattern.qx, row["qx"], atol=1e-6)
+    np.testing.assert_allclose(shown.uvw, row["zone_axis_lattice"], atol=1e-6)
+    spots = (np.array(row[name]) for name in ("qx", "qy", "intensity"))
+    vector = compute_features(*spots, np.array([0, len(row["qx"])]))
     np.testing.assert_allclose(shown.coefficients, to_coefficients(vector)[0], atol=1e-5)
 
 

@@ -33,7 +33,7 @@ from ediff_utils.features import (
 )
 from ediff_utils.kernels.reference import radial_transform_direct
 from ediff_utils.orientations import random_orientations
-from ediff_utils.pattern_rows import rows_to_table
+from ediff_utils.pattern_table import SCHEMA
 from ediff_utils.settings import FeatureSettings, SimulationSettings
 from ediff_utils.simulation import simulate
 
@@ -308,8 +308,17 @@ def dataset(tmp_path):
             }
             for p in patterns
         ]
-        pq.write_table(rows_to_table(rows), folder / f"part-{number:05d}.parquet")
+        table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        pq.write_table(table, folder / f"part-{number:05d}.parquet")
     return folder, simulated
+
+
+def test_no_thickness_takes_the_patterns_of_all(dataset, tmp_path):
+    folder, simulated = dataset
+    every = build_features(folder, FeatureSettings(thickness=None), tmp_path / "every.parquet")
+    assert len(every.vectors) == sum(len(patterns) for patterns in simulated) == 6
+    one = build_features(folder, FeatureSettings(thickness=100.0), tmp_path / "one.parquet")
+    np.testing.assert_array_equal(every.vectors[::2], one.vectors)
 
 
 @pytest.mark.parametrize("normalisation", ["scattered", "incident"])

@@ -1,76 +1,40 @@
-"""The patterns stage on real files: complete, repeatable, resumable, careful with what is there."""
+"""One crystal's rows, and the readers of a dataset: what they give, and what they refuse."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import signal
-import subprocess
-import sys
-import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import make_structure
+from conftest import make_crystal
+from scipy import stats
+from test_dataset import NAMES, SETTINGS, checksums, copy_dataset, make_table, run
 
+from ediff_utils import pattern_table as pattern_tables
 from ediff_utils.crystal import Crystal
+from ediff_utils.dataset import read_report
 from ediff_utils.errors import UserError
 from ediff_utils.orientations import grid_orientations, lattice_fixed_orientation
-from ediff_utils.pattern_rows import SCHEMA, crystal_orientations, pattern_rows, rows_to_table
-from ediff_utils.patterns import (
-    read_patterns,
-    read_report,
-    read_settings,
-    simulate_dataset,
-    spots,
+from ediff_utils.pattern_table import (
+    SCHEMA,
+    crystal_orientations,
+    crystal_thicknesses,
+    pattern_table,
 )
-from ediff_utils.settings import SimulationSettings
+from ediff_utils.patterns import read_patterns, spots
+from ediff_utils.settings import SimulationSettings, check
 from ediff_utils.simulation import simulate
-from ediff_utils.structures.symmetry import standardise
 
-NAMES = ["silicon", "magnesium", "rutile", "zinc blende", "quartz (chiral)"]
-SETTINGS = SimulationSettings(
-    orientations=3, thicknesses=(100.0, 200.0), q_max=1.2, intensity_floor=1e-4, jobs=1
-)
-
-#: Simulates the table that it is given; argv: table, settings as JSON, folder, block size.
-PROGRAM = """
-import sys
-from pathlib import Path
-import pandas as pd
-from ediff_utils.patterns import simulate_dataset
-from ediff_utils.settings import SimulationSettings
-table, settings, folder, block = sys.argv[1:]
-simulate_dataset(
-    pd.read_parquet(table),
-    SimulationSettings.model_validate_json(settings),
-    Path(folder),
-    block_size=int(block),
-    progress=False,
-)
-"""
+RANDOM = SETTINGS.model_copy(update={"protocol": "random", "thicknesses": (150.0,)})
+RANGE = RANDOM.model_copy(update={"thickness_range": (50.0, 350.0)})
 
 
 @pytest.fixture(scope="module")
 def crystals() -> pd.DataFrame:
-    return pd.DataFrame(
-        [standardise(make_structure(name), 0.01) | {"material_id": name} for name in NAMES]
-    )
-
-
-def run(crystals: pd.DataFrame, folder: Path, settings=SETTINGS, block_size: int = 2):
-    return simulate_dataset(crystals, settings, folder, block_size=block_size, progress=False)
-
-
-def checksums(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.glob("*")
-        if not path.name.startswith(".")
-    }
+    return make_table()
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +42,13 @@ def finished(crystals, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "patterns"
     run(crystals, folder)
     return folder
+
+
+cached = cache(make_crystal)
+
+
+def renamed(crystal: Crystal, name: str) -> Crystal:
+    return Crystal(**vars(crystal) | {"material_id": name})
 
 
 def test_a_dataset_holds_what_simulate_gives(crystals, finished):
@@ -96,7 +67,8 @@ def test_a_dataset_holds_what_simulate_gives(crystals, finished):
                 assert (row["material_id"], row["pattern"]) == (crystal.material_id, i)
                 assert row["thickness"] == pattern.thickness
                 assert row["direct_beam"] == pytest.approx(pattern.direct_beam, abs=1e-6)
-                assert row["rotation"] % 360 == pytest.approx(0, abs=1e-4)
+                # 0, up to a round-off that may fall below it
+                assert (row["rotation"] + 180) % 360 == pytest.approx(180, abs=1e-4)
                 np.testing.assert_allclose(row["qx"], pattern.qx, atol=1e-6)
                 np.testing.assert_allclose(row["qy"], pattern.qy, atol=1e-6)
                 np.testing.assert_allclose(row["intensity"], pattern.intensity, atol=1e-6)
@@ -122,13 +94,95 @@ def test_no_direct_beam_and_none_below_the_floor(finished):
 
 def test_orientation_columns_rebuild_the_orientation(crystals):
     """Zone axis and rotation are all that a reader needs to simulate a random pattern again."""
-    settings = SETTINGS.model_copy(update={"protocol": "random", "thicknesses": (150.0,)})
     crystal = Crystal.from_row(crystals.iloc[2])
-    for row in pattern_rows(crystal, settings):
+    for row in pattern_table(crystal, RANDOM).to_pylist():
         matrix = lattice_fixed_orientation(row["zone_axis_cartesian"], row["rotation"])
-        ((pattern,),) = simulate(crystal, [matrix], settings)
+        ((pattern,),) = simulate(crystal, [matrix], RANDOM)
         np.testing.assert_allclose(pattern.qx, row["qx"], atol=1e-6)
         np.testing.assert_allclose(pattern.intensity, row["intensity"], atol=1e-5)
+
+
+def test_random_orientations_hang_on_seed_and_name_alone(crystals, tmp_path):
+    def by_material(name: str) -> dict[str, list[dict]]:
+        found: dict[str, list[dict]] = {}
+        for row in read_patterns(tmp_path / name).to_pylist():
+            found.setdefault(row["material_id"], []).append(row)
+        return found
+
+    run(crystals, tmp_path / "a", RANDOM, block_size=2)
+    run(crystals.iloc[[4, 0, 2]], tmp_path / "b", RANDOM, block_size=1)
+    run(crystals, tmp_path / "c", RANDOM.model_copy(update={"seed": 1}), block_size=2)
+    a, b, c = (by_material(name) for name in "abc")
+    assert set(b) == {"silicon", "rutile", "quartz (chiral)"}
+    for name, rows in b.items():
+        assert rows == a[name]
+        assert all(x["rotation"] != y["rotation"] for x, y in zip(rows, c[name], strict=True))
+    first = Crystal.from_row(crystals.iloc[0])
+    other = crystal_orientations(renamed(first, "other"), RANDOM)
+    assert not np.allclose(other, crystal_orientations(first, RANDOM))
+
+
+class TestThicknessRange:
+    def test_each_pattern_is_the_one_of_its_thickness(self, crystals):
+        crystal = Crystal.from_row(crystals.iloc[3])
+        orientations = crystal_orientations(crystal, RANGE)
+        thicknesses = crystal_thicknesses(crystal, RANGE)
+        rows = pattern_table(crystal, RANGE).to_pylist()
+        assert len(rows) == RANGE.orientations == len(thicknesses)
+        for row, orientation, (thickness,) in zip(rows, orientations, thicknesses, strict=True):
+            alone = RANGE.model_copy(update={"thicknesses": (thickness,)})
+            ((pattern,),) = simulate(crystal, [orientation], alone)
+            assert row["thickness"] == np.float32(thickness)
+            assert row["direct_beam"] == pytest.approx(pattern.direct_beam, abs=1e-6)
+            np.testing.assert_allclose(row["qx"], pattern.qx, atol=1e-6)
+            np.testing.assert_allclose(row["intensity"], pattern.intensity, atol=1e-6)
+            hkl = np.column_stack([row["h"], row["k"], row["l"]])
+            np.testing.assert_array_equal(hkl, pattern.hkl)
+
+    def test_every_thickness_of_the_range_is_as_likely(self):
+        many = RANGE.model_copy(update={"orientations": 600})
+        drawn = crystal_thicknesses(cached("gold"), many)
+        assert drawn.shape == (600, 1)
+        assert len(np.unique(drawn)) == 600
+        # uniform on [50, 350]
+        assert stats.kstest(drawn.ravel(), "uniform", args=(50, 300)).pvalue > 0.01
+
+    def test_they_hang_on_seed_and_name_alone(self):
+        gold = cached("gold")
+        first = crystal_thicknesses(gold, RANGE)
+        elsewhere = renamed(cached("magnesium"), "gold")
+        other_beam = RANGE.model_copy(update={"energy": 200e3, "protocol": "grid", "jobs": 2})
+        np.testing.assert_array_equal(crystal_thicknesses(elsewhere, other_beam), first)
+        other_seed = RANGE.model_copy(update={"seed": 1})
+        assert not np.isclose(crystal_thicknesses(gold, other_seed), first).any()
+        assert not np.isclose(crystal_thicknesses(renamed(gold, "Au"), RANGE), first).any()
+
+    def test_orientations_are_those_of_a_dataset_of_one_thickness(self):
+        gold = cached("gold")
+        expected = crystal_orientations(gold, RANDOM)
+        np.testing.assert_array_equal(crystal_orientations(gold, RANGE), expected)
+
+    def test_they_are_drawn_apart_from_the_orientations(self):
+        """The same numbers for both would tie a pattern's thickness to its orientation."""
+        gold = cached("gold")
+        of_orientations = pattern_tables._generator(gold, RANGE, 0).uniform(50, 350, 3)
+        assert not np.isin(crystal_thicknesses(gold, RANGE), of_orientations).any()
+
+    @pytest.mark.parametrize(
+        "given",
+        [[300, 100], [0, 100], [-5, 100], [1, 2e5], [float("nan"), 5], [100], [1, 2, 3], "thick"],
+        ids=str,
+    )
+    def test_a_range_that_is_none(self, given):
+        with pytest.raises(
+            UserError, match=r"^mine: thickness_range.*(expected|should|required)"
+        ) as caught:
+            check(SimulationSettings, where="mine: ", thickness_range=given)
+        assert "\n" not in str(caught.value)
+
+    def test_a_range_of_one_value(self):
+        settings = check(SimulationSettings, thickness_range=[120, 120], orientations=4)
+        assert (crystal_thicknesses(cached("gold"), settings) == 120).all()
 
 
 def test_thickness_and_columns_can_be_chosen(finished):
@@ -161,159 +215,13 @@ def test_what_is_not_there(finished, choice, expected):
         read_patterns(finished, **choice)
 
 
-def test_a_missing_shard_is_made_again_bit_by_bit(crystals, tmp_path):
-    folder = tmp_path / "patterns"
-    report = run(crystals, folder)
-    before = checksums(folder)
-    assert set(before) == {"manifest.json", *(f"part-0000{i}.parquet" for i in range(3))}
-    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    (folder / "part-00001.parquet").unlink()
-    again = run(crystals, folder)
-    assert checksums(folder) == before
-    assert again.n_patterns == report.n_patterns == 30
-    untouched = {p.name for p in folder.iterdir() if p.stat().st_mtime_ns == times[p.name]}
-    assert untouched == set(before) - {"part-00001.parquet"}
-
-
-def test_a_killed_run_goes_on_where_it_was(crystals, tmp_path, finished):
-    table, folder = tmp_path / "crystals.parquet", tmp_path / "patterns"
-    many = pd.concat(
-        [crystals.assign(material_id=crystals["material_id"] + f" {i}") for i in range(6)]
-    )
-    many.to_parquet(table)
-    settings = SETTINGS.model_copy(update={"orientations": 40, "q_max": 2.0})
-    arguments = [sys.executable, "-c", PROGRAM, table, settings.model_dump_json(), folder, "5"]
-    process = subprocess.Popen(arguments)
-    try:
-        while not (folder / "part-00000.parquet").exists():
-            assert process.poll() is None
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    left = sorted(p.name for p in folder.glob("part-*.parquet"))
-    assert 1 <= len(left) < 6
-    # what is there is whole
-    assert read_patterns(folder).num_rows == len(left) * 5 * 40 * 2
-    subprocess.run(arguments, check=True, timeout=120)
-    whole = tmp_path / "uninterrupted"
-    run(pd.read_parquet(table), whole, settings, block_size=5)
-    assert checksums(folder) == checksums(whole)
-    assert len(checksums(whole)) == 7
-
-
-def test_any_number_of_processes_gives_the_same(crystals, finished, tmp_path):
-    folder = tmp_path / "patterns"
-    run(crystals, folder, SETTINGS.model_copy(update={"jobs": 2}))
-    assert checksums(folder) == checksums(finished)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"thicknesses": (100.0,)}, "thicknesses"),
-        ({"orientations": 4}, "orientations"),
-        ({"protocol": "random"}, "protocol"),
-        ({"energy": 200e3}, "energy"),
-        ({"scattering": "lobato-absorptive", "q_max": 1.3}, "q_max, scattering"),
-    ],
-)
-def test_other_settings_are_refused(crystals, finished, change, named):
-    before = checksums(finished)
-    with pytest.raises(UserError) as caught:
-        run(crystals, finished, SETTINGS.model_copy(update=change))
-    assert str(caught.value).startswith(f"{finished}: holds patterns made with another {named};")
-    assert "\n" not in str(caught.value)
-    assert checksums(finished) == before
-
-
-@pytest.mark.parametrize(
-    "change", ["fewer", "order", "name", "lattice", "atoms", "elements", "block size"]
-)
-def test_other_crystals_are_refused(crystals, finished, change):
-    other, block_size = crystals.copy(deep=True), 2
-    other["lattice"] = other["lattice"].map(list)
-    if change == "fewer":
-        other = other.iloc[:4]
-    elif change == "order":
-        other = other.iloc[::-1]
-    elif change == "name":
-        other.loc[0, "material_id"] = "germanium"
-    elif change == "lattice":
-        other.at[0, "lattice"] = list(np.array(other.at[0, "lattice"]) * 1.001)
-    elif change == "atoms":
-        other.at[2, "frac_coords"] = list(np.array(other.at[2, "frac_coords"]) + 0.01)
-    elif change == "elements":
-        # isostructural: same cell, same positions
-        other.at[0, "numbers"] = [32] * len(other.at[0, "numbers"])
-    else:
-        block_size = 3
-    with pytest.raises(UserError, match="holds patterns made with another"):
-        run(other, finished, block_size=block_size)
-
-
-@pytest.mark.parametrize("protocol", ["grid", "random"])
-@pytest.mark.parametrize("fault", ["flat", "nan", "element"])
-def test_a_crystal_that_cannot_be_simulated_is_listed(crystals, tmp_path, fault, protocol):
-    broken = crystals.iloc[:3].copy(deep=True)
-    cell = np.array(broken.at[broken.index[1], "lattice"], dtype=float)
-    if fault == "flat":
-        cell[6:] = cell[:3]
-    elif fault == "nan":
-        cell[4] = np.nan
-    else:
-        numbers = broken.at[broken.index[1], "numbers"]
-        broken.at[broken.index[1], "numbers"] = [110] * len(numbers)
-    broken.at[broken.index[1], "lattice"] = list(cell)
-    settings = SETTINGS.model_copy(update={"protocol": protocol})
-    report = run(broken, tmp_path / "patterns", settings)
-    assert report.failures["material_id"].tolist() == ["magnesium"]
-    expected = "atomic number 110" if fault == "element" else "cell of finite volume"
-    assert expected in report.failures["reason"][0]
-    assert report.n_patterns == 2 * 3 * 2
-    found = set(read_patterns(tmp_path / "patterns")["material_id"].to_pylist())
-    assert found == {"silicon", "rutile"}
-    # the list is in the files, not in memory
-    pd.testing.assert_frame_equal(read_report(tmp_path / "patterns").failures, report.failures)
-
-
-def test_nothing_can_be_simulated(crystals, tmp_path):
-    broken = crystals.iloc[:1].copy(deep=True)
-    broken.at[0, "lattice"] = [0.0] * 9
-    report = run(broken, tmp_path / "patterns")
-    assert report.n_patterns == 0
-    assert report.failures["material_id"].tolist() == ["silicon"]
-
-
-def rows_by_material(folder: Path) -> dict[str, list[dict]]:
-    out: dict[str, list[dict]] = {}
-    for row in read_patterns(folder).to_pylist():
-        out.setdefault(row["material_id"], []).append(row)
-    return out
-
-
-def test_random_orientations_hang_on_seed_and_name_alone(crystals, tmp_path):
-    settings = SETTINGS.model_copy(update={"protocol": "random", "thicknesses": (100.0,)})
-    run(crystals, tmp_path / "a", settings, block_size=2)
-    run(crystals.iloc[[4, 0, 2]], tmp_path / "b", settings, block_size=1)
-    run(crystals, tmp_path / "c", settings.model_copy(update={"seed": 1}), block_size=2)
-    a, b, c = (rows_by_material(tmp_path / name) for name in "abc")
-    assert set(b) == {"silicon", "rutile", "quartz (chiral)"}
-    for name, rows in b.items():
-        assert rows == a[name]
-        assert all(x["rotation"] != y["rotation"] for x, y in zip(rows, c[name], strict=True))
-    first = crystal_orientations(Crystal.from_row(crystals.iloc[0]), settings)
-    renamed = crystals.iloc[0].to_dict() | {"material_id": "other"}
-    assert not np.allclose(crystal_orientations(Crystal.from_row(renamed), settings), first)
-
-
 @pytest.mark.parametrize("fault", ["truncated", "text", "empty", "other columns", "folder empty"])
 def test_a_damaged_part(crystals, finished, tmp_path, fault):
     folder = tmp_path / "patterns"
-    folder.mkdir()
-    if fault != "folder empty":
-        for path in finished.iterdir():
-            (folder / path.name).write_bytes(path.read_bytes())
+    if fault == "folder empty":
+        folder.mkdir()
+    else:
+        copy_dataset(finished, folder)
         part = folder / "part-00001.parquet"
         if fault == "truncated":
             part.write_bytes(part.read_bytes()[:-100])
@@ -327,7 +235,7 @@ def test_a_damaged_part(crystals, finished, tmp_path, fault):
         read_patterns(folder, ["material_id", "qx"], thickness=100.0)
     assert str(caught.value).startswith(str(folder))
     assert "\n" not in str(caught.value)
-    if fault in ("truncated", "text", "empty"):
+    if fault != "folder empty":
         with pytest.raises(UserError, match=r"part-00001\.parquet: damaged; remove it"):
             run(crystals, folder)
         part.unlink()
@@ -335,41 +243,33 @@ def test_a_damaged_part(crystals, finished, tmp_path, fault):
         assert checksums(folder) == checksums(finished)
 
 
-def test_settings_are_kept_beside_the_patterns(finished, tmp_path):
-    kept = read_settings(finished)
-    assert kept == SETTINGS.model_copy(update={"jobs": kept.jobs})
-    with pytest.raises(UserError, match=r"manifest\.json: not there"):
-        read_settings(tmp_path)
-    (tmp_path / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match="not a manifest of patterns"):
-        read_settings(tmp_path)
+def test_a_part_that_is_gone_is_missed(finished, tmp_path):
+    folder = copy_dataset(finished, tmp_path / "patterns")
+    (folder / "part-00001.parquet").unlink()
+    with pytest.raises(UserError, match=r"part-00001\.parquet: missing"):
+        read_patterns(folder)
 
 
-def test_a_damaged_manifest(crystals, tmp_path):
+def test_parts_of_an_unfinished_dataset_are_not_read_as_if_they_were_all(crystals, tmp_path):
+    """All parts are there, but nobody has said so."""
     folder = tmp_path / "patterns"
-    run(crystals.iloc[:1], folder)
-    for text in ("{", "[1, 2]", json.dumps({"settings": 3})):
-        (folder / "manifest.json").write_text(text)
-        with pytest.raises(UserError, match=str(folder)):
-            run(crystals.iloc[:1], folder)
-
-
-def test_a_folder_that_is_a_file(crystals, tmp_path):
-    (tmp_path / "patterns").write_text("")
-    with pytest.raises(UserError, match="patterns"):
-        run(crystals, tmp_path / "patterns")
+    run(crystals, folder)
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"finished": true', '"finished": false'))
+    for reader in (read_patterns, read_report):
+        with pytest.raises(UserError, match="not finished; simulate again to go on") as caught:
+            reader(folder)
+        assert str(caught.value).startswith(str(folder))
+        assert "\n" not in str(caught.value)
 
 
 def test_no_rows_make_an_empty_table():
-    table = rows_to_table([])
-    assert table.schema.equals(SCHEMA)
-    assert table.num_rows == 0
-    assert [len(part) for part in spots(table)] == [0, 0, 0, 1]
+    assert [len(part) for part in spots(SCHEMA.empty_table())] == [0, 0, 0, 1]
 
 
 def test_rows_without_spots_keep_their_place():
-    empty = {name: np.empty(0) for name in ("qx", "qy", "intensity", "h", "k", "l")}
-    full = {name: np.arange(1, 3) for name in empty}
+    empty = {name: [] for name in ("qx", "qy", "intensity", "h", "k", "l")}
+    full = {name: [1, 2] for name in empty}
     shared = {
         "material_id": "x",
         "pattern": 0,
@@ -379,7 +279,18 @@ def test_rows_without_spots_keep_their_place():
         "thickness": 100.0,
         "direct_beam": 1.0,
     }
-    table = rows_to_table([shared | empty, shared | full, shared | empty])
-    assert isinstance(table, pa.Table)
+    rows = [shared | empty, shared | full, shared | empty]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
     np.testing.assert_array_equal(spots(table)[3], [0, 0, 2, 2])
-    assert table["h"].to_pylist() == [[], [1, 2], []]
+
+
+def test_a_pattern_below_the_floor_is_a_row_without_spots():
+    """Thin enough, nothing is scattered; the row is there all the same."""
+    settings = SETTINGS.model_copy(update={"thicknesses": (0.01, 100.0)})
+    table = pattern_table(cached("silicon"), settings)
+    assert table.num_rows == 6
+    counts = np.diff(spots(table)[3])
+    assert (counts[::2] == 0).all()
+    assert (counts[1::2] > 0).all()
+    assert table["thickness"].to_pylist() == pytest.approx([0.01, 100] * 3)
+    assert table["h"].to_pylist()[0] == []

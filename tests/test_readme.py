@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+from functools import reduce
 
 import pytest
 
@@ -25,7 +28,26 @@ def test_links_lead_somewhere(target):
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize("command", ["reproduce", "test", "lab"])
+@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+def test_python_snippets_name_what_there_is(snippet):
+    names = {}
+    for node in ast.parse(snippet).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("ediff_utils"):
+            exec(compile(ast.Module([node], []), "README.md", "exec"), names)
+    called = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
+    checked = 0
+    for call in called:
+        parts = ast.unparse(call.func).split(".")
+        if parts[0] not in names:
+            continue
+        function = reduce(getattr, parts[1:], names[parts[0]])
+        keywords = {keyword.arg: None for keyword in call.keywords}
+        inspect.signature(function).bind(*call.args, **keywords)
+        checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize("command", ["reproduce", "dataset", "test", "lab", "bench"])
 def test_commands_are_targets_of_make(command):
     assert f"make {command}" in README
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)

@@ -15,7 +15,7 @@ from scipy import constants
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.exit_wave import exit_waves
-from ediff_utils.kernels.bloch import structure_matrix
+from ediff_utils.kernels.packed import pack_matrix
 from ediff_utils.kernels.potential import electron_scattering_factor
 from ediff_utils.scattering import (
     extinction_distance,
@@ -161,14 +161,14 @@ def test_two_beams_swing_with_the_extinction_distance(name, hkl, energy):
     crystal = crystal_of(name)
     bloch = prepare(crystal, SimulationSettings(q_max=1.0, energy=energy))
     beams = np.array([(0, 0, 0), primitive_indices(crystal, hkl)], dtype=np.int32)
-    matrix = structure_matrix(beams, np.zeros(2), bloch.coupling, bloch.hermitian)
+    matrix = pack_matrix(beams, np.zeros(2), bloch.planes)
     xi = 10 * extinction_nm(crystal, hkl, energy)
-    waves = exit_waves(matrix, (xi / 4, xi / 2, 3 * xi / 4, xi), bloch.hermitian)
+    waves = exit_waves(*matrix, np.zeros(2), (xi / 4, xi / 2, 3 * xi / 4, xi))
     intensities = np.abs(waves) ** 2
     np.testing.assert_allclose(intensities[:, 0], [0.5, 0, 0.5, 1], atol=1e-4)
     np.testing.assert_allclose(intensities[:, 1], [0.5, 1, 0.5, 0], atol=1e-4)
     around = np.linspace(0.4, 0.6, 41) * xi
-    direct = np.abs(exit_waves(matrix, tuple(around), bloch.hermitian)[:, 0]) ** 2
+    direct = np.abs(exit_waves(*matrix, np.zeros(2), tuple(around))[:, 0]) ** 2
     assert around[direct.argmin()] == pytest.approx(xi / 2, rel=1e-9)
 
 

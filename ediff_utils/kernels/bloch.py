@@ -8,6 +8,7 @@ of A inside [c - r, c + r],
     exp(2 pi i t A) = exp(2 pi i t c) sum_k (2 - delta_k0) i^k J_k(2 pi t r) T_k((A - c) / r)
 
 (Tal-Ezer and Kosloff 1984), which takes one matrix-vector product a term and about 2 pi t r terms.
+Without absorption A is Hermitian, and :mod:`ediff_utils.kernels.packed` is faster.
 """
 
 from __future__ import annotations
@@ -203,36 +204,3 @@ def propagate(
             psi[i] += weight * value
         a, b, w = b, w, a
     return psi
-
-
-@njit(cache=True, fastmath=True)
-def chebyshev_vectors(
-    matrix: np.ndarray, start: np.ndarray, centre: float, radius: float, terms: int
-) -> np.ndarray:
-    """All T_k((A - centre) / radius) start, from which every thickness follows by one product.
-
-    Parameters
-    ----------
-    matrix, start, centre, radius
-        As in :func:`propagate`.
-    terms : int
-        At least 2.
-
-    Returns
-    -------
-    ndarray, shape (terms, n)
-    """
-    n = matrix.shape[0]
-    vectors = np.empty((terms, n), matrix.dtype)
-    real = start.real.dtype.type
-    f1, f2, c = real(1.0 / radius), real(2.0 / radius), real(centre)
-    vectors[0] = start
-    np.dot(matrix, vectors[0], vectors[1])
-    for i in range(n):
-        vectors[1, i] = f1 * (vectors[1, i] - c * vectors[0, i])
-    for k in range(2, terms):
-        a, b, w = vectors[k - 2], vectors[k - 1], vectors[k]
-        np.dot(matrix, b, w)
-        for i in range(n):
-            w[i] = f2 * (w[i] - c * b[i]) - a[i]
-    return vectors

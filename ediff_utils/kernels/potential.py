@@ -99,9 +99,11 @@ def structure_factor_grid(
     phase_h = _phases(frac_coords, 0, big_h)
     phase_k = _phases(frac_coords, 1, big_k)
     phase_l = _phases(frac_coords, 2, big_l)
-    n_atoms = frac_coords.shape[0]
-    width = 2 * big_l + 1
-    geometric = np.zeros((parameters.shape[0], width), np.complex128)
+    n_atoms, width = frac_coords.shape[0], 2 * big_l + 1
+    # Real and imaginary parts apart, and one loop a row of l: so they become vector instructions.
+    l_real, l_imaginary = phase_l.real.copy(), phase_l.imag.copy()
+    real, imaginary = np.empty((kinds[-1] + 1, width)), np.empty((kinds[-1] + 1, width))
+    row_real, row_imaginary, g_squared = np.empty(width), np.empty(width), np.empty(width)
     base = np.empty(3)
     # F(-g) is the conjugate of F(g): half of the grid is enough.
     for h in range(big_h + 1):
@@ -111,23 +113,33 @@ def structure_factor_grid(
             first, last = _last_index_range(base, reciprocal[2], g_max, big_l)
             if last < first:
                 continue
-            geometric[:, first + big_l : last + big_l + 1] = 0
+            size = last - first + 1
+            real[:, :size] = 0
+            imaginary[:, :size] = 0
             for atom in range(n_atoms):
-                p = phase_h[atom, h + big_h] * phase_k[atom, k + big_k]
-                row = geometric[kinds[atom]]
-                wave = phase_l[atom]
-                for i in range(first + big_l, last + big_l + 1):
-                    row[i] += p * wave[i]
-            for l in range(first, last + 1):
-                g2 = 0.0
+                phase = phase_h[atom, h + big_h] * phase_k[atom, k + big_k]
+                p, q = phase.real, phase.imag
+                into_real, into_imaginary = real[kinds[atom]], imaginary[kinds[atom]]
+                wave_real = l_real[atom, first + big_l : last + big_l + 1]
+                wave_imaginary = l_imaginary[atom, first + big_l : last + big_l + 1]
+                for i in range(size):
+                    into_real[i] += p * wave_real[i] - q * wave_imaginary[i]
+                    into_imaginary[i] += p * wave_imaginary[i] + q * wave_real[i]
+            for i in range(size):
+                total = 0.0
                 for x in range(3):
-                    g2 += (base[x] + l * reciprocal[2, x]) ** 2
-                value = 0j
-                for kind in range(parameters.shape[0]):
-                    value += (
-                        electron_scattering_factor(g2, parameters[kind])
-                        * geometric[kind, l + big_l]
-                    )
+                    total += (base[x] + (first + i) * reciprocal[2, x]) ** 2
+                g_squared[i] = total
+                row_real[i] = row_imaginary[i] = 0.0
+            for kind in range(parameters.shape[0]):
+                own = parameters[kind]
+                for i in range(size):
+                    factor = electron_scattering_factor(g_squared[i], own)
+                    row_real[i] += factor * real[kind, i]
+                    row_imaginary[i] += factor * imaginary[kind, i]
+            for i in range(size):
+                value = complex(row_real[i], row_imaginary[i])
+                l = first + i
                 grid[big_h + h, big_k + k, big_l + l] = value
                 grid[big_h - h, big_k - k, big_l - l] = np.conj(value)
     return grid

@@ -13,13 +13,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from ediff_utils import __version__
 from ediff_utils.errors import UserError
+from ediff_utils.paths import Run
 from ediff_utils.settings import CrystalSettings
 from ediff_utils.structures.embedded import load_embedded
 from ediff_utils.structures.files import find_candidates, label_candidates, table_candidates
 from ediff_utils.structures.materials_project import fetch_table
 from ediff_utils.structures.symmetry import UnusableCrystalError, laue_group, standardise
-from ediff_utils.structures.tables import COLUMNS, CrystalSet, read_crystals, write_crystals
+from ediff_utils.structures.tables import (
+    COLUMNS,
+    CrystalSet,
+    read_again,
+    read_crystals,
+    write_crystals,
+)
 
 __all__ = [
     "COLUMNS",
@@ -29,6 +37,7 @@ __all__ = [
     "UnusableCrystalError",
     "laue_group",
     "load_crystals",
+    "prepare_crystals",
     "read_crystals",
     "standardise",
     "write_crystals",
@@ -77,3 +86,36 @@ def load_crystals(settings: CrystalSettings, progress: bool = True) -> CrystalSe
         table=pd.DataFrame(rows, columns=list(COLUMNS)),
         skipped=pd.DataFrame(skipped, columns=["material_id", "reason"]),
     )
+
+
+def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True) -> CrystalSet:
+    """Crystals of a run: loaded and written, or read again where that was done before.
+
+    Parameters
+    ----------
+    settings : CrystalSettings
+        See :func:`load_crystals`.
+    run : Run
+        Whose ``crystals.parquet`` and ``skipped.json``.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    CrystalSet
+
+    Raises
+    ------
+    UserError
+        As :func:`load_crystals`, or the files cannot be written.
+    """
+    made_from = ""
+    source = Path(settings.crystals).expanduser()
+    if settings.crystals == EMBEDDED or source.is_file():
+        stamp = "" if settings.crystals == EMBEDDED else str(source.stat().st_mtime_ns)
+        made_from = f"{__version__} {settings.model_dump_json()} {stamp}"
+    found = read_again(run, made_from)
+    if found is None:
+        found = load_crystals(settings, progress)
+        write_crystals(found, run, made_from)
+    return found

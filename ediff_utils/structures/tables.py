@@ -38,6 +38,7 @@ _SCHEMA = pa.schema(
         ("n_sites", pa.int64()),
     ]
 )
+_MADE_FROM = b"ediff_made_from"
 #: Columns of the crystals' table, in order.
 COLUMNS = tuple(_SCHEMA.names)
 
@@ -61,7 +62,7 @@ class CrystalSet:
     skipped: pd.DataFrame
 
 
-def write_crystals(crystal_set: CrystalSet, run: paths.Run) -> None:
+def write_crystals(crystal_set: CrystalSet, run: paths.Run, made_from: str = "") -> None:
     """Write ``crystals.parquet`` and ``skipped.json`` of a run.
 
     Parameters
@@ -70,21 +71,62 @@ def write_crystals(crystal_set: CrystalSet, run: paths.Run) -> None:
         What to write.
     run : Run
         Whose files.
+    made_from : str
+        What tells whether the table can be used again.
 
     Raises
     ------
     UserError
         The files cannot be written.
     """
-    columns = {name: crystal_set.table[name].to_list() for name in COLUMNS}
     skipped = {
         "count": len(crystal_set.skipped),
         "crystals": crystal_set.skipped.to_dict(orient="records"),
     }
     with paths.atomic_write(run.skipped) as partial:
         partial.write_text(json.dumps(skipped, indent=1) + "\n", encoding="utf-8")
-    with paths.atomic_write(run.crystals) as partial:
-        pq.write_table(pa.table(columns, schema=_SCHEMA), partial)
+    write_table(crystal_set.table, run.crystals, made_from)
+
+
+def read_again(run: paths.Run, made_from: str) -> CrystalSet | None:
+    """Read what :func:`write_crystals` wrote, if it was made from the same."""
+    try:
+        found = (pq.read_schema(run.crystals).metadata or {}).get(_MADE_FROM, b"").decode()
+        skipped = json.loads(run.skipped.read_text(encoding="utf-8"))["crystals"]
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return None
+    if not made_from or found != made_from:
+        return None
+    columns = ["material_id", "reason"]
+    return CrystalSet(read_crystals(run.crystals), pd.DataFrame(skipped, columns=columns))
+
+
+def write_table(crystals: pd.DataFrame, path: Path, made_from: str = "") -> None:
+    """Write a table of crystals, those of :data:`COLUMNS` that it has.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+    path : Path
+    made_from : str
+        Kept in the file's metadata.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    fields = [field for field in _SCHEMA if field.name in crystals]
+    columns = {
+        field.name: [
+            np.ravel(value) if pa.types.is_list(field.type) else value
+            for value in crystals[field.name]
+        ]
+        for field in fields
+    }
+    schema = pa.schema(fields, {_MADE_FROM: made_from})
+    with paths.atomic_write(path) as partial:
+        pq.write_table(pa.table(columns, schema=schema), partial)
 
 
 def read_crystals(path: Path) -> pd.DataFrame:

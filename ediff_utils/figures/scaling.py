@@ -1,0 +1,132 @@
+"""How the time of one pattern grows with the number of beams and with the cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ediff_utils.errors import UserError
+from ediff_utils.figures.style import TWO_COLUMNS, label_panel, mark_empty, new_figure, styled
+from ediff_utils.paths import ROOT
+
+#: Whether a crystal has an inversion centre: label, colour (Okabe and Ito) and marker.
+_KINDS = {
+    True: ("with inversion centre", "#0072B2", "o"),
+    False: ("without", "#E69F00", "^"),
+}
+#: Beams from which a power law is fitted; with fewer, what every pattern costs anyway shows.
+FIT_FROM = 200
+_AXES = {"beams": "beams", "volume": "volume of the primitive cell (Å³)"}
+
+
+def compute_scaling(records: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Times of one pattern as a table.
+
+    Parameters
+    ----------
+    records : sequence of mapping
+        For each crystal ``material_id``, ``beams``, ``volume`` [cubic angstrom],
+        ``centrosymmetric`` and ``seconds``.
+
+    Returns
+    -------
+    DataFrame
+        Those columns and ``milliseconds``, by number of beams.
+    """
+    columns = ["material_id", "beams", "volume", "centrosymmetric", "seconds"]
+    table = pd.DataFrame(list(records), columns=columns)
+    return table.assign(milliseconds=1e3 * table["seconds"]).sort_values("beams")
+
+
+def read_records(path: Path = ROOT / "benchmarks" / "results.json") -> list[dict[str, object]]:
+    """Times that ``make bench`` recorded, for :func:`compute_scaling`; none where it has not run.
+
+    Raises
+    ------
+    UserError
+        The file is not what the benchmarks write.
+    """
+    if not path.exists():
+        return []
+    try:
+        return list(json.loads(path.read_text()).get("scaling", []))
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"{path}: not the results of benchmarks; run make bench again") from None
+
+
+def compute_power_law(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Least squares fit of y = factor x^exponent, in logarithms.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,), n >= 2
+        Positive.
+
+    Returns
+    -------
+    factor, exponent : float
+    """
+    exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
+    return float(np.exp(logarithm)), float(exponent)
+
+
+def plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool = False) -> None:
+    """Draw times of one pattern against another quantity, both logarithmic.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`compute_scaling`.
+    column : {"beams", "volume"}
+    ax : Axes
+    fit : bool
+        Draw a power law through either kind of crystal from :data:`FIT_FROM` beams, its exponent
+        in the legend.
+    """
+    for kind, (label, color, marker) in _KINDS.items():
+        rows = table[table["centrosymmetric"] == kind]
+        if not len(rows):
+            continue
+        x, y = rows[column].to_numpy(float), rows["milliseconds"].to_numpy(float)
+        many = rows["beams"].to_numpy() >= FIT_FROM
+        if fit and len(np.unique(x[many])) > 1:
+            factor, exponent = compute_power_law(x[many], y[many])
+            ends = np.array([x[many].min(), x[many].max()])
+            ax.plot(ends, factor * ends**exponent, color=color)
+            label = f"{label}: $t \\propto n^{{{exponent:.2f}}}$"
+        style = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
+        ax.plot(x, y, marker, color=color, label=label, **style)
+    ax.set(xscale="log", yscale="log", xlabel=_AXES[column], ylabel="time of one pattern (ms)")
+    if len(table):
+        title = f"power laws from {FIT_FROM} beams" if fit else None
+        ax.legend(loc="upper left", title=title, alignment="left")
+    else:
+        mark_empty(ax)
+
+
+@styled
+def figure_scaling(table: pd.DataFrame) -> Figure:
+    """Time of one pattern against the number of beams and against the cell.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`compute_scaling`.
+
+    Returns
+    -------
+    Figure
+    """
+    fig = new_figure(TWO_COLUMNS, 2.7)
+    axes = fig.subplots(1, 2, sharey=True)
+    for letter, column, ax in zip("ab", _AXES, axes, strict=True):
+        plot_time(table, column, ax, fit=column == "beams")
+        label_panel(ax, letter)
+    axes[1].set_ylabel("")
+    return fig
