@@ -19,6 +19,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# What one of these functions calls is inlined by numba itself. Compiled on its own it would exist
+# twice, optimised once and twice, and which of the two a process runs would depend on whether it
+# compiled them or found them in the cache: the same but for the last bits, which is not the same.
+
 #: Rows of a block.
 ROWS = 4
 #: A Lanczos vector shorter than this is rounding, and its space exhausted [1/angstrom].
@@ -77,7 +81,7 @@ def pack_matrix(
     return blocks, corners
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True, inline="always")
 def _multiply_real(blocks: np.ndarray, corners: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     out[:] = 0
     offset = 0
@@ -106,7 +110,7 @@ def _multiply_real(blocks: np.ndarray, corners: np.ndarray, x: np.ndarray, out: 
         offset += ROWS * i
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True, inline="always")
 def _multiply_complex(
     blocks: np.ndarray, corners: np.ndarray, x: np.ndarray, out: np.ndarray
 ) -> None:
@@ -145,7 +149,7 @@ def _multiply_complex(
         offset += 2 * ROWS * i
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True, inline="always")
 def multiply(blocks: np.ndarray, corners: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """A x of a packed matrix.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True, inline="always")
 def electron_scattering_factor(g_squared: float, parameters: np.ndarray) -> float:
     """Electron scattering factor of an atom, Lobato and Van Dyck 2014, equation 16.
 
@@ -30,7 +30,7 @@ def electron_scattering_factor(g_squared: float, parameters: np.ndarray) -> floa
     return total
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True, inline="always")
 def _phases(frac_coords: np.ndarray, axis: int, index_max: int) -> np.ndarray:
     """exp(-2 pi i h x) of every atom for h = -index_max..index_max; shape (atoms, indices)."""
     n = frac_coords.shape[0]
@@ -42,7 +42,7 @@ def _phases(frac_coords: np.ndarray, axis: int, index_max: int) -> np.ndarray:
     return out
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True, inline="always")
 def _last_index_range(
     base: np.ndarray, step: np.ndarray, g_max: float, index_max: int
 ) -> tuple[int, int]:
