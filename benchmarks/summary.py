@@ -9,7 +9,9 @@ import json
 
 import click
 import pandas as pd
-from cases import RESULTS
+from cases import RESULTS, record
+
+from ediff_utils.manifest import read_summaries
 
 #: Key of the results: what it is, the figure to reach, how it is written.
 FIGURES = {
@@ -82,12 +84,26 @@ def summarise_batches(records: list[dict]) -> list[list[str]]:
     ]
 
 
+def collect_datasets() -> dict[str, float]:
+    """Time, patterns and memory of the slowest dataset whose summary stands beside the figures."""
+    summaries = read_summaries()
+    if summaries.empty:
+        return {}
+    slowest = summaries.loc[summaries["minutes"].idxmax()]
+    return {
+        "dataset_minutes": float(slowest["minutes"]),
+        "dataset_patterns": int(slowest["patterns"]),
+        "worker_peak_gib": float(summaries["worker peak [GiB]"].max()),
+    }
+
+
 @click.command()
 def main() -> None:
     """Print the tables."""
+    record(**collect_datasets())
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     rows = [
-        [what, reach, form.format(results[key]) if key in results else "see results.json"]
+        [what, reach, form.format(results[key]) if key in results else "not yet"]
         for key, (what, reach, form) in FIGURES.items()
     ]
     click.echo(to_markdown(["what", "figure to reach", "measured"], rows) + "\n")
