@@ -66,7 +66,8 @@ def test_folder(folder):
     assert list(crystals.table["material_id"]) == ["rutile", "zinc", "salt"]
     assert list(crystals.table["space_group"]) == [136, 194, 225]
     assert set(crystals.table["source"]) == {"file"}
-    assert list(crystals.table["prototype"]) == list(crystals.table["material_id"])
+    names = ["AB2_136_2:m.mm_4:m.2m", "A_194_2:-6m2", "AB_225_4:m-3m_4:m-3m"]
+    assert list(crystals.table["prototype"]) == names
     assert crystals.skipped.empty
     assert list(crystals.skipped.columns) == ["material_id", "reason"]
 

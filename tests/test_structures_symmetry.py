@@ -229,6 +229,24 @@ def test_chiral_crystals_keep_their_hand(number, lattice, hand):
     assert handedness(primitive_of(row)) == hand
 
 
+def test_prototype_does_not_hang_on_cell_origin_or_elements():
+    """Perovskites, of whose A and B sites either may be called 1a; and wurtzite, another thing."""
+    sites = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    first = Structure(Lattice.cubic(3.9), ["Sr", "Ti", "O", "O", "O"], sites)
+    moved = Structure(Lattice.cubic(4.1), ["Ba", "Zr", "S", "S", "S"], np.array(sites) + 0.5)
+    moved.make_supercell([[1, 1, 0], [0, 1, 0], [0, 0, 2]])
+    expected = "ABC3_221_1:m-3m_1:m-3m_3:4/mm.m"
+    assert standardise(first, 0.1)["prototype"] == expected
+    assert standardise(moved, 0.1)["prototype"] == expected
+    wurtzite = Structure.from_spacegroup(
+        "P6_3mc",
+        Lattice.hexagonal(3.82, 6.26),
+        ["Zn", "S"],
+        [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.375]],
+    )
+    assert standardise(wurtzite, 0.1)["prototype"] == "AB_186_2:3m._2:3m."
+
+
 def test_small_distortions_are_symmetrised():
     structure = build("cP")
     structure.translate_sites([1], [0.004, 0.002, 0.0])

@@ -23,6 +23,7 @@ from ediff_utils.structures.materials_project import fetch_table
 from ediff_utils.structures.symmetry import UnusableCrystalError, laue_group, standardise
 from ediff_utils.structures.tables import (
     COLUMNS,
+    TABLE_FORMAT,
     CrystalSet,
     read_again,
     read_crystals,
@@ -113,7 +114,7 @@ def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True)
     source = Path(settings.crystals).expanduser()
     if settings.crystals == EMBEDDED or source.is_file():
         stamp = "" if settings.crystals == EMBEDDED else str(source.stat().st_mtime_ns)
-        made_from = f"{__version__} {settings.model_dump_json()} {stamp}"
+        made_from = f"{__version__}.{TABLE_FORMAT} {settings.model_dump_json()} {stamp}"
     found = read_again(run, made_from)
     if found is None:
         found = load_crystals(settings, progress)

@@ -142,7 +142,7 @@ def load_prototypes(
         except UnusableCrystalError as error:
             skipped.append((name, str(error)))
             continue
-        row = {"material_id": name, "source": "prototype", "prototype": name, **row}
+        row = {"material_id": name, "source": "prototype", **row}
         cell = build_structure(row["lattice"], row["numbers"], row["frac_coords"])
         parents.append(_Parent(row, label, cell))
     return tuple(parents), tuple(skipped)
@@ -241,7 +241,6 @@ def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> dict[str, 
         "material_id": f"{row['material_id']}-{formula}",
         "formula": formula,
         "source": "variant",
-        "prototype": row["material_id"],
         "lattice": variant.lattice.matrix.ravel().tolist(),
         "numbers": [int(z) for z in variant.atomic_numbers],
         "conventional_lattice": [x * scale for x in row["conventional_lattice"]],

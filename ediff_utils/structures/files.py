@@ -180,7 +180,7 @@ def label_candidate(
     if row["volume"] > max_volume:
         return volume_reason(row["volume"], max_volume)
     name = candidate.material_id
-    return {"material_id": name, "source": candidate.source, "prototype": name, **row}
+    return {"material_id": name, "source": candidate.source, **row}
 
 
 def _label_all(

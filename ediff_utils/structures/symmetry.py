@@ -291,7 +291,8 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     Returns
     -------
     dict
-        The columns of the crystals' table from ``formula`` to ``n_sites``: ``lattice``, ``numbers``
+        The columns of the crystals' table from ``formula`` to ``n_sites``, with ``prototype`` as
+        :func:`label_prototype` names it: ``lattice``, ``numbers``
         and ``frac_coords`` of the primitive cell, ``conventional_lattice`` in the same Cartesian
         frame [angstrom], the labels, the lattice parameters of the conventional cell [angstrom,
         degrees] and the volume of the primitive one [cubic angstrom]. The labels are those of the
@@ -317,6 +318,35 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     raise UnusableCrystalError(f"space group not settled at symprec {symprec:g}")
 
 
+def label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
+    """Name what isostructural crystals share.
+
+    Parameters
+    ----------
+    formula : str
+        Anonymous formula.
+    dataset : SpglibDataset
+        spglib's of the crystal.
+
+    Returns
+    -------
+    str
+        Anonymous formula, space group number, and the Wyckoff position of each orbit of sites as
+        its multiplicity in the conventional cell and its site symmetry, sorted, such as
+        ``AB_225_4:m-3m_4:m-3m`` for rock salt. Letters would not do: a shift of the origin
+        exchanges 4a and 4b.
+    """
+    cells = len(dataset.std_positions) / len(dataset.crystallographic_orbits)
+    _, first, counts = np.unique(
+        dataset.crystallographic_orbits, return_index=True, return_counts=True
+    )
+    sites = sorted(
+        (round(n * cells), dataset.site_symmetry_symbols[i])
+        for i, n in zip(first, counts, strict=True)
+    )
+    return "_".join([formula, str(dataset.number), *(f"{n}:{symbol}" for n, symbol in sites)])
+
+
 def _row(
     conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer
 ) -> dict[str, object]:
@@ -325,6 +355,9 @@ def _row(
     alpha, beta, gamma = map(float, conventional.lattice.angles)
     return {
         "formula": primitive.composition.reduced_formula,
+        "prototype": label_prototype(
+            primitive.composition.anonymized_formula, analyzer.get_symmetry_dataset()
+        ),
         "lattice": primitive.lattice.matrix.ravel().tolist(),
         "numbers": [int(z) for z in primitive.atomic_numbers],
         "frac_coords": primitive.frac_coords.ravel().tolist(),

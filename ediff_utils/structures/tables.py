@@ -39,6 +39,8 @@ _SCHEMA = pa.schema(
     ]
 )
 _MADE_FROM = b"ediff_made_from"
+#: Counts up when the contents of a column change, so that older tables are made again.
+TABLE_FORMAT = 2
 #: Columns of the crystals' table, in order.
 COLUMNS = tuple(_SCHEMA.names)
 
