@@ -96,9 +96,9 @@ def dense_intensities(bloch: BlochCrystal, orientation: np.ndarray, thickness: f
     return np.abs(exit_wave_dense(matrix, start, thickness)) ** 2
 
 
-def record(**entries: object) -> None:
+def record(path: Path = RESULTS, **entries: object) -> None:
     """Write entries of ``results.json`` and keep those of other benchmarks."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    with atomic_write(RESULTS) as partial:
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    with atomic_write(path) as partial:
         text = json.dumps(results | entries, indent=2, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
