@@ -12,7 +12,16 @@ from ediff_utils.crystal import SYSTEMS
 from ediff_utils.evaluation import INDEPENDENT_AXES
 from ediff_utils.published import Published
 
-COLUMNS = ("quantity", "protocol", "this run", "95 % interval", "n", "paper", "paper source")
+COLUMNS = (
+    "quantity",
+    "protocol",
+    "this run",
+    "95 % interval",
+    "n",
+    "paper",
+    "difference",
+    "paper source",
+)
 _EQUAL_AXES = {"cubic": {"a": "a = b = c"}} | {
     system: {"a": "a = b", "c": "c"} for system in ("hexagonal", "trigonal", "tetragonal")
 }
@@ -140,6 +149,16 @@ def _with_unit(text: str, unit: str) -> str:
     return text if text == "none" else f"{text} {'%' if unit == 'fraction' else 'Å'}"
 
 
+def _difference(value: object, paper: Published) -> str:
+    """Subtract the paper from this run, where both are single numbers."""
+    if not isinstance(value, int | float) or paper.value is None:
+        return ""
+    difference = value - paper.value
+    if paper.unit == "fraction":
+        return f"{100 * difference:+.1f} points"
+    return _with_unit(f"{difference:+.3f}", paper.unit)
+
+
 def _protocol_name(results: Mapping, protocol: str) -> str:
     n = _find(results, ("crystal_system", protocol, "patterns_per_prediction"))
     count = n if isinstance(n, int) else {"one": 1, "ten": 10}[protocol]
@@ -176,6 +195,7 @@ def comparison_table(results: Mapping) -> pd.DataFrame:
                 _with_unit(_format(interval, unit), unit).replace("none", ""),
                 "" if n is None else f"{n:,}",
                 str(row.paper),
+                _difference(value, row.paper),
                 f"{row.paper.source}{note}",
             )
         )
@@ -203,9 +223,14 @@ def summary_table(runs: Mapping[str, Mapping]) -> pd.DataFrame:
             cells = [_with_unit(_format(value, row.paper.unit), row.paper.unit) for value in values]
             rows.append([row.quantity, _PATTERNS[protocol], *cells, str(row.paper)])
     for protocol in ("one", "ten"):
-        values = [_find(run, ("random_orientations", protocol, "value")) for run in runs.values()]
+        values = [_find(run, ("train_grid_test_random", protocol)) for run in runs.values()]
         cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
-        quantity = "crystal system accuracy, random orientations"
+        quantity = "the same, asked about random orientations"
+        rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
+    for protocol in ("one", "ten"):
+        values = [_find(run, ("train_random_test_random", protocol)) for run in runs.values()]
+        cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
+        quantity = "trained and asked at random orientations"
         rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
     return pd.DataFrame(rows, columns=["", "patterns", *runs, "paper"])
 

@@ -41,7 +41,7 @@ def check_table(table: pd.DataFrame, columns: Sequence[str] = _REQUIRED) -> None
 
 def systems_of(table: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a table: seven where its model knows triclinic, else six."""
-    triclinic = {"votes_triclinic", "weight_triclinic"} & set(table.columns)
+    triclinic = {"votes_triclinic", "weight_triclinic", "score_triclinic"} & set(table.columns)
     return ALL_SYSTEMS if triclinic else SYSTEMS
 
 

@@ -7,20 +7,10 @@ magnitudes, in the order of (m, p), followed by their arguments: 1,066 real numb
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ediff_utils.errors import UserError
 from ediff_utils.kernels.radial import radial_transform
-from ediff_utils.paths import atomic_write, require
-from ediff_utils.patterns import read_patterns, spots
-from ediff_utils.settings import FeatureSettings, check
 
 #: Radial bins, angular orders and radial step [1/angstrom] of the paper.
 N_RADIAL, N_ANGULAR, STEP = 41, 13, 0.05
@@ -30,22 +20,6 @@ _ROUND_OFF = 1e-5
 #: The same as a fraction of the whole pattern: a spot on a ring, in single precision, leaks so
 #: much into the next one.
 _LEAKAGE = 3e-6
-_SETTINGS = b"ediff_settings"
-
-
-@dataclass(frozen=True)
-class FeatureSet:
-    """Vectors and what they belong to.
-
-    Parameters
-    ----------
-    index : DataFrame
-        ``material_id`` and ``pattern`` of every row.
-    vectors : ndarray of float32, shape (n, 1066)
-    """
-
-    index: pd.DataFrame
-    vectors: np.ndarray
 
 
 def transform(
@@ -90,12 +64,16 @@ def to_vectors(coefficients: np.ndarray) -> np.ndarray:
     n = len(coefficients)
     magnitude = np.abs(coefficients)
     argument = np.angle(coefficients)
-    ring = magnitude[:, :, :1]
-    vanishing = np.maximum(_ROUND_OFF * ring, _LEAKAGE * ring.sum(axis=1, keepdims=True))
-    argument[magnitude <= vanishing] = 0
+    argument[_vanishing(magnitude)] = 0
     return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
         np.float32
     )
+
+
+def _vanishing(magnitude: np.ndarray) -> np.ndarray:
+    """Which coefficients are round-off; bool, shape (n, 41, 13)."""
+    ring = magnitude[:, :, :1]
+    return magnitude <= np.maximum(_ROUND_OFF * ring, _LEAKAGE * ring.sum(axis=1, keepdims=True))
 
 
 def to_coefficients(vectors: np.ndarray) -> np.ndarray:
@@ -155,84 +133,32 @@ def compute_features(
     return np.concatenate(blocks)
 
 
-def build_features(patterns: Path, settings: FeatureSettings, path: Path) -> FeatureSet:
-    """Vectors of a dataset of patterns, written to Parquet.
+def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Vectors of the same patterns turned about the beam.
+
+    A turn of a pattern by an angle from qx towards qy multiplies T[m, p] by exp(i p angle), so that
+    magnitudes stay and arguments shift.
 
     Parameters
     ----------
-    patterns : Path
-        Folder of the patterns stage.
-    settings : FeatureSettings
-    path : Path
-        The file that is written.
+    vectors : ndarray of float32, shape (n, 1066)
+    angle : ndarray, shape (n,)
+        [degree]
 
     Returns
     -------
-    FeatureSet
-
-    Raises
-    ------
-    UserError
-        No patterns of that thickness, or the file cannot be written.
+    ndarray of float32, shape (n, 1066)
     """
-    columns = ["material_id", "pattern", "qx", "qy", "intensity"]
-    table = read_patterns(patterns, columns, settings.thickness)
-    vectors = compute_features(*spots(table), normalisation=settings.normalisation)
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), N_FEATURES)
-    out = pa.table(
-        {"material_id": table["material_id"], "pattern": table["pattern"], "features": flat}
-    )
-    out = out.replace_schema_metadata({_SETTINGS: settings.model_dump_json()})
-    with atomic_write(path) as partial:
-        pq.write_table(out, partial, compression="zstd", use_dictionary=["material_id"])
-    return FeatureSet(table.select(["material_id", "pattern"]).to_pandas(), vectors)
-
-
-def read_features(path: Path) -> FeatureSet:
-    """Read what :func:`build_features` wrote.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    FeatureSet
-
-    Raises
-    ------
-    UserError
-        No such file, not Parquet, or not a table of features.
-    """
-    require(path, "notebook 03")
-    try:
-        table = pq.read_table(path)
-        column = table["features"].combine_chunks()
-        index = table.select(["material_id", "pattern"]).to_pandas()
-    except (pa.ArrowException, OSError, KeyError) as error:
-        detail = str(error).split("\n")[0]
-        raise UserError(f"{path}: not a table of features: {detail}") from None
-    if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != N_FEATURES:
-        raise UserError(f"{path}: column features: expected lists of {N_FEATURES} numbers")
-    chunk = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    vectors = chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, N_FEATURES)
-    return FeatureSet(index, vectors)
-
-
-def read_settings(path: Path) -> FeatureSettings:
-    """Parameters that the vectors of a file were made with.
-
-    Raises
-    ------
-    UserError
-        No such file, or not a table of features.
-    """
-    require(path, "notebook 03")
-    try:
-        values = json.loads((pq.read_schema(path).metadata or {})[_SETTINGS])
-    except (pa.ArrowException, OSError, KeyError, ValueError):
-        raise UserError(f"{path}: not a table of features, as notebook 03 writes it") from None
-    return check(FeatureSettings, where=f"{path}: ", **values)
+    magnitude, argument = np.split(vectors, 2, axis=1)
+    shape = (-1, N_RADIAL, N_ANGULAR)
+    vanishing = _vanishing(magnitude.reshape(shape))
+    shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
+    turned = argument.reshape(shape) + shift[:, None, :].astype(np.float32)
+    turned = np.remainder(turned + np.pi, np.float32(2 * np.pi)) - np.float32(np.pi)
+    turned[vanishing] = 0
+    # The argument of order 0 says nothing but that it is a sum of intensities.
+    turned[:, :, 0] = argument.reshape(shape)[:, :, 0]
+    return np.concatenate([magnitude, turned.reshape(len(vectors), -1)], axis=1)
 
 
 def basis_function(m: int, p: int, qx: np.ndarray, qy: np.ndarray) -> np.ndarray:

@@ -22,13 +22,16 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from ediff_utils.crystal import ALL_SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.features import N_FEATURES
+from ediff_utils.growing import TRUSTED
+from ediff_utils.manifest import file_sha256
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.progress import tqdm
+from ediff_utils.settings import ForestSettings, check
 
 Forest = RandomForestClassifier | RandomForestRegressor
 LATTICE = ("a", "b", "c")
-#: Types that a skops file of a forest holds beyond skops' own list of harmless ones.
-_TRUSTED = ("sklearn.tree._tree.Tree", "numpy.dtype")
+#: File that says how the forests of a folder were made; a folder that has it is complete.
+ABOUT = "models.json"
 
 
 @dataclass
@@ -77,9 +80,25 @@ class Hierarchy:
         ndarray of int, shape (n, n_classes)
             Columns as in :attr:`classes`; every row sums to :attr:`n_trees`.
         """
-        votes = tree_votes(self.system_forest, features)
+        return self.system_answers(features)[0]
+
+    def system_answers(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Votes of the trees on the crystal system, and the forest's probabilities.
+
+        Parameters
+        ----------
+        features : ndarray of float32, shape (n, 1066)
+
+        Returns
+        -------
+        votes : ndarray of int, shape (n, n_classes)
+            As :meth:`system_votes`.
+        probabilities : ndarray, shape (n, n_classes)
+            Mean over the trees of the class fractions in the leaf that a pattern falls into.
+        """
+        votes, probabilities = tree_answers(self.system_forest, features)
         order = [list(self.system_forest.classes_).index(s) for s in self.classes]
-        return votes[:, order]
+        return votes[:, order], probabilities[:, order]
 
     def space_group_votes(self, features: np.ndarray, system: str) -> np.ndarray:
         """Votes of one system's trees on the space group, shape (n, n_groups)."""
@@ -178,20 +197,43 @@ def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarr
     ndarray of int32, shape (n, n_classes)
         Columns as in ``forest.classes_``.
     """
+    return tree_answers(forest, features)[0]
+
+
+def tree_answers(
+    forest: RandomForestClassifier, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Votes as :func:`tree_votes` counts them, and scikit-learn's mean of the leaves.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier
+    features : ndarray of float32, shape (n, 1066)
+
+    Returns
+    -------
+    votes : ndarray of int32, shape (n, n_classes)
+    probabilities : ndarray of float32, shape (n, n_classes)
+        As ``forest.predict_proba`` gives them.
+    """
     features = _checked(features)
-    votes = np.zeros((len(features), len(forest.classes_)), np.int32)
-    chosen = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-        joblib.delayed(_tree_choice)(tree, features) for tree in forest.estimators_
+    shape = (len(features), len(forest.classes_))
+    votes, probabilities = np.zeros(shape, np.int32), np.zeros(shape)
+    answers = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+        joblib.delayed(_tree_answer)(tree, features) for tree in forest.estimators_
     )
     rows = np.arange(len(features))
-    for choice in chosen:
+    for choice, fractions in answers:
         votes[rows, choice] += 1
-    return votes
+        probabilities += fractions
+    return votes, (probabilities / len(forest.estimators_)).astype(np.float32)
 
 
-def _tree_choice(tree: object, features: np.ndarray) -> np.ndarray:
+def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     leaves = tree.tree_.apply(features)
-    return tree.tree_.value[:, 0, :].argmax(axis=1)[leaves]
+    value = tree.tree_.value[:, 0, :]
+    fractions = (value / value.sum(axis=1, keepdims=True)).astype(np.float32)
+    return value.argmax(axis=1)[leaves], fractions[leaves]
 
 
 def _files(hierarchy: Hierarchy) -> dict[str, Forest]:
@@ -219,9 +261,10 @@ def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True)
     for name, forest in tqdm(files.items(), desc="forests saved", disable=not progress):
         with atomic_write(folder / f"{name}.skops") as partial:
             skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-    # Written last: a folder with a models.json is complete.
-    with atomic_write(folder / "models.json") as partial:
-        about = hierarchy.about | {"files": sorted(files)}
+    digests = {name: file_sha256(folder / f"{name}.skops") for name in sorted(files)}
+    # Written last: a folder that has it is complete.
+    with atomic_write(folder / ABOUT) as partial:
+        about = hierarchy.about | {"files": sorted(files), "sha256": digests}
         partial.write_text(json.dumps(about, indent=2) + "\n")
 
 
@@ -233,16 +276,34 @@ def read_about(folder: Path) -> dict:
     UserError
         No models there, or a file that is not theirs.
     """
-    path = require(folder / "models.json", "notebook 03")
+    path = require(folder / ABOUT, "notebook 03")
     try:
         about = json.loads(path.read_text())
-        complete = {"files", "scikit_learn", "settings", "training"} <= set(about)
+        complete = {"files", "sha256", "scikit_learn", "settings", "training"} <= set(about)
         complete = complete and "crystal_system" in list(about["files"])
+        complete = complete and set(about["files"]) == set(dict(about["sha256"]))
     except (ValueError, TypeError):
         complete = False
     if not complete:
         raise UserError(f"{path}: not a list of models, as notebook 03 writes it")
     return about
+
+
+def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSettings:
+    """Settings that models were trained with, some of them changed.
+
+    Parameters
+    ----------
+    about : mapping
+        Of the models.
+    **changes
+
+    Raises
+    ------
+    UserError
+        A value that does not fit.
+    """
+    return check(ForestSettings, where="models.json: ", **{**about["settings"], **changes})
 
 
 def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
@@ -267,11 +328,11 @@ def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
     version = about["scikit_learn"]
     if version != sklearn.__version__:
         raise UserError(
-            f"{folder / 'models.json'}: made with scikit-learn {version}, here is "
+            f"{folder / ABOUT}: made with scikit-learn {version}, here is "
             f"{sklearn.__version__}; train again"
         )
     forests = {
-        name: _load_forest(folder / f"{name}.skops")
+        name: _load_forest(folder / f"{name}.skops", about["sha256"][name])
         for name in tqdm(about["files"], desc="forests loaded", disable=not progress)
     }
     return Hierarchy(
@@ -287,10 +348,15 @@ def _by_system(forests: Mapping[str, Forest], kind: str) -> dict[str, Forest]:
     return {name.removeprefix(f"{kind}-"): forests[name] for name in names}
 
 
-def _load_forest(path: Path) -> Forest:
+def _load_forest(path: Path, digest: str) -> Forest:
     require(path, "notebook 03")
+    if file_sha256(path) != digest:
+        raise UserError(
+            f"{path}: cannot be loaded as a forest: not the file that models.json lists, or "
+            "damaged; train again"
+        )
     try:
-        forest = skops.io.load(path, trusted=list(_TRUSTED))
+        forest = skops.io.load(path, trusted=list(TRUSTED))
     except Exception as error:
         # skops lets through whatever zipfile, json and numpy say of a damaged file.
         detail = str(error).split("\n")[0]

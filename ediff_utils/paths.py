@@ -69,6 +69,11 @@ class Run:
         return self.data / "models"
 
     @property
+    def other_models(self) -> Path:
+        """Folder of the folders of models that are trained for comparison alone."""
+        return self.data / "other-models"
+
+    @property
     def predictions(self) -> Path:
         return self.data / "predictions.parquet"
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ediff_utils.errors import UserError
-from ediff_utils.features import FeatureSet
+from ediff_utils.feature_files import Features
 from ediff_utils.models import LATTICE, Hierarchy, difference_confidence
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.progress import tqdm
@@ -75,19 +75,20 @@ def choose_patterns(labels: pd.DataFrame, n_patterns: int, seed: int) -> dict[st
 
 
 def _test_patterns(
-    features: FeatureSet, crystals: pd.DataFrame, split: pd.DataFrame, classes: tuple[str, ...]
+    features: Features, crystals: pd.DataFrame, split: pd.DataFrame, classes: tuple[str, ...]
 ) -> tuple[pd.DataFrame, np.ndarray]:
+    """Truth of the test patterns, and which rows of the features they are."""
     labels = label_patterns(features.index, crystals, split)
     keep = (labels["part"] == "test") & labels["crystal_system"].isin(classes)
     if not keep.any():
         raise UserError("split: expected test patterns of the forests' crystal systems, found none")
     rows = np.flatnonzero(keep)
     labels = labels.iloc[rows].drop(columns="part").rename(columns=_TRUE).reset_index(drop=True)
-    return labels, features.vectors[rows]
+    return labels, rows
 
 
 def compute_predictions(
-    hierarchy: Hierarchy, features: FeatureSet, crystals: pd.DataFrame, split: pd.DataFrame
+    hierarchy: Hierarchy, features: Features, crystals: pd.DataFrame, split: pd.DataFrame
 ) -> pd.DataFrame:
     """What the forests say of every test pattern.
 
@@ -95,26 +96,29 @@ def compute_predictions(
     ----------
     hierarchy : Hierarchy
         With a crystal-system forest alone, the other columns are left out.
-    features : FeatureSet
+    features : Features
     crystals, split : DataFrame
 
     Returns
     -------
     DataFrame
-        One row a pattern: the truth (``true_*``), ``votes_<system>``, ``n_trees``, ``system``,
-        ``vote_share``, ``confidence``; ``space_group``, ``space_group_confidence`` and ``a, b, c``
-        [angstrom] by the forests of the predicted system; ``*_given`` by those of the true one.
+        One row a pattern: the truth (``true_*``), ``votes_<system>``, ``probability_<system>``
+        (mean of the leaves), ``n_trees``, ``system``, ``vote_share``, ``confidence``;
+        ``space_group``, ``space_group_confidence`` and ``a, b, c`` [angstrom] by the forests of
+        the predicted system; ``*_given`` by those of the true one.
 
     Raises
     ------
     UserError
         No test patterns.
     """
-    labels, vectors = _test_patterns(features, crystals, split, hierarchy.classes)
-    votes = hierarchy.system_votes(vectors)
+    labels, rows = _test_patterns(features, crystals, split, hierarchy.classes)
+    vectors = features.take(rows)
+    votes, probabilities = hierarchy.system_answers(vectors)
     system = np.array(hierarchy.classes)[votes.argmax(axis=1)]
     table = labels.assign(
         **{f"votes_{name}": votes[:, i] for i, name in enumerate(hierarchy.classes)},
+        **{f"probability_{name}": probabilities[:, i] for i, name in enumerate(hierarchy.classes)},
         n_trees=hierarchy.n_trees,
         system=system,
         vote_share=votes.max(axis=1) / hierarchy.n_trees,
@@ -146,7 +150,7 @@ def _by_system(hierarchy: Hierarchy, vectors: np.ndarray, system: np.ndarray) ->
 
 def compute_aggregates(
     hierarchy: Hierarchy,
-    features: FeatureSet,
+    features: Features,
     crystals: pd.DataFrame,
     split: pd.DataFrame,
     *,
@@ -162,7 +166,7 @@ def compute_aggregates(
     Parameters
     ----------
     hierarchy : Hierarchy
-    features : FeatureSet
+    features : Features
     crystals, split : DataFrame
     n_patterns : int
         Patterns a material, drawn at random; all where there are fewer.
@@ -182,15 +186,18 @@ def compute_aggregates(
     UserError
         No test patterns.
     """
-    labels, vectors = _test_patterns(features, crystals, split, hierarchy.classes)
+    labels, kept = _test_patterns(features, crystals, split, hierarchy.classes)
     chosen = choose_patterns(labels, n_patterns, seed)
+    vectors = features.take(kept[np.concatenate(list(chosen.values()))])
+    ends = np.cumsum([len(members) for members in chosen.values()])
+    members = np.split(np.arange(len(vectors)), ends[:-1])
     votes = hierarchy.system_votes(vectors)
     truth = labels.drop(columns="pattern").drop_duplicates("material_id").set_index("material_id")
     rows = []
-    for name, members in chosen.items():
-        weights = aggregate_votes(votes[members])
+    for name, own in zip(chosen, members, strict=True):
+        weights = aggregate_votes(votes[own])
         rows.append(
-            {"material_id": name, "n_patterns": len(members)}
+            {"material_id": name, "n_patterns": len(own)}
             | truth.loc[name].to_dict()
             | {f"weight_{s}": w for s, w in zip(hierarchy.classes, weights, strict=True)}
             | {
@@ -201,7 +208,6 @@ def compute_aggregates(
     table = pd.DataFrame(rows)
     if not hierarchy.space_group:
         return table
-    members = list(chosen.values())
     with tqdm(total=2 * len(table), desc="materials aggregated", disable=not progress) as bar:
         predicted = _aggregate_by_system(hierarchy, vectors, members, table["system"], bar)
         given = _aggregate_by_system(hierarchy, vectors, members, table["true_system"], bar)

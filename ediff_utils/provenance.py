@@ -8,7 +8,7 @@ from importlib import metadata
 
 import pandas as pd
 
-from ediff_utils.features import read_settings as read_feature_settings
+from ediff_utils.feature_files import read_settings as read_feature_settings
 from ediff_utils.manifest import read_settings as read_simulation_settings
 from ediff_utils.models import read_about
 from ediff_utils.paths import Run

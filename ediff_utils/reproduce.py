@@ -21,6 +21,7 @@ from ediff_utils.settings import (
     check,
     load_preset,
 )
+from ediff_utils.structures import EMBEDDED
 
 
 def list_notebooks() -> list[Path]:
@@ -29,9 +30,12 @@ def list_notebooks() -> list[Path]:
 
 
 def name_run(preset: str | Path, crystals: str | None) -> str:
-    """Name of a run: its preset, and its crystals where they are not the preset's own."""
+    """Name of a run: its preset, and its crystals where they replace the embedded ones.
+
+    Other presets have no crystals that every user has, so that whatever they are given is theirs.
+    """
     name = Path(preset).stem
-    if crystals:
+    if crystals and load_preset(preset).get("crystals", EMBEDDED) == EMBEDDED:
         name += "-" + re.sub(r"[^A-Za-z0-9_]+", "-", Path(crystals).stem).strip("-")
     return name
 

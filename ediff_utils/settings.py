@@ -77,6 +77,7 @@ class FeatureSettings(_Settings):
         200.0, gt=0, description="which of the simulated ones [angstrom]; None: all"
     )
     normalisation: Literal["scattered", "incident"] = "scattered"
+    precision: Literal["float32", "float16"] = Field("float32", description="of the file")
 
 
 class ForestSettings(_Settings):
@@ -86,12 +87,24 @@ class ForestSettings(_Settings):
         1.0, gt=0, le=1, description="fraction of the features a split sees"
     )
     tree_fraction: float = Field(1.0, gt=0, le=1, description="of the number of trees of table 1")
+    max_samples: float = Field(
+        1.0, gt=0, le=1, description="patterns that a tree draws, as a fraction of all"
+    )
+    min_samples_leaf: int = Field(1, ge=1, description="patterns that a leaf holds at least")
     include_triclinic: bool = Field(False, description="triclinic as a seventh class")
     test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
     split_by: Literal["material", "prototype"] = "material"
     patterns_per_prediction: int = Field(10, ge=1)
     jobs: Jobs = -1
+    cluster: str = Field("", description="a Dask scheduler's address, to grow trees there instead")
     seed: int = Field(0, ge=0)
+
+
+class ProtocolSettings(_Settings):
+    """Patterns at random orientations beside the grid's: see :mod:`ediff_utils.protocols`."""
+
+    random_crystals: int = Field(0, ge=0, description="drawn at random; 0: all")
+    random_orientations: int = Field(10, ge=1, le=10000, description="patterns a crystal")
 
 
 class ScanSettings(_Settings):
@@ -110,7 +123,14 @@ class ScanSettings(_Settings):
     seed: int = Field(0, ge=0)
 
 
-class Preset(CrystalSettings, SimulationSettings, FeatureSettings, ForestSettings, ScanSettings):
+class Preset(
+    CrystalSettings,
+    SimulationSettings,
+    FeatureSettings,
+    ForestSettings,
+    ProtocolSettings,
+    ScanSettings,
+):
     """Every parameter of the pipeline, as a preset file sets them."""
 
 

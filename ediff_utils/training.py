@@ -5,9 +5,13 @@ Trees, depths and features a split are table 1 of Gleason et al. 2024.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
+import shutil
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,14 +23,24 @@ from sklearn.model_selection import train_test_split
 from ediff_utils import __version__
 from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.errors import UserError
-from ediff_utils.features import FeatureSet
-from ediff_utils.models import LATTICE, Forest, Hierarchy
+from ediff_utils.feature_files import Features
+from ediff_utils.growing import Checkpoint, TreeCount, tree_workers
+from ediff_utils.models import (
+    ABOUT,
+    LATTICE,
+    Forest,
+    Hierarchy,
+    load_hierarchy,
+    save_hierarchy,
+)
 from ediff_utils.progress import tqdm
 from ediff_utils.published import HYPERPARAMETERS
 from ediff_utils.settings import ForestSettings
 
 #: Trees fitted between two steps of the progress bar.
 _BATCH = 8
+#: Where the work is done and how the forests are asked is no property of theirs.
+_NOT_OF_FORESTS = {"jobs", "cluster", "patterns_per_prediction"}
 
 
 def make_split(crystals: pd.DataFrame, settings: ForestSettings) -> pd.DataFrame:
@@ -99,7 +113,8 @@ def new_forest(kind: str, settings: ForestSettings) -> Forest:
     ----------
     kind : {"crystal_system", "space_group", "lattice"}
     settings : ForestSettings
-        ``tree_fraction`` and ``max_features`` scale table 1 down where time is short.
+        ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1
+        down where time is short.
 
     Returns
     -------
@@ -110,14 +125,20 @@ def new_forest(kind: str, settings: ForestSettings) -> Forest:
         "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
         "max_depth": int(table["depth"].value),
         "max_features": settings.max_features,
+        "max_samples": settings.max_samples if settings.max_samples < 1 else None,
+        "min_samples_leaf": settings.min_samples_leaf,
         "random_state": settings.seed,
-        "n_jobs": settings.jobs,
+        "n_jobs": -1 if settings.cluster else settings.jobs,
     }
     return (RandomForestRegressor if kind == "lattice" else RandomForestClassifier)(**arguments)
 
 
 def fit_forest(
-    forest: Forest, features: np.ndarray, target: np.ndarray, step: Callable[[int], object]
+    forest: Forest,
+    features: np.ndarray,
+    target: np.ndarray,
+    step: Callable[[int], object],
+    checkpoint: Checkpoint | None = None,
 ) -> Forest:
     """Fit a forest a few trees at a time, which gives the same trees as all at once.
 
@@ -126,9 +147,12 @@ def fit_forest(
     forest : RandomForestClassifier or RandomForestRegressor
         Untrained.
     features : ndarray of float32, shape (n, 1066)
+        In Fortran order a tree is grown sooner: it asks for one feature of many patterns.
     target : ndarray, shape (n,) or (n, 3)
     step : callable
         Told how many trees have been added.
+    checkpoint : Checkpoint, optional
+        Keeps the trees as they come, and has those of an earlier, stopped run.
 
     Returns
     -------
@@ -136,27 +160,89 @@ def fit_forest(
     """
     total = forest.n_estimators
     forest.set_params(warm_start=True)
+    grown = checkpoint.load() if checkpoint else []
+    if grown:
+        forest.estimators_ = grown
+        step(len(grown))
     for n_trees in [*range(_BATCH, total, _BATCH), total]:
         before = len(getattr(forest, "estimators_", []))
-        forest.set_params(n_estimators=n_trees).fit(features, target)
+        # Where all trees were loaded, the last fit still learns the classes, which they lack.
+        if before >= n_trees and (n_trees < total or hasattr(forest, "n_outputs_")):
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Warm-start fitting without increasing")
+            forest.set_params(n_estimators=n_trees).fit(features, target)
+        if checkpoint and n_trees > before:
+            checkpoint.save(before, forest.estimators_[before:])
         step(n_trees - before)
     return forest.set_params(warm_start=False)
 
 
+def prepare_hierarchy(
+    features: Features,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    folder: Path,
+    *,
+    only_system: bool = False,
+    progress: bool = True,
+) -> Hierarchy:
+    """Train the forests and save them, or load them where that was done before.
+
+    Parameters
+    ----------
+    features, crystals, split, settings, only_system, progress
+        As in :func:`train_hierarchy`.
+    folder : Path
+        Of the models. Trees are kept there as they are grown, so that a training that was stopped
+        goes on where it was.
+
+    Returns
+    -------
+    Hierarchy
+
+    Raises
+    ------
+    UserError
+        As :func:`train_hierarchy`, or a file cannot be written or read.
+    """
+    labels = _training_labels(features, crystals, split)
+    about = describe_training(features, labels, settings)
+    found = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).exists() else {}
+    same = about["training"]["key"] and all(found.get(name) == about[name] for name in about)
+    if same and (only_system or len(found["files"]) > 1):
+        return load_hierarchy(folder, progress=progress)
+    hierarchy = train_hierarchy(
+        features,
+        crystals,
+        split,
+        settings,
+        only_system=only_system,
+        checkpoints=folder / "growing" if about["training"]["key"] else None,
+        progress=progress,
+    )
+    save_hierarchy(hierarchy, folder, progress=progress)
+    shutil.rmtree(folder / "growing", ignore_errors=True)
+    return hierarchy
+
+
 def train_hierarchy(
-    features: FeatureSet,
+    features: Features,
     crystals: pd.DataFrame,
     split: pd.DataFrame,
     settings: ForestSettings,
     *,
     only_system: bool = False,
+    checkpoints: Path | None = None,
     progress: bool = True,
 ) -> Hierarchy:
     """Train the forests on the training part.
 
     Parameters
     ----------
-    features : FeatureSet
+    features : Features
+        Only the patterns of one forest are in memory at a time.
     crystals : DataFrame
         The crystals' table, for the labels.
     split : DataFrame
@@ -164,6 +250,8 @@ def train_hierarchy(
     settings : ForestSettings
     only_system : bool
         Train the crystal-system forest alone.
+    checkpoints : Path, optional
+        Folder where trees are kept as they are grown.
     progress : bool
         Show a progress bar of trees.
 
@@ -176,29 +264,43 @@ def train_hierarchy(
     UserError
         No pattern of a usable crystal in the training part.
     """
-    labels = label_patterns(features.index, crystals, split)
-    train = np.flatnonzero(labels["part"] == "train")
-    labels = labels.iloc[train].reset_index(drop=True)
+    labels = _training_labels(features, crystals, split)
+    about = describe_training(features, labels, settings)
     plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
     if not len(plan[0][2]):
         raise UserError("split: expected training patterns that are not triclinic, found none")
     forests: dict[tuple[str, str], Forest] = {}
     untrained = [new_forest(kind, settings) for kind, _, _ in plan]
     total = sum(forest.n_estimators for forest in untrained)
-    with tqdm(total=total, desc="trees grown", disable=not progress) as bar:
+    rows_before, vectors = np.empty(0), np.empty(0)
+    bar = tqdm(total=total, desc="trees grown", unit="trees", disable=not progress)
+    count = TreeCount(bar.update)
+    with bar, tree_workers(settings.cluster, settings.jobs, count.early):
         for (kind, system, rows), forest in zip(plan, untrained, strict=True):
             bar.set_postfix_str(f"{kind} {system}".strip())
+            checkpoint = None
+            if checkpoints:
+                checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), about)
             target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
-            forests[kind, system] = fit_forest(
-                forest, features.vectors[train[rows]], target, bar.update
-            )
-    about = _about(settings, labels)
+            if not np.array_equal(rows, rows_before):
+                del vectors
+                vectors = features.take(labels.index.to_numpy()[rows], order="F")
+                rows_before = rows
+            forests[kind, system] = fit_forest(forest, vectors, target, count, checkpoint)
     return Hierarchy(
         forests["crystal_system", ""],
         {system: f for (kind, system), f in forests.items() if kind == "space_group"},
         {system: f for (kind, system), f in forests.items() if kind == "lattice"},
         about,
     )
+
+
+def _training_labels(
+    features: Features, crystals: pd.DataFrame, split: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels of the training patterns; their index counts the rows of the features."""
+    labels = label_patterns(features.index, crystals, split)
+    return labels[labels["part"] == "train"]
 
 
 def label_patterns(
@@ -223,7 +325,8 @@ def label_patterns(
         A pattern of a material that the tables do not have.
     """
     columns = ["material_id", "crystal_system", "space_group", *LATTICE]
-    labels = index.merge(crystals[columns], on="material_id", how="left", validate="many_to_one")
+    labels = index[["material_id", "pattern"]]
+    labels = labels.merge(crystals[columns], on="material_id", how="left", validate="many_to_one")
     labels = labels.merge(split, on="material_id", how="left", validate="many_to_one")
     missing = labels["part"].isna() | labels["crystal_system"].isna()
     if missing.any():
@@ -232,16 +335,38 @@ def label_patterns(
     return labels
 
 
-def _about(settings: ForestSettings, labels: pd.DataFrame) -> dict[str, object]:
+def describe_training(
+    features: Features, labels: pd.DataFrame, settings: ForestSettings
+) -> dict[str, object]:
+    """What forests were made with and from, ready for JSON.
+
+    Parameters
+    ----------
+    features : Features
+    labels : DataFrame
+        Of the training patterns, see :func:`label_patterns`.
+    settings : ForestSettings
+
+    Returns
+    -------
+    dict
+        Versions, settings, and a summary of the training data; ``key`` in it is empty where the
+        features do not say where they are from.
+    """
+    key = ""
+    if features.key:
+        names = "\n".join(sorted(labels["material_id"].unique()))
+        key = hashlib.sha256(f"{features.key}\n{names}".encode()).hexdigest()
     return {
         "ediff_utils": __version__,
         "python": platform.python_version(),
         "scikit_learn": sklearn.__version__,
         "skops": skops.__version__,
-        "settings": json.loads(settings.model_dump_json(exclude={"jobs"})),
+        "settings": json.loads(settings.model_dump_json(exclude=_NOT_OF_FORESTS)),
         "training": {
             "materials": int(labels["material_id"].nunique()),
             "patterns": len(labels),
             "systems": labels["crystal_system"].value_counts().sort_index().to_dict(),
+            "key": key,
         },
     }

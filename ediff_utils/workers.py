@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import joblib
@@ -73,31 +74,49 @@ def _on_one_thread(function: Callable[..., R], *arguments: object) -> R:
         return function(*arguments)
 
 
+@contextmanager
+def open_client(cluster: str | Client) -> Iterator[Client]:
+    """Connect to a Dask scheduler; a client that is given stays open.
+
+    Parameters
+    ----------
+    cluster : str or distributed.Client
+        Address or client.
+
+    Raises
+    ------
+    UserError
+        No scheduler at that address, or Dask is not installed.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("cluster: needs the package 'distributed'; install it first") from None
+    if not isinstance(cluster, str):
+        yield cluster
+        return
+    try:
+        client = Client(cluster, timeout="20s")
+    except (OSError, ValueError) as error:
+        detail = str(error).split("\n")[0]
+        raise UserError(f"cluster: no Dask scheduler at {cluster}: {detail}") from None
+    with client:
+        yield client
+
+
 def _run_on_dask(
     function: Callable[..., R], tasks: Sequence[tuple], cluster: str | Client
 ) -> Iterator[R]:
-    try:
-        from distributed import Client, KilledWorker, as_completed
-    except ImportError:
-        raise UserError("cluster: needs the package 'distributed'; install it first") from None
-    if isinstance(cluster, str):
-        try:
-            client = Client(cluster, timeout="20s")
-        except (OSError, ValueError) as error:
-            detail = str(error).split("\n")[0]
-            raise UserError(f"cluster: no Dask scheduler at {cluster}: {detail}") from None
-    else:
-        client = cluster
-    try:
+    with open_client(cluster) as client:
+        from distributed import KilledWorker, as_completed
+
         futures = [
             client.submit(_on_one_thread, function, *task, pure=False, retries=_RETRIES)
             for task in tasks
         ]
-        for future in as_completed(futures):
-            yield future.result()
-            future.release()
-    except KilledWorker as error:
-        raise UserError(f"cluster: a worker was lost again and again: {error}") from None
-    finally:
-        if client is not cluster:
-            client.close()
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+                future.release()
+        except KilledWorker as error:
+            raise UserError(f"cluster: a worker was lost again and again: {error}") from None

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.crystal import ALL_SYSTEMS
-from ediff_utils.features import N_FEATURES, FeatureSet
+from ediff_utils.feature_files import FeatureSet
+from ediff_utils.features import N_FEATURES
 
 SPACE_GROUPS = {
     "cubic": (225, 227),

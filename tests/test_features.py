@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from conftest import make_crystal
 from hypothesis import assume, given, settings
@@ -21,21 +18,15 @@ from ediff_utils.features import (
     N_RADIAL,
     STEP,
     basis_function,
-    build_features,
     compute_features,
     normalise,
-    read_features,
-    read_settings,
     reconstruct,
+    rotate_vectors,
     to_coefficients,
     to_vectors,
     transform,
 )
 from ediff_utils.kernels.reference import radial_transform_direct
-from ediff_utils.orientations import random_orientations
-from ediff_utils.pattern_table import SCHEMA
-from ediff_utils.settings import FeatureSettings, SimulationSettings
-from ediff_utils.simulation import simulate
 
 intensities = st.floats(0, 1, width=32)
 angles = st.floats(-np.pi, np.pi)
@@ -282,98 +273,28 @@ def test_not_finite(name, value):
 cached = lru_cache(make_crystal)
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    """Three patterns of gold at two thicknesses, in two parts."""
-    crystal = cached("gold")
-    orientations = random_orientations(3, np.random.default_rng(0))
-    settings_ = SimulationSettings(thicknesses=(100.0, 200.0), q_max=1.2)
-    simulated = simulate(crystal, orientations, settings_)
-    folder = tmp_path / "patterns"
-    folder.mkdir()
-    for number, patterns in enumerate(simulated):
-        rows = [
-            {
-                "material_id": f"gold-{number}",
-                "pattern": number,
-                "zone_axis_cartesian": orientations[number][:, 2],
-                "zone_axis_lattice": orientations[number][:, 2],
-                "rotation": 0.0,
-                "thickness": p.thickness,
-                "direct_beam": p.direct_beam,
-                "qx": p.qx,
-                "qy": p.qy,
-                "intensity": p.intensity,
-                **dict(zip("hkl", p.hkl.T, strict=True)),
-            }
-            for p in patterns
-        ]
-        table = pa.Table.from_pylist(rows, schema=SCHEMA)
-        pq.write_table(table, folder / f"part-{number:05d}.parquet")
-    return folder, simulated
+# --- turning a pattern ----------------------------------------------------------------------------
+@given(spots=st.lists(spot, min_size=1, max_size=12), degrees=st.floats(-720, 720))
+@settings(max_examples=60, deadline=None)
+def test_turning_vectors_is_turning_patterns(spots, degrees):
+    qx, qy, intensity = np.array(spots).T
+    # A spot at the origin has no direction.
+    assume(intensity.sum() > 1e-3 and np.hypot(qx, qy).min() > 1e-3)
+    offsets = np.array([0, len(qx)])
+    angle = np.radians(degrees)
+    turned = (np.cos(angle) * qx - np.sin(angle) * qy, np.sin(angle) * qx + np.cos(angle) * qy)
+    expected = compute_features(*turned, intensity, offsets)
+    found = rotate_vectors(compute_features(qx, qy, intensity, offsets), np.array([degrees]))
+    np.testing.assert_allclose(to_coefficients(found), to_coefficients(expected), atol=2e-5)
 
 
-def test_no_thickness_takes_the_patterns_of_all(dataset, tmp_path):
-    folder, simulated = dataset
-    every = build_features(folder, FeatureSettings(thickness=None), tmp_path / "every.parquet")
-    assert len(every.vectors) == sum(len(patterns) for patterns in simulated) == 6
-    one = build_features(folder, FeatureSettings(thickness=100.0), tmp_path / "one.parquet")
-    np.testing.assert_array_equal(every.vectors[::2], one.vectors)
-
-
-@pytest.mark.parametrize("normalisation", ["scattered", "incident"])
-def test_build_and_read_again(dataset, tmp_path, normalisation):
-    folder, simulated = dataset
-    path = tmp_path / "features.parquet"
-    wanted = FeatureSettings(thickness=200.0, normalisation=normalisation)
-    built = build_features(folder, wanted, path)
-    read = read_features(path)
-    np.testing.assert_array_equal(built.vectors, read.vectors)
-    pd.testing.assert_frame_equal(built.index, read.index)
-    assert read.index["material_id"].tolist() == ["gold-0", "gold-1", "gold-2"]
-    assert read.index["pattern"].tolist() == [0, 1, 2]
-    assert read_settings(path) == wanted
-    for vector, patterns in zip(read.vectors, simulated, strict=True):
-        p = patterns[1]
-        direct = compute_features(p.qx, p.qy, p.intensity, np.array([0, len(p.qx)]), normalisation)
-        np.testing.assert_allclose(vector[:533], direct[0, :533], atol=1e-5)
-    total = read.vectors[:, :533].reshape(-1, 41, 13)[:, :, 0].sum(axis=1)
-    scattered = [patterns[1].intensity.sum() for patterns in simulated]
-    np.testing.assert_allclose(total, 1 if normalisation == "scattered" else scattered, rtol=1e-4)
-
-
-def test_a_thickness_that_was_not_simulated(dataset, tmp_path):
-    with pytest.raises(UserError, match="no patterns of thickness 150"):
-        build_features(dataset[0], FeatureSettings(thickness=150.0), tmp_path / "features.parquet")
-    assert not (tmp_path / "features.parquet").exists()
-
-
-@pytest.mark.parametrize("kind", ["missing", "text", "other columns", "short lists", "truncated"])
-def test_a_file_that_is_no_table_of_features(dataset, tmp_path, kind):
-    path = tmp_path / "features.parquet"
-    if kind == "text":
-        path.write_text("features\n1\n")
-    elif kind == "other columns":
-        pd.DataFrame({"a": [1]}).to_parquet(path)
-    elif kind == "short lists":
-        flat = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(10, np.float32)), 5)
-        pq.write_table(
-            pa.table({"material_id": ["x"] * 2, "pattern": [0, 1], "features": flat}), path
-        )
-    elif kind == "truncated":
-        build_features(dataset[0], FeatureSettings(thickness=200.0), path)
-        path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError) as caught:
-        read_features(path)
-    assert str(caught.value).startswith(str(path))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("column", ["material_id", "pattern"])
-def test_a_table_of_features_without_an_index(tmp_path, column):
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(2 * 1066, np.float32)), 1066)
-    table = pa.table({"material_id": ["x"] * 2, "pattern": [0, 1], "features": flat})
-    path = tmp_path / "features.parquet"
-    pq.write_table(table.drop_columns(column), path)
-    with pytest.raises(UserError, match="not a table of features"):
-        read_features(path)
+def test_a_turn_and_back():
+    rng = np.random.default_rng(1)
+    qx, qy = rng.uniform(-1.4, 1.4, (2, 90))
+    vectors = compute_features(qx, qy, rng.random(90), np.array([0, 30, 60, 90]))
+    angle = np.array([0.0, 77.0, -200.0])
+    turned = rotate_vectors(vectors, angle)
+    assert np.abs(turned[0] - vectors[0]).max() < 1e-5
+    assert np.abs(turned[1] - vectors[1]).max() > 1
+    back = rotate_vectors(turned, -angle)
+    np.testing.assert_allclose(to_coefficients(back), to_coefficients(vectors), atol=1e-6)

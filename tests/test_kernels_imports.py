@@ -51,7 +51,7 @@ def test_the_contract_holds():
         ("from matplotlib import pyplot", "matplotlib"),
         ("def f():\n    from sklearn.tree import DecisionTreeClassifier", "sklearn"),
         # through another module of the package
-        ("from ediff_utils.features import N_RADIAL", "pandas"),
+        ("from ediff_utils.feature_files import INDEX", "pandas"),
     ],
 )
 def test_a_breach_is_noticed(copy, line, culprit):

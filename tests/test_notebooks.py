@@ -71,7 +71,7 @@ class TestForm:
     def test_parameters_are_known_and_their_defaults_fit(self, path):
         declared = papermill.inspect_notebook(str(path))
         values = {name: ast.literal_eval(p["default"]) for name, p in declared.items()}
-        own = {"run_name", "material_id", "zone_axis", "m", "p", "random_crystals"}
+        own = {"run_name", "material_id", "zone_axis", "m", "p"}
         for name in own:
             values.pop(name, None)
         if path.stem.startswith("02"):
@@ -137,8 +137,28 @@ class TestSmokeRun:
         # Six classes, and a forest that has learned something tells them better than by chance: by
         # more than one standard error of 174 patterns, which another processor may well shift.
         assert results["crystal_system"]["one"]["accuracy"] > 1.2 / 6
-        assert results["random_orientations"]["materials"] > 0
+        for key in ("train_grid_test_grid", "train_random_test_random", "train_grid_test_random"):
+            for name, part in ((key, results), (key, results["prototype_split"])):
+                assert 0 < part[name]["one"] < 1
+                assert 0 < part[name]["ten"] < 1
+                assert part[name]["n"]["one"] > part[name]["n"]["ten"] > 0
+        one = results["train_grid_test_grid"]["one"]
+        assert one == pytest.approx(results["crystal_system"]["one"]["accuracy"], abs=1e-6)
+        assert len(results["protocols"]["cross"]) == 32
+        curves = pd.DataFrame(results["aggregation"]["curves"])
+        first = curves[(curves["method"] == "difference") & (curves["n_patterns"] == 1)]
+        assert len(first) == 1
+        assert curves["accuracy"].between(0, 1).all()
+        assert all(0 <= part["ece"] <= 1 for part in results["calibration"].values())
         assert results["scan"]
+
+    def test_a_second_run_trains_nothing_again(self, smoke):
+        project, _ = smoke
+        stamps = {p: p.stat().st_mtime_ns for p in (project / "data/runs/smoke").rglob("*.skops")}
+        assert len(stamps) >= 13 + 1 + 3 + 2
+        done = ediff(project, "reproduce", "--preset", "smoke", "--only", "03")
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert stamps == {p: p.stat().st_mtime_ns for p in stamps}
 
     def test_results_are_those_of_the_predictions(self, smoke):
         project, _ = smoke
@@ -151,7 +171,7 @@ class TestSmokeRun:
         project, _ = smoke
         figures = {path.stem for path in (project / "figures/smoke").glob("*.png")}
         expected = {f"figure_{i}" for i in range(1, 8)} | {f"figure_S{i}" for i in range(1, 11)}
-        assert expected <= figures
+        assert expected | {"aggregation", "calibration", "protocols"} <= figures
 
     def test_split_is_by_material(self, smoke):
         project, _ = smoke
@@ -177,12 +197,12 @@ class TestSmokeRun:
         for path in (project / "figures/smoke/notebooks").glob("*.ipynb"):
             outputs = [o for cell in code_cells(path) for o in cell.outputs]
             pictures += sum("image/png" in o.get("data", {}) for o in outputs)
-        # Figures 1 to 7 and S1 to S10, and those of notebook 02 that the paper has not.
-        assert pictures >= 17
+        # Figures 1 to 7 and S1 to S10, and those that the paper has not.
+        assert pictures >= 20
 
     def test_terminal_shows_progress_and_ends_with_the_table(self, smoke):
         _, done = smoke
-        for name in ("crystals simulated", "trees grown", "[6/6]"):
+        for name in ("crystals simulated", "trees grown", "[7/7]"):
             assert name in done.stderr
         assert "Paper" in done.stdout or "paper" in done.stdout
 

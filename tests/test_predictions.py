@@ -12,7 +12,7 @@ from synthetic_features import make_crystals, make_features
 from ediff_utils import published
 from ediff_utils.crystal import SYSTEMS
 from ediff_utils.errors import UserError
-from ediff_utils.features import FeatureSet
+from ediff_utils.feature_files import FeatureSet
 from ediff_utils.models import Hierarchy, difference_confidence
 from ediff_utils.predictions import (
     aggregate_confidence,

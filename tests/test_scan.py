@@ -13,7 +13,7 @@ from scan_fakes import FakeHierarchy, lists_of
 from ediff_utils.bragg import build_bragg_lists
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
-from ediff_utils.features import FeatureSet
+from ediff_utils.feature_files import FeatureSet
 from ediff_utils.gold import (
     DETECTION_THRESHOLD,
     GOLD_LATTICE,

@@ -1,0 +1,80 @@
+"""How the accuracy of the crystal system grows with the number of patterns put together."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator, PercentFormatter
+
+from ediff_utils.figures import style
+from ediff_utils.figures.calibration import series_styles
+
+METHOD_LABELS = {
+    "difference": "weight by lead in votes (paper)",
+    "majority": "one vote a pattern",
+    "mean_probability": "mean of probabilities",
+    "log_sum": "product of probabilities",
+}
+
+
+def plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
+    """Draw accuracy against the number of patterns, a curve a method; bands hold 95 %.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Of :func:`ediff_utils.aggregation.compute_curves`; other methods keep their names.
+    ax : Axes
+
+    Raises
+    ------
+    UserError
+        More than seven methods.
+    """
+    styles = series_styles(curves["method"])
+    for method, rows in curves.groupby("method", sort=False):
+        x = rows["n_patterns"]
+        ax.fill_between(
+            x, rows["low"], rows["high"], color=styles[method]["color"], alpha=0.1, lw=0
+        )
+        ax.plot(
+            x, rows["accuracy"], ms=3.5, label=METHOD_LABELS.get(method, method), **styles[method]
+        )
+    if curves.empty:
+        style.mark_empty(ax)
+    else:
+        ax.set_xscale("log")
+        sizes = sorted(curves["n_patterns"].unique())
+        ax.set_xticks(sizes, [str(n) for n in sizes])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.legend(loc="lower right")
+    ax.set(xlabel="Patterns put together", ylabel="Accuracy")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+
+
+@style.styled
+def figure_curves(curves: pd.DataFrame) -> Figure:
+    """Draw accuracy against the number of patterns for each method.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Of :func:`ediff_utils.aggregation.compute_curves`.
+
+    Returns
+    -------
+    Figure
+        One panel.
+
+    Raises
+    ------
+    UserError
+        More than seven methods.
+    """
+    fig = style.new_figure(style.COLUMN + 1.0, 3.2)
+    ax = fig.subplots()
+    plot_curves(curves, ax)
+    n = int(curves["n_materials"].max()) if len(curves) else 0
+    ax.set_title(f"Crystal system (n = {n:,} materials, bands 95 %)")
+    return fig

@@ -1,0 +1,273 @@
+"""What forests are worth away from the protocol that they were trained on.
+
+A protocol is where the patterns' orientations are from, and what turns them in the plane:
+
+``grid``
+    The paper's fixed zone axes of each Laue group.
+``random``
+    Uniform over all rotations, as under a microscope.
+``fixed``
+    The pattern's x along the projection of one lattice vector, as in the paper.
+``free``
+    Any angle about the beam, as under a microscope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ediff_utils import aggregation, dataset, evaluation, feature_files, manifest, predictions
+from ediff_utils.errors import UserError
+from ediff_utils.estimates import Estimate
+from ediff_utils.feature_files import Features, FeatureSet, turn
+from ediff_utils.models import Hierarchy
+from ediff_utils.paths import Run
+from ediff_utils.settings import ForestSettings, ProtocolSettings
+from ediff_utils.training import make_split, prepare_hierarchy
+
+
+class Protocol(NamedTuple):
+    """Orientations, "grid" or "random", and in-plane rotation, "fixed" or "free"."""
+
+    orientations: str
+    rotation: str
+
+    def __str__(self) -> str:
+        return f"{self.orientations}_{self.rotation}"
+
+
+GRID, MICROSCOPE = Protocol("grid", "fixed"), Protocol("random", "free")
+PROTOCOLS = (GRID, Protocol("grid", "free"), Protocol("random", "fixed"), MICROSCOPE)
+#: Entries of ``results.json``: which of the table's cells each is.
+HEADLINES = {
+    "train_grid_test_grid": (GRID, GRID),
+    "train_random_test_random": (MICROSCOPE, MICROSCOPE),
+    "train_grid_test_random": (GRID, MICROSCOPE),
+}
+
+
+def simulate_random(
+    run: Run,
+    crystals: pd.DataFrame,
+    settings: ProtocolSettings,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> Features:
+    """Patterns of a run's crystals at random orientations, and their features.
+
+    Parameters
+    ----------
+    run : Run
+        Its patterns say how to simulate; the new ones land beside them.
+    crystals : DataFrame
+    settings : ProtocolSettings
+        How many of the crystals, and how many patterns of each.
+    seed : int
+        Of crystals and orientations.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Features
+    """
+    feature_settings = feature_files.read_settings(run.features)
+    changes: dict[str, object] = {
+        "protocol": "random",
+        "orientations": settings.random_orientations,
+        "seed": seed,
+    }
+    if feature_settings.thickness:
+        changes |= {"thicknesses": (feature_settings.thickness,), "thickness_range": None}
+    simulation = manifest.read_settings(run.patterns).model_copy(update=changes)
+    if settings.random_crystals:
+        n = min(settings.random_crystals, len(crystals))
+        crystals = crystals.sample(n, random_state=seed).sort_index()
+    dataset.simulate_dataset(crystals, simulation, run.random_patterns, progress=progress)
+    return feature_files.build_features(
+        run.random_patterns, feature_settings, run.random_features, progress=progress
+    )
+
+
+def train_protocols(
+    sources: Mapping[str, Features],
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    folder: Path,
+    *,
+    protocols: tuple[Protocol, ...] = PROTOCOLS,
+    trained: Mapping[Protocol, Hierarchy] | None = None,
+    progress: bool = True,
+) -> dict[Protocol, Hierarchy]:
+    """Train a crystal-system forest under each protocol, with the same split and parameters.
+
+    Parameters
+    ----------
+    sources : mapping of str to Features
+        ``grid`` and ``random``.
+    crystals, split : DataFrame
+    settings : ForestSettings
+    folder : Path
+        Keeps a folder of models a protocol, so that a stopped training goes on.
+    protocols : tuple of Protocol
+    trained : mapping, optional
+        Forests that need not be trained again.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    dict of Protocol to Hierarchy
+    """
+    forests = dict(trained or {})
+    for protocol in protocols:
+        if protocol in forests:
+            continue
+        turned = turn(sources[protocol.orientations], protocol.rotation, settings.seed)
+        hierarchy = prepare_hierarchy(
+            turned,
+            crystals,
+            split,
+            settings,
+            folder / str(protocol),
+            only_system=True,
+            progress=progress,
+        )
+        forests[protocol] = hierarchy.systems_only()
+    return forests
+
+
+def hold_out(features: Features, split: pd.DataFrame) -> FeatureSet:
+    """Vectors of the test materials, in memory.
+
+    Raises
+    ------
+    UserError
+        No pattern of a test material.
+    """
+    test = split.loc[split["part"] == "test", "material_id"]
+    rows = np.flatnonzero(features.index["material_id"].isin(test))
+    if not len(rows):
+        raise UserError("split: expected patterns of test materials, found none")
+    return FeatureSet(features.index.iloc[rows].reset_index(drop=True), features.take(rows))
+
+
+def compute_cross(
+    forests: Mapping[Protocol, Hierarchy],
+    sources: Mapping[str, Features],
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+) -> tuple[pd.DataFrame, dict[tuple[Protocol, Protocol], pd.DataFrame]]:
+    """Ask every forest about the test materials under every protocol that a forest has.
+
+    Parameters
+    ----------
+    forests : mapping of Protocol to Hierarchy
+    sources : mapping of str to Features
+    crystals, split : DataFrame
+    settings : ForestSettings
+        ``patterns_per_prediction`` and ``seed``.
+
+    Returns
+    -------
+    cross : DataFrame
+        One row a pair of protocols and ``patterns`` "one" or "ten": ``train, train_rotation, test,
+        test_rotation, patterns, accuracy, low, high, n, n_materials``, with 95 % intervals.
+    answers : dict
+        Predictions of single patterns for the pairs of :data:`HEADLINES`.
+    """
+    rows, answers = [], {}
+    held_out = {name: hold_out(sources[name], split) for name in {p.orientations for p in forests}}
+    for test in forests:
+        turned = turn(held_out[test.orientations], test.rotation, settings.seed)
+        for train, hierarchy in forests.items():
+            one = predictions.compute_predictions(hierarchy.systems_only(), turned, crystals, split)
+            ten = aggregation.compute_aggregate(
+                one, "difference", settings.patterns_per_prediction, settings.seed
+            )
+            if (train, test) in HEADLINES.values():
+                answers[train, test] = one
+            names = dict(zip(("train", "train_rotation"), train, strict=True))
+            names |= dict(zip(("test", "test_rotation"), test, strict=True))
+            for patterns, table in (("one", one), ("ten", ten)):
+                rows.append(
+                    names
+                    | {"patterns": patterns}
+                    | _as_row(evaluation.compute_accuracy(table, seed=settings.seed))
+                )
+    return pd.DataFrame(rows), answers
+
+
+def _as_row(estimate: Estimate) -> dict[str, float]:
+    values = asdict(estimate)
+    return {"accuracy": values.pop("value"), **values}
+
+
+def compute_prototype_split(
+    sources: Mapping[str, Features],
+    crystals: pd.DataFrame,
+    settings: ForestSettings,
+    folder: Path,
+    *,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The same with isostructural crystals on one side of the split.
+
+    Parameters
+    ----------
+    sources, crystals, settings, folder, progress
+        As in :func:`train_protocols`.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`compute_cross` gives it, for the paper's protocol and the microscope's.
+    """
+    by_prototype = settings.model_copy(update={"split_by": "prototype"})
+    split = make_split(crystals, by_prototype)
+    forests = train_protocols(
+        sources,
+        crystals,
+        split,
+        by_prototype,
+        folder,
+        protocols=(GRID, MICROSCOPE),
+        progress=progress,
+    )
+    return compute_cross(forests, sources, crystals, split, settings)[0]
+
+
+def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """The pairs of :data:`HEADLINES`, as ``results.json`` has them.
+
+    Parameters
+    ----------
+    cross : DataFrame
+        See :func:`compute_cross`.
+
+    Returns
+    -------
+    dict
+        For each pair ``one`` and ``ten``, the accuracies, with ``interval``, ``n`` and
+        ``n_materials`` of each.
+    """
+    columns = ["train", "train_rotation", "test", "test_rotation"]
+    keyed = cross.set_index([*columns, "patterns"])
+    out: dict[str, dict[str, object]] = {}
+    for name, (train, test) in HEADLINES.items():
+        cells = {key: keyed.loc[(*train, *test, key)] for key in ("one", "ten")}
+        out[name] = {key: float(cell["accuracy"]) for key, cell in cells.items()} | {
+            "interval": {key: [cell["low"], cell["high"]] for key, cell in cells.items()},
+            "n": {key: int(cell["n"]) for key, cell in cells.items()},
+            "n_materials": {key: int(cell["n_materials"]) for key, cell in cells.items()},
+        }
+    return out
