@@ -27,6 +27,12 @@ _EQUAL_AXES = {"cubic": {"a": "a = b = c"}} | {
 }
 
 
+#: What notebook 07 adds to the rows of the abstract.
+_CROSS = {
+    "train_grid_test_grid": "crystal system, trained and asked on the grid",
+    "train_grid_test_random": "crystal system, trained on the grid, asked at random",
+    "train_random_test_random": "crystal system, trained and asked at random",
+}
 _PATTERNS = {"one": "1", "ten": "10"}
 
 
@@ -223,15 +229,10 @@ def summary_table(runs: Mapping[str, Mapping]) -> pd.DataFrame:
             cells = [_with_unit(_format(value, row.paper.unit), row.paper.unit) for value in values]
             rows.append([row.quantity, _PATTERNS[protocol], *cells, str(row.paper)])
     for protocol in ("one", "ten"):
-        values = [_find(run, ("train_grid_test_random", protocol)) for run in runs.values()]
-        cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
-        quantity = "the same, asked about random orientations"
-        rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
-    for protocol in ("one", "ten"):
-        values = [_find(run, ("train_random_test_random", protocol)) for run in runs.values()]
-        cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
-        quantity = "trained and asked at random orientations"
-        rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
+        for key, quantity in _CROSS.items():
+            values = [_find(run, (key, protocol)) for run in runs.values()]
+            cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
+            rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
     return pd.DataFrame(rows, columns=["", "patterns", *runs, "paper"])
 
 

@@ -24,6 +24,8 @@ from ediff_utils.settings import FeatureSettings, check
 _SETTINGS, _PATTERNS = b"ediff_settings", b"ediff_patterns"
 #: Columns of the file beside the vectors.
 INDEX = ("material_id", "pattern", "rotation")
+#: Below this an in-plane rotation is none [degree].
+_NO_TURN = 1e-3
 #: Patterns that are transformed and written at once.
 _BLOCK = 20_000
 
@@ -104,6 +106,34 @@ class FeatureFile:
 
 
 @dataclass(frozen=True)
+class FeatureSubset:
+    """Some rows of others.
+
+    Parameters
+    ----------
+    base : Features
+    rows : ndarray of int
+    name : str
+        Tells one choice of rows from another.
+    """
+
+    base: Features
+    rows: np.ndarray
+    name: str
+
+    @property
+    def index(self) -> pd.DataFrame:
+        return self.base.index.iloc[self.rows].reset_index(drop=True)
+
+    @property
+    def key(self) -> str:
+        return f"{self.base.key} {self.name}" if self.base.key else ""
+
+    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+        return self.base.take(self.rows[rows], order)
+
+
+@dataclass(frozen=True)
 class RotatedFeatures:
     """Vectors of other ones' patterns after a turn about the beam.
 
@@ -136,6 +166,25 @@ class RotatedFeatures:
         return out
 
 
+def match_materials(features: Features, others: Features) -> Features:
+    """Patterns of those materials that others have too.
+
+    Parameters
+    ----------
+    features, others : Features
+
+    Returns
+    -------
+    Features
+        Where that leaves none out, ``features`` themselves.
+    """
+    kept = features.index["material_id"].isin(set(others.index["material_id"])).to_numpy()
+    if kept.all():
+        return features
+    names = "\n".join(sorted(set(features.index["material_id"][kept])))
+    return FeatureSubset(features, np.flatnonzero(kept), hashlib.sha256(names.encode()).hexdigest())
+
+
 def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> Features:
     """The same patterns under another protocol of in-plane rotation.
 
@@ -162,9 +211,11 @@ def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> F
     if "rotation" not in features.index:
         raise UserError("features: column 'rotation' is missing; make them again")
     own = features.index["rotation"].to_numpy(dtype=float)
+    # Modulo whole turns, and rounding.
+    is_fixed = np.all(np.abs((own + 180) % 360 - 180) < _NO_TURN)
     if rotation == "fixed":
-        return features if not own.any() else RotatedFeatures(features, -own, "fixed")
-    if own.any():
+        return features if is_fixed else RotatedFeatures(features, -own, "fixed")
+    if not is_fixed:
         return features
     angle = np.random.default_rng(seed).uniform(0, 360, len(own))
     return RotatedFeatures(features, angle, f"free {seed}")

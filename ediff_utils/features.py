@@ -21,6 +21,10 @@ _ROUND_OFF = 1e-5
 #: much into the next one.
 _LEAKAGE = 3e-6
 
+#: Where the circle of arguments is cut open [radian]. Mirrors and two-fold axes make coefficients
+#: real, and for a negative one rounding would choose between -pi and pi, were the cut there.
+_CUT = -np.pi + 0.01
+
 
 def transform(
     qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray, offsets: np.ndarray
@@ -59,15 +63,21 @@ def to_vectors(coefficients: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of float32, shape (n, 1066)
-        533 magnitudes, then 533 arguments [radian]; the argument of a vanishing coefficient is 0.
+        533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
+        vanishing coefficient is 0.
     """
     n = len(coefficients)
     magnitude = np.abs(coefficients)
     argument = np.angle(coefficients)
+    argument = _wrap(argument)
     argument[_vanishing(magnitude)] = 0
     return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
         np.float32
     )
+
+
+def _wrap(argument: np.ndarray) -> np.ndarray:
+    return np.remainder(argument - _CUT, 2 * np.pi) + _CUT
 
 
 def _vanishing(magnitude: np.ndarray) -> np.ndarray:
@@ -154,7 +164,7 @@ def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
     vanishing = _vanishing(magnitude.reshape(shape))
     shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
     turned = argument.reshape(shape) + shift[:, None, :].astype(np.float32)
-    turned = np.remainder(turned + np.pi, np.float32(2 * np.pi)) - np.float32(np.pi)
+    turned = _wrap(turned)
     turned[vanishing] = 0
     # The argument of order 0 says nothing but that it is a sum of intensities.
     turned[:, :, 0] = argument.reshape(shape)[:, :, 0]

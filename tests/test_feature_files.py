@@ -12,7 +12,14 @@ from conftest import make_crystal, make_structure
 from ediff_utils import dataset as dataset_stage
 from ediff_utils import feature_files
 from ediff_utils.errors import UserError
-from ediff_utils.feature_files import FeatureSet, build_features, read_features, read_settings, turn
+from ediff_utils.feature_files import (
+    FeatureSet,
+    build_features,
+    match_materials,
+    read_features,
+    read_settings,
+    turn,
+)
 from ediff_utils.features import N_FEATURES, compute_features, to_coefficients
 from ediff_utils.orientations import lattice_fixed_orientation, random_orientations
 from ediff_utils.pattern_table import SCHEMA
@@ -234,6 +241,36 @@ def test_rotation_is_set_free(dataset, tmp_path):
     assert np.abs(free.take(rows) - fixed.take(rows)).max() > 0.1
     np.testing.assert_array_equal(free.take(rows), turn(fixed, "free", seed=3).take(rows))
     assert np.abs(free.take(rows) - turn(fixed, "free", seed=4).take(rows)).max() > 0.1
+
+
+def test_the_grid_has_no_rotation(tmp_path):
+    """In files it comes as 0 or, from below, as 360 degrees."""
+    crystals = pd.DataFrame([standardise(make_structure("zinc blende"), 0.01)])
+    crystals["material_id"] = "zinc blende"
+    settings = SimulationSettings(protocol="grid", orientations=30, q_max=0.9, jobs=1)
+    dataset_stage.simulate_dataset(crystals, settings, tmp_path / "patterns", progress=False)
+    grid = build_features(
+        tmp_path / "patterns", FeatureSettings(), tmp_path / "f.parquet", progress=False
+    )
+    assert turn(grid, "fixed", seed=0) is grid
+    free = turn(grid, "free", seed=0)
+    assert np.abs(free.take(np.arange(30)) - grid.vectors).max() > 1
+
+
+def test_the_materials_of_others():
+    index = pd.DataFrame({"material_id": list("aabbc"), "pattern": [0, 1, 0, 1, 0]})
+    vectors = np.arange(5 * N_FEATURES, dtype=np.float32).reshape(5, -1)
+    features = FeatureSet(index, vectors, "key")
+    others = FeatureSet(pd.DataFrame({"material_id": ["c", "a", "d"]}), vectors[:3])
+    matched = match_materials(features, others)
+    assert matched.index["material_id"].tolist() == ["a", "a", "c"]
+    np.testing.assert_array_equal(matched.take(np.array([2, 0])), vectors[[4, 0]])
+    assert matched.key.startswith("key ")
+    fewer = match_materials(features, FeatureSet(others.index[:1], vectors[:1]))
+    assert fewer.key != matched.key
+    assert match_materials(others, others) is others
+    # the same materials, so nothing is left out
+    assert match_materials(matched, others) is matched
 
 
 def test_a_rotation_that_is_not_known():

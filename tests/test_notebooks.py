@@ -142,8 +142,6 @@ class TestSmokeRun:
                 assert 0 < part[name]["one"] < 1
                 assert 0 < part[name]["ten"] < 1
                 assert part[name]["n"]["one"] > part[name]["n"]["ten"] > 0
-        one = results["train_grid_test_grid"]["one"]
-        assert one == pytest.approx(results["crystal_system"]["one"]["accuracy"], abs=1e-6)
         assert len(results["protocols"]["cross"]) == 32
         curves = pd.DataFrame(results["aggregation"]["curves"])
         first = curves[(curves["method"] == "difference") & (curves["n_patterns"] == 1)]
@@ -155,7 +153,7 @@ class TestSmokeRun:
     def test_a_second_run_trains_nothing_again(self, smoke):
         project, _ = smoke
         stamps = {p: p.stat().st_mtime_ns for p in (project / "data/runs/smoke").rglob("*.skops")}
-        assert len(stamps) >= 13 + 1 + 3 + 2
+        assert len(stamps) == 13 + 1 + 4 + 2
         done = ediff(project, "reproduce", "--preset", "smoke", "--only", "03")
         assert done.returncode == 0, done.stderr[-3000:]
         assert stamps == {p: p.stat().st_mtime_ns for p in stamps}

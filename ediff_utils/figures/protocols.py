@@ -16,8 +16,8 @@ _TITLES = {"one": "One pattern", "ten": "Several patterns"}
 
 
 def label(protocol: Protocol) -> str:
-    """Name a protocol in two lines."""
-    return f"{protocol.orientations},\n{protocol.rotation} rotation"
+    """Name a protocol in two lines: its orientations, and its in-plane rotation."""
+    return f"{protocol.orientations},\n{protocol.rotation}"
 
 
 def plot_cross(cross: pd.DataFrame, ax: Axes, patterns: str = "one") -> AxesImage:
@@ -52,8 +52,8 @@ def plot_cross(cross: pd.DataFrame, ax: Axes, patterns: str = "one") -> AxesImag
     ax.set_yticks(ticks, [label(p) for p in PROTOCOLS])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("Asked about")
-    ax.set_ylabel("Trained on")
+    ax.set_xlabel("Asked about (orientation, in-plane rotation)")
+    ax.set_ylabel("Trained on (orientation, in-plane rotation)")
     ax.set_title(_TITLES[patterns])
     return image
 
@@ -73,7 +73,7 @@ def figure_cross(cross: pd.DataFrame, n_patterns: int = 10) -> Figure:
     -------
     Figure
     """
-    fig = style.new_figure(style.TWO_COLUMNS, 3.3)
+    fig = style.new_figure(style.TWO_COLUMNS, 3.55)
     axes = fig.subplots(1, 2)
     for ax, patterns in zip(np.ravel(axes), ("one", "ten"), strict=True):
         image = plot_cross(cross, ax, patterns)
