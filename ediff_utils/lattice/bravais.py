@@ -1,0 +1,353 @@
+"""Niggli cell, Bravais lattice and conventional cell of a lattice, with uncertainties.
+
+The symmetry of a lattice is that of its metric tensor G = L L^T: the integer matrices W with
+W G W^T = G. For a reduced cell their entries are -1, 0 or 1 (Lebedev, Vagin and Murshudov 2006,
+Acta Cryst. D62, 83), so all of them can be tried. Their number settles the system as the number of
+two-fold axes does (Le Page 1982, J. Appl. Cryst. 15, 255), and the mean of W G W^T over the group
+is the metric that obeys it exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import spglib
+
+from ediff_utils.errors import UserError
+
+#: Space group of one atom on each Bravais lattice.
+SYMBOLS = {
+    2: "aP",
+    10: "mP",
+    12: "mC",
+    47: "oP",
+    65: "oC",
+    69: "oF",
+    71: "oI",
+    123: "tP",
+    139: "tI",
+    166: "hR",
+    191: "hP",
+    221: "cP",
+    225: "cF",
+    229: "cI",
+}
+#: Crystal system that each Bravais lattice has at least; a trigonal crystal may have hP too.
+LATTICE_SYSTEMS = {
+    "aP": "triclinic",
+    "mP": "monoclinic",
+    "mC": "monoclinic",
+    "oP": "orthorhombic",
+    "oC": "orthorhombic",
+    "oF": "orthorhombic",
+    "oI": "orthorhombic",
+    "tP": "tetragonal",
+    "tI": "tetragonal",
+    "hR": "trigonal",
+    "hP": "hexagonal",
+    "cP": "cubic",
+    "cF": "cubic",
+    "cI": "cubic",
+}
+#: Orders of the rotation groups that a lattice can have.
+_ORDERS = (1, 2, 4, 6, 8, 12, 24)
+#: Largest relative deviation of the metric, |dG_ij| / sqrt(G_ii G_jj), that is always forgiven:
+#: 0.1 % of a length, 0.1 degrees of an angle.
+SMALLEST_TOLERANCE = 0.002
+#: Larger deviations are forgiven up to so many standard deviations of the metric, ...
+DEVIATIONS = 4.5
+#: ... but not beyond this: 1.5 % of a length, 1.7 degrees of an angle.
+LARGEST_TOLERANCE = 0.03
+#: Step by which spglib's Niggli reduction tells lengths apart, relative.
+_NIGGLI_EPS = 1e-5
+#: A symmetrised lattice is exact up to rounding [angstrom].
+_EXACT = 1e-4
+#: Rows and columns of the six independent entries of a metric tensor.
+_ROW, _COLUMN = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
+
+
+@dataclass(frozen=True)
+class BravaisLattice:
+    """A lattice in its reduced and its conventional cell.
+
+    Parameters
+    ----------
+    symbol : str
+        Such as ``cF``, ``hP`` or ``mC`` (de Wolff et al. 1985).
+    system : str
+        Crystal system of the lattice's own symmetry: that of the crystal, or a higher one.
+    niggli : ndarray, shape (3, 3)
+        Rows are the vectors of the Niggli cell, symmetrised [angstrom].
+    conventional : ndarray, shape (3, 3)
+        Rows a, b, c of the conventional cell [angstrom]: hexagonal axes for hR, b the unique axis
+        of monoclinic lattices, a < b < c where the axes are alike.
+    parameters : ndarray, shape (6,)
+        a, b, c [angstrom] and alpha, beta, gamma [degree] of the conventional cell.
+    errors : ndarray, shape (6,)
+        Their standard uncertainties; NaN where none were given. Zero where symmetry fixes a value.
+    distortion : float
+        Largest relative deviation of the metric from its symmetrised form.
+    """
+
+    symbol: str
+    system: str
+    niggli: np.ndarray
+    conventional: np.ndarray
+    parameters: np.ndarray
+    errors: np.ndarray
+    distortion: float
+
+    @property
+    def volume(self) -> float:
+        """Of the primitive cell [cubic angstrom]."""
+        return float(abs(np.linalg.det(self.niggli)))
+
+
+def _rotations() -> np.ndarray:
+    """Integer matrices with entries -1, 0, 1 that a rotation of a lattice can be."""
+    every = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    every = every[np.rint(np.linalg.det(every)) == 1]
+    # One to the twelfth power is the identity for rotations by 60, 90, 120 and 180 degrees.
+    squared = every @ every
+    fourth = squared @ squared
+    return every[(fourth @ fourth @ fourth == np.eye(3, dtype=int)).all(axis=(1, 2))]
+
+
+_ROTATIONS = _rotations()
+
+
+def cell_parameters(lattice: np.ndarray) -> np.ndarray:
+    """a, b, c [angstrom] and alpha, beta, gamma [degree] of a cell whose rows are its vectors.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        [angstrom]
+
+    Returns
+    -------
+    ndarray, shape (6,)
+    """
+    return _metric_parameters(lattice @ lattice.T)
+
+
+def _metric_parameters(metric: np.ndarray) -> np.ndarray:
+    lengths = np.sqrt(np.diag(metric))
+    cosines = metric[_ROW[3:], _COLUMN[3:]] / (lengths[[1, 0, 0]] * lengths[[2, 2, 1]])
+    return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
+
+
+def niggli_cell(lattice: np.ndarray) -> np.ndarray:
+    """Niggli cell of a lattice (Krivy and Gruber 1976), right-handed.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Rows are the vectors of a primitive cell [angstrom].
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+
+    Raises
+    ------
+    UserError
+        No such cell: the vectors are not finite or lie in a plane.
+    """
+    lattice = np.asarray(lattice, dtype=float)
+    if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
+        raise UserError("lattice: expected three finite vectors")
+    edges = np.linalg.norm(lattice, axis=1).prod()
+    if abs(np.linalg.det(lattice)) < 1e-6 * edges or edges == 0:
+        raise UserError("lattice: expected three vectors that span a volume")
+    reduced = spglib.niggli_reduce(lattice, eps=_NIGGLI_EPS)
+    if reduced is None:
+        raise UserError("lattice: no Niggli cell found")
+    return reduced if np.linalg.det(reduced) > 0 else -reduced
+
+
+def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
+    """Whether two lattices have the same Niggli cell.
+
+    Near a boundary between two kinds of reduced cells a small change turns one into the other, so
+    the cells are compared by whether some basis of short vectors of one has the other's metric.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (3, 3)
+        Rows are the vectors of primitive cells [angstrom].
+    tolerance : float
+        Relative, of the lengths; of the angles in radian.
+
+    Returns
+    -------
+    bool
+    """
+    one, other = niggli_cell(first), niggli_cell(second)
+    volumes = abs(np.linalg.det(one)), abs(np.linalg.det(other))
+    if abs(volumes[0] / volumes[1] - 1) > 3 * tolerance:
+        return False
+    points = np.array([n for n in product((-1, 0, 1), repeat=3) if any(n)]) @ other
+    lengths, wanted = np.linalg.norm(points, axis=1), np.linalg.norm(one, axis=1)
+    rows = [np.flatnonzero(np.abs(lengths / w - 1) < tolerance) for w in wanted]
+    unit = points / lengths[:, None]
+    angles = np.arccos(np.clip(unit @ unit.T, -1, 1))
+    target = np.radians(cell_parameters(one)[3:])
+    if not all(row.size for row in rows):
+        return False
+    i, j, k = (grid.ravel() for grid in np.meshgrid(*rows, indexing="ij"))
+    found = np.column_stack([angles[j, k], angles[i, k], angles[i, j]])
+    return bool((np.abs(found - target) < tolerance).all(axis=1).any())
+
+
+def lattice_symmetry(
+    metric: np.ndarray, tolerance: float, covariance: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """Largest group of rotations that a metric obeys within a tolerance.
+
+    Parameters
+    ----------
+    metric : ndarray, shape (3, 3)
+        Of a reduced cell.
+    tolerance : float
+        Largest |dG_ij| / sqrt(G_ii G_jj) that is always forgiven, or without a covariance at all.
+    covariance : ndarray, shape (6, 6), optional
+        Of the metric. What the mean over a group changes may be :data:`DEVIATIONS` of its standard
+        deviations, up to :data:`LARGEST_TOLERANCE`.
+
+    Returns
+    -------
+    rotations : ndarray of int, shape (n, 3, 3)
+    distortion : float
+        The largest deviation among them.
+    """
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    moved = _ROTATIONS @ metric @ _ROTATIONS.transpose(0, 2, 1)
+    deviation = np.abs((moved - metric) / scale).max(axis=(1, 2))
+    order = np.argsort(deviation, kind="stable")
+    for n in sorted(_ORDERS, reverse=True):
+        largest = tolerance if covariance is None else max(tolerance, LARGEST_TOLERANCE)
+        if n > len(order) or deviation[order[n - 1]] > largest:
+            continue
+        group = _ROTATIONS[order[:n]]
+        if deviation[order[n - 1]] > tolerance and not _within_errors(metric, covariance, group):
+            continue
+        products = np.unique((group[:, None] @ group[None]).reshape(-1, 9), axis=0)
+        if len(products) == n:
+            return group, float(deviation[order[n - 1]])
+    return np.eye(3, dtype=int)[None], 0.0
+
+
+def find_bravais(
+    lattice: np.ndarray, covariance: np.ndarray | None = None, tolerance: float | None = None
+) -> BravaisLattice:
+    """Bravais lattice, reduced and conventional cell of a lattice.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Rows are the vectors of a primitive cell [angstrom].
+    covariance : ndarray, shape (6, 6), optional
+        Of the metric tensor of ``lattice``: entries 11, 22, 33, 23, 13, 12 [angstrom^4].
+    tolerance : float, optional
+        Largest relative deviation of the metric that passes for symmetry. By default
+        :data:`SMALLEST_TOLERANCE`, or what the covariance allows (:func:`lattice_symmetry`).
+
+    Returns
+    -------
+    BravaisLattice
+
+    Raises
+    ------
+    UserError
+        The vectors span no volume.
+    """
+    reduced = niggli_cell(lattice)
+    change = np.rint(reduced @ np.linalg.inv(lattice))
+    metric = reduced @ reduced.T
+    spread = None
+    if covariance is not None:
+        operator = _metric_operator(change[None])
+        spread = operator @ covariance @ operator.T
+    if tolerance is None:
+        group, distortion = lattice_symmetry(metric, SMALLEST_TOLERANCE, spread)
+    else:
+        group, distortion = lattice_symmetry(metric, tolerance)
+    symmetric = (group @ metric @ group.transpose(0, 2, 1)).mean(axis=0)
+    symbol, setting = _conventional_setting(np.linalg.cholesky(symmetric))
+    conventional = setting @ symmetric @ setting.T
+    errors = np.full(6, np.nan)
+    if spread is not None:
+        operator = _metric_operator(setting[None]) @ _metric_operator(group)
+        errors = _parameter_errors(conventional, operator @ spread @ operator.T)
+    frame = np.linalg.solve(np.linalg.cholesky(metric), reduced)
+    return BravaisLattice(
+        symbol=symbol,
+        system=LATTICE_SYSTEMS[symbol],
+        niggli=np.linalg.cholesky(symmetric) @ frame,
+        conventional=setting @ np.linalg.cholesky(symmetric) @ frame,
+        parameters=_metric_parameters(conventional),
+        errors=errors,
+        distortion=distortion,
+    )
+
+
+def _within_errors(metric: np.ndarray, covariance: np.ndarray | None, group: np.ndarray) -> bool:
+    """Whether the mean over a group changes the metric by no more than its errors."""
+    if covariance is None:
+        return False
+    change = np.eye(6) - _metric_operator(group)
+    moved = np.abs(change @ metric[_ROW, _COLUMN])
+    allowed = np.sqrt(np.maximum(np.diag(change @ covariance @ change.T), 0))
+    forgiven = SMALLEST_TOLERANCE / 2 * np.sqrt(metric[_ROW, _ROW] * metric[_COLUMN, _COLUMN])
+    return bool((moved <= DEVIATIONS * allowed + forgiven).all())
+
+
+def _metric_operator(matrices: np.ndarray) -> np.ndarray:
+    """The mean of M G M^T over some matrices as a matrix on the six entries of G; shape (6, 6)."""
+    columns = []
+    for r, c in zip(_ROW, _COLUMN, strict=True):
+        unit = np.zeros((3, 3))
+        unit[r, c] = unit[c, r] = 1
+        columns.append((matrices @ unit @ matrices.transpose(0, 2, 1)).mean(axis=0)[_ROW, _COLUMN])
+    return np.array(columns).T
+
+
+def _parameter_errors(metric: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Standard uncertainties of a, b, c, alpha, beta, gamma by differences."""
+    jacobian = np.empty((6, 6))
+    for k, (r, c) in enumerate(zip(_ROW, _COLUMN, strict=True)):
+        step = np.zeros((3, 3))
+        step[r, c] = step[c, r] = 1e-6 * np.sqrt(metric[r, r] * metric[c, c])
+        difference = _metric_parameters(metric + step) - _metric_parameters(metric - step)
+        jacobian[:, k] = difference / (2 * step[r, c])
+    return np.sqrt(np.maximum(np.diag(jacobian @ covariance @ jacobian.T), 0))
+
+
+def _conventional_setting(lattice: np.ndarray) -> tuple[str, np.ndarray]:
+    """Bravais symbol and the rows of the conventional cell in terms of an exact primitive one."""
+    dataset = spglib.get_symmetry_dataset((lattice, [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT)
+    if dataset is None or dataset.number not in SYMBOLS:
+        raise UserError("lattice: no Bravais lattice found")
+    symbol = SYMBOLS[dataset.number]
+    if symbol == "aP":
+        return symbol, np.eye(3)
+    setting = np.rint(np.linalg.inv(dataset.transformation_matrix).T)
+    lengths = np.linalg.norm(setting @ lattice, axis=1)
+    order = np.arange(3)
+    if symbol in ("oP", "oI", "oF"):
+        order = np.argsort(lengths, kind="stable")
+    elif symbol == "oC":
+        order[:2] = np.argsort(lengths[:2], kind="stable")
+    elif symbol == "mP" and lengths[0] > lengths[2]:
+        order = order[::-1]
+    setting = setting[order]
+    vectors = setting @ lattice
+    if symbol in ("mP", "mC") and vectors[0] @ vectors[2] > 0:
+        setting[0] *= -1
+        setting[1] *= -1
+    if np.linalg.det(setting) < 0:
+        setting *= -1
+    return symbol, setting

@@ -1,0 +1,156 @@
+"""Bases of one lattice that have the metric of another's: compiled, arrays only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+#: Index vectors -2 .. 2 among which a basis vector of the other lattice is looked for.
+LARGEST_INDEX = 2
+#: Largest chi-square of one length, of two vectors, and of all three.
+ONE_CHI, TWO_CHI, THREE_CHI = 9.0, 14.0, 25.0
+#: Pairs of vectors that are completed to bases.
+MOST_PAIRS = 60
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _products(
+    k: int,
+    vectors: np.ndarray,
+    targets: np.ndarray,
+    loose: float,
+    other_loose: float,
+    error: float,
+) -> tuple[float, float, float]:
+    """Chi-square of the first k vectors' scalar products, and what the scales are off by.
+
+    v_i . v_j + a z_i z_j = t_i . t_j + b w_i w_j with a, b normal about zero is linear in a and b:
+    the least squares are solved in closed form.
+    """
+    aa, bb, ab, ra, rb, square = 1.0, 1.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(k):
+        for j in range(i + 1):
+            size = error * np.sqrt(np.sum(targets[i] ** 2) * np.sum(targets[j] ** 2))
+            left = (np.sum(vectors[i] * vectors[j]) - np.sum(targets[i] * targets[j])) / size
+            p = vectors[i, 2] * vectors[j, 2] * loose / size
+            r = targets[i, 2] * targets[j, 2] * other_loose / size
+            aa += p * p
+            bb += r * r
+            ab -= p * r
+            ra -= left * p
+            rb += left * r
+            square += left * left
+    determinant = aa * bb - ab * ab
+    a, b = (bb * ra - ab * rb) / determinant, (aa * rb - ab * ra) / determinant
+    return square - a * ra - b * rb, a * loose, b * other_loose
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _best_pairs(
+    points: np.ndarray,
+    first_rows: np.ndarray,
+    second_rows: np.ndarray,
+    targets: np.ndarray,
+    loose: float,
+    other_loose: float,
+    error: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of points that match the first two targets, and their chi-squares, best first."""
+    vectors = np.empty((2, 3))
+    pairs, pair_chi = np.zeros((MOST_PAIRS, 2), np.int64), np.full(MOST_PAIRS, np.inf)
+    for i in first_rows:
+        vectors[0] = points[i]
+        for j in second_rows:
+            vectors[1] = points[j]
+            chi = _products(2, vectors, targets, loose, other_loose, error)[0]
+            if chi < TWO_CHI and chi < pair_chi[-1]:
+                k = MOST_PAIRS - 1
+                while k > 0 and pair_chi[k - 1] > chi:
+                    pair_chi[k] = pair_chi[k - 1]
+                    pairs[k] = pairs[k - 1]
+                    k -= 1
+                pair_chi[k] = chi
+                pairs[k, 0], pairs[k, 1] = i, j
+    return pairs, pair_chi
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def match_metrics(
+    base: np.ndarray,
+    targets: np.ndarray,
+    loose: float,
+    other_loose: float,
+    error: float,
+    n_most: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Integer bases of one lattice whose metric is that of given vectors, best first.
+
+    Parameters
+    ----------
+    base, targets : ndarray, shape (3, 3)
+        Rows are the vectors of the two patterns' frames; z is along the beam. Targets that lie in
+        the plane come first, as their lengths do not hang on the scale.
+    loose, other_loose : float
+        Standard deviations of the squares of the two scales along the beam.
+    error : float
+        Standard deviation of a scalar product over the lengths of its vectors.
+    n_most : int
+
+    Returns
+    -------
+    indices : ndarray of int64, shape (at most n_most, 3, 3)
+        Rows are the targets in terms of the base; of determinant 1 or -1.
+    figures : ndarray, shape (at most n_most, 3)
+        Chi-square and the logarithms of the factors of the z components, base's and targets'.
+    """
+    size = 2 * LARGEST_INDEX + 1
+    n_short = size**3
+    short = np.empty((n_short, 3), np.int64)
+    points = np.empty((n_short, 3))
+    rows = np.empty((3, n_short), np.int64)
+    counts = np.zeros(3, np.int64)
+    for i in range(n_short):
+        short[i, 0] = i // size**2 - LARGEST_INDEX
+        short[i, 1] = i // size % size - LARGEST_INDEX
+        short[i, 2] = i % size - LARGEST_INDEX
+        points[i] = short[i, 0] * base[0] + short[i, 1] * base[1] + short[i, 2] * base[2]
+        for k in range(3):
+            # Opposite vectors serve the first target equally.
+            if i == n_short // 2 or (k == 0 and i < n_short // 2):
+                continue
+            one, target = points[i : i + 1], targets[k : k + 1]
+            if _products(1, one, target, loose, other_loose, error)[0] < ONE_CHI:
+                rows[k, counts[k]] = i
+                counts[k] += 1
+    first_rows, second_rows = rows[0, : counts[0]], rows[1, : counts[1]]
+    pairs, pair_chi = _best_pairs(
+        points, first_rows, second_rows, targets, loose, other_loose, error
+    )
+    vectors = np.empty((3, 3))
+    indices, figures = np.zeros((n_most, 3, 3), np.int64), np.full((n_most, 3), np.inf)
+    for p in range(MOST_PAIRS):
+        if not np.isfinite(pair_chi[p]):
+            break
+        first, second = short[pairs[p, 0]], short[pairs[p, 1]]
+        normal = np.cross(first, second)
+        vectors[0], vectors[1] = points[pairs[p, 0]], points[pairs[p, 1]]
+        for j in rows[2, : counts[2]]:
+            if abs(np.sum(normal * short[j])) != 1:
+                continue
+            vectors[2] = points[j]
+            chi, a, b = _products(3, vectors, targets, loose, other_loose, error)
+            if chi >= THREE_CHI or chi >= figures[-1, 0]:
+                continue
+            k = n_most - 1
+            while k > 0 and figures[k - 1, 0] > chi:
+                figures[k] = figures[k - 1]
+                indices[k] = indices[k - 1]
+                k -= 1
+            figures[k, 0] = chi
+            figures[k, 1], figures[k, 2] = (
+                0.5 * np.log(max(1 + a, 0.1)),
+                0.5 * np.log(max(1 + b, 0.1)),
+            )
+            indices[k, 0], indices[k, 1], indices[k, 2] = first, second, short[j]
+    found = int(np.sum(np.isfinite(figures[:, 0])))
+    return indices[:found], figures[:found]
