@@ -114,3 +114,8 @@ def make_crystal(name: str, inverted: bool = False) -> Crystal:
 @pytest.fixture(params=sorted(CRYSTALS))
 def any_crystal(request) -> Crystal:
     return make_crystal(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest comes first, so that no worker is left alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")

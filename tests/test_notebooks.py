@@ -15,7 +15,9 @@ import pandas as pd
 import papermill
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from ediff_utils.__main__ import main
 from ediff_utils.crystal import SYSTEMS
 from ediff_utils.paths import NOTEBOOKS, PRESETS, ROOT
 from ediff_utils.reproduce import list_notebooks
@@ -234,6 +236,14 @@ class TestSmokeRun:
         assert "Traceback" not in done.stderr
 
 
+def assert_one_line(returncode: int, stderr: str, words: list[str]) -> None:
+    assert returncode == 2
+    last = stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert all(word in last for word in words)
+    assert "Traceback" not in stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -243,17 +253,24 @@ class TestSmokeRun:
         (["--preset", "smoke", "-p", "colour", "red"], ["colour"]),
         (["--preset", "smoke", "--name", "../elsewhere"], ["../elsewhere"]),
         (["--preset", "smoke", "--only", "99"], ["99"]),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, words):
+    """These end before a notebook starts, so that this process can do."""
+    done = CliRunner().invoke(main, ["reproduce", *arguments])
+    assert_one_line(done.exit_code, done.stderr, words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["--preset", "smoke", "--crystals", "no/such/place", "--only", "01"], ["no/such/place"]),
         (["--preset", "smoke", "--name", "fresh", "--only", "05"], ["notebook 04"]),
     ],
 )
-def test_mistakes_on_the_command_line(project, arguments, words):
+def test_mistakes_that_a_notebook_meets(project, arguments, words):
     done = ediff(project, "reproduce", *arguments)
-    assert done.returncode == 2
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("Error: ")
-    assert all(word in last for word in words)
-    assert "Traceback" not in done.stderr
+    assert_one_line(done.returncode, done.stderr, words)
 
 
 def test_materials_project_without_a_key(project):
