@@ -73,6 +73,8 @@ SETTINGS = {
     "sqrt, leaf 3": Setting("sqrt", min_samples_leaf=3),
     "sqrt, leaf 5": Setting("sqrt", min_samples_leaf=5),
     "sqrt, leaf 10": Setting("sqrt", min_samples_leaf=10),
+    "sqrt, leaf 5, 0.5 of the samples": Setting("sqrt", 0.5, 5),
+    "0.1 of the features, leaf 5": Setting(0.1, min_samples_leaf=5),
     SQRT_COLUMNS: Setting("sqrt", data="columns"),
     "sqrt, 256 bins": Setting("sqrt", data="bins"),
     "all features, 256 bins, 0.25 of the samples": Setting(max_samples=0.25, data="bins"),

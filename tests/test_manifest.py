@@ -244,6 +244,14 @@ class TestPreparedCrystals:
             len(again.table) == {"max_crystals": 3, "max_volume": 4, "seed": 5}[next(iter(change))]
         )
 
+    def test_a_copy_of_the_file_is_the_same(self, made):
+        make, loaded, source = made
+        make()
+        copy = source.with_name("copy.parquet")
+        copy.write_bytes(source.read_bytes())
+        make(crystals=str(copy))
+        assert len(loaded) == 1
+
     def test_another_file_under_the_same_name_makes_it_anew(self, made):
         make, loaded, source = made
         make()

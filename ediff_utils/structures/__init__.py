@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
 from ediff_utils import __version__
 from ediff_utils.errors import UserError
+from ediff_utils.manifest import file_sha256
 from ediff_utils.paths import Run
 from ediff_utils.settings import CrystalSettings
 from ediff_utils.structures.embedded import load_embedded
@@ -110,11 +112,17 @@ def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True)
     UserError
         As :func:`load_crystals`, or the files cannot be written.
     """
-    made_from = ""
+    made_from, content = "", ""
     source = Path(settings.crystals).expanduser()
-    if settings.crystals == EMBEDDED or source.is_file():
-        stamp = "" if settings.crystals == EMBEDDED else str(source.stat().st_mtime_ns)
-        made_from = f"{__version__}.{TABLE_FORMAT} {settings.model_dump_json()} {stamp}"
+    if settings.crystals == EMBEDDED:
+        content = EMBEDDED
+    elif source.is_file():
+        # By its content: a copy of the file, or the same file fetched again, is no other table.
+        with suppress(OSError):
+            content = file_sha256(source)
+    if content:
+        others = settings.model_dump_json(exclude={"crystals"})
+        made_from = f"{__version__}.{TABLE_FORMAT} {others} {content}"
     found = read_again(run, made_from)
     if found is None:
         found = load_crystals(settings, progress)
