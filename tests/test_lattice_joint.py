@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from ediff_utils.errors import UserError
 from ediff_utils.lattice import find_bravais, same_lattice, solve_patterns
+from ediff_utils.lattice.centre import find_centre
 
 N_PATTERNS = 6
 
@@ -80,6 +81,42 @@ def test_free_scales_find_a_pattern_at_another_camera_length():
     np.testing.assert_allclose(others, others.mean(), atol=0.001)
     assert found.scales.mean() == pytest.approx(1, abs=1e-4)
     np.testing.assert_allclose(found.bravais.parameters[:3], CELLS["mP"][:3], rtol=0.002)
+
+
+@pytest.mark.parametrize("symbol", ["aP", "mC", "hR", "cF"])
+def test_free_distortion_finds_ellipse_and_centres(symbol):
+    patterns = synthetic_patterns(symbol, 8, seed=11, noise=0.001)
+    centres = np.random.default_rng(12).normal(scale=0.005, size=(len(patterns), 2))
+    ellipse = np.array([0.008, -0.005])
+    stretch = np.eye(2) + [[ellipse[0], ellipse[1]], [ellipse[1], -ellipse[0]]]
+    measured = []
+    for (qx, qy, intensity), centre in zip(patterns, centres, strict=True):
+        x, y = stretch @ [qx, qy] + centre[:, None]
+        measured.append((x, y, intensity))
+    found = solve_patterns(measured, free_distortion=True)[0]
+    expected = find_bravais(primitive_lattice(symbol))
+    assert found.bravais.symbol == symbol
+    np.testing.assert_allclose(found.bravais.parameters, expected.parameters, rtol=2e-3)
+    np.testing.assert_allclose(found.ellipse, ellipse, atol=1e-3)
+    np.testing.assert_allclose(found.centres, centres, atol=1e-3)
+    assert found.position_error == pytest.approx(0.001, rel=0.3)
+
+
+def test_friedel_pairs_tell_the_centre():
+    qx, qy, _ = synthetic_patterns("oP", 1, seed=13, noise=0.001)[0]
+    centre, pairs = find_centre(qx + 0.006, qy - 0.004)
+    np.testing.assert_allclose(centre, [0.006, -0.004], atol=1e-3)
+    assert pairs >= 4
+    nowhere, pairs = find_centre(np.abs(qx) + 0.1, qy)
+    assert pairs == 0
+    np.testing.assert_array_equal(nowhere, 0)
+
+
+def test_a_long_axis_does_not_move_the_centre():
+    # Halfway between two points of a row 0.02 1/angstrom apart there are as many pairs' middles.
+    row = np.delete(np.arange(-40, 41), 40) * 0.02
+    centre, _ = find_centre(row + 0.002, np.zeros_like(row))
+    np.testing.assert_allclose(centre, [0.002, 0], atol=1e-9)
 
 
 def test_a_pattern_of_another_crystal_is_left_out():

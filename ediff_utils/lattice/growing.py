@@ -11,7 +11,7 @@ import numpy as np
 from ediff_utils.kernels.lattice import REACH, SHARPEST
 from ediff_utils.lattice.fitting import FEWEST_SPOTS, STRAY_COST, divide_out, reduce_basis
 from ediff_utils.lattice.matching import find_orientations
-from ediff_utils.lattice.refine import JointFit, Spots, refine, reindex
+from ediff_utils.lattice.refine import Free, JointFit, Spots, refine, reindex
 from ediff_utils.lattice.single import plausible
 
 #: The spots of a pattern that the cell has oriented are first indexed up to this distance, or up to
@@ -40,19 +40,17 @@ MOST_COMPLETIONS, WELL_EXPLAINED = 3, 0.8
 OVER_CHANCE = 2.0
 
 
-def settle(
-    fit: JointFit, spots: Sequence[Spots], slab: float, free_scales: bool
-) -> JointFit | None:
+def settle(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> JointFit | None:
     """Refine with the indices that the patterns' own lattices gave, drop misfits, index anew."""
     for _ in range(MOST_DROPS):
-        fit = refine(fit, spots, free_scales=free_scales)
+        fit = refine(fit, spots, free)
         misfits = {p: _misfit(fit, p, spots[p]) for p in fit.hkl}
         limit = max(MISFIT * float(np.median(list(misfits.values()))), SMALLEST_MISFIT)
         good = [p for p in misfits if misfits[p] <= limit]
         if len(good) == len(misfits):
             break
         fit = fit.only(good)
-    grown = _grow(fit, spots, slab, free_scales)
+    grown = _grow(fit, spots, slab, free)
     if grown is None:
         return None
     grown = _only_explained(grown, spots)
@@ -63,7 +61,7 @@ def _misfit(fit: JointFit, p: int, spots: Spots) -> float:
     """Root of the median square of a pattern's residuals in the plane [1/angstrom]."""
     used = fit.hkl[p][:, 3] > 0
     v = fit.hkl[p][used, :3] @ fit.reciprocal @ fit.rotations[p]
-    left = (spots.vectors[used] - fit.scales[p] * v)[:, :2]
+    left = (fit.undistorted(p, spots).vectors[used] - v)[:, :2]
     return float(np.sqrt(np.median((left**2).sum(axis=1))))
 
 
@@ -72,7 +70,7 @@ def complete(
     spots: Sequence[Spots],
     orders: Sequence[np.ndarray],
     slab: float,
-    free_scales: bool,
+    free: Free,
 ) -> JointFit:
     """Orient the patterns that are left over or badly explained, and refine with them."""
     for _ in range(MOST_COMPLETIONS):
@@ -84,7 +82,7 @@ def complete(
         if added.rotations.keys() == core.rotations.keys():
             break
         # From inner spots outwards: a cell that few patterns settled may be off by some per cent.
-        grown = _grow(added, spots, slab, free_scales, reaches=(INNER, np.inf, np.inf))
+        grown = _grow(added, spots, slab, free, reaches=(INNER, np.inf, np.inf))
         grown = None if grown is None else _only_explained(grown, spots)
         if grown is None or grown.total <= fit.total:
             break
@@ -96,8 +94,7 @@ def _grow(
     fit: JointFit,
     spots: Sequence[Spots],
     slab: float,
-    free_scales: bool = False,
-    free_cell: bool = True,
+    free: Free,
     reaches: tuple[float, ...] = (np.inf, np.inf),
 ) -> JointFit | None:
     """Index and refine in turn, from the inner spots outwards."""
@@ -109,8 +106,8 @@ def _grow(
         indexed = reindex(fit, spots, within, slab, reach)
         if not indexed.total:
             return None
-        fit = refine(indexed, spots, free_cell, free_scales)
-        if n == len(reaches) - 2 and free_cell:
+        fit = refine(indexed, spots, free)
+        if n == len(reaches) - 2 and free.cell:
             fit = _divided(fit)
     return fit
 
@@ -139,20 +136,21 @@ def _orient_rest(
     fit: JointFit, spots: Sequence[Spots], orders: Sequence[np.ndarray], slab: float
 ) -> JointFit:
     """Patterns that the lattice has not explained yet, oriented by it."""
-    rotations, scales = dict(fit.rotations), dict(fit.scales)
+    rotations, scales, centres = dict(fit.rotations), dict(fit.scales), dict(fit.centres)
     for p, pattern in enumerate(spots):
         if p in rotations or pattern.x.size < FEWEST_SPOTS:
             continue
         best = 0
         inner = np.sort(np.hypot(pattern.x, pattern.y))[min(FEWEST_INNER, pattern.x.size) - 1]
         reaches = (max(INNER, 1.001 * float(inner)), np.inf, np.inf)
-        for rotation in find_orientations(fit.reciprocal, pattern, orders[p]):
-            alone = replace(fit, rotations={p: rotation}, scales={p: 1.0}, hkl={})
-            grown = _grow(alone, spots, slab, free_cell=False, reaches=reaches)
+        start = replace(fit, scales={p: 1.0}, centres={p: np.zeros(2)}, hkl={})
+        for rotation in find_orientations(fit.reciprocal, start.undistorted(p, pattern), orders[p]):
+            alone = replace(start, rotations={p: rotation})
+            grown = _grow(alone, spots, slab, Free(cell=False), reaches=reaches)
             if grown is not None and grown.indexed(p) > best:
                 best = grown.indexed(p)
-                rotations[p], scales[p] = grown.rotations[p], 1.0
-    return replace(fit, rotations=rotations, scales=scales)
+                rotations[p], scales[p], centres[p] = grown.rotations[p], 1.0, np.zeros(2)
+    return replace(fit, rotations=rotations, scales=scales, centres=centres)
 
 
 def gain(fit: JointFit, spots: Sequence[Spots], stray_cost: float = STRAY_COST) -> float:
@@ -168,7 +166,7 @@ def gain(fit: JointFit, spots: Sequence[Spots], stray_cost: float = STRAY_COST) 
     return float(value - 0.5 * parameters * np.log(total))
 
 
-def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free_scales: bool) -> JointFit:
+def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> JointFit:
     """A superlattice of index 2 or 3 where spots that are left over tell of one.
 
     Superlattice spots may be rare. With the share f of the spots in the old lattice, one in p of
@@ -199,7 +197,7 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free_scales: boo
             break
         reciprocal = best.reciprocal.copy()
         reduce_basis(reciprocal)
-        grown = _grow(replace(best, reciprocal=reciprocal), spots, slab, free_scales)
+        grown = _grow(replace(best, reciprocal=reciprocal), spots, slab, free)
         if grown is None:
             break
         fit = grown

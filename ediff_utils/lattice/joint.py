@@ -16,13 +16,14 @@ import numpy as np
 
 from ediff_utils.errors import UserError
 from ediff_utils.lattice.bravais import BravaisLattice, find_bravais
+from ediff_utils.lattice.centre import find_centre
 from ediff_utils.lattice.growing import complete, enlarge, gain, settle
 from ediff_utils.lattice.matching import (
     Match,
     match_lattices,
     rotation_between,
 )
-from ediff_utils.lattice.refine import JointFit, Spots
+from ediff_utils.lattice.refine import Free, JointFit, Spots
 from ediff_utils.lattice.single import (
     SLAB,
     SLAB_SPREAD,
@@ -74,6 +75,10 @@ class JointLattice:
         Standard deviation of a coordinate of a spot [1/angstrom].
     gain : float
         Logarithm of how much likelier the spots are than at random.
+    centres : ndarray, shape (patterns, 2)
+        Where each pattern's centre lies [1/angstrom]; zeros unless it was looked for.
+    ellipse : ndarray, shape (2,)
+        Entries of E = ((e1, e2), (e2, -e1)): measured positions are (1 + E) times the true ones.
     """
 
     bravais: BravaisLattice
@@ -84,6 +89,8 @@ class JointLattice:
     fractions: np.ndarray
     position_error: float
     gain: float
+    centres: np.ndarray
+    ellipse: np.ndarray
 
 
 def solve_patterns(
@@ -92,6 +99,7 @@ def solve_patterns(
     slab: float = SLAB,
     slab_spread: float = SLAB_SPREAD,
     free_scales: bool = False,
+    free_distortion: bool = False,
     candidates: Sequence[list[LatticeCandidate]] | None = None,
 ) -> list[JointLattice]:
     """Lattices that several patterns of one crystal share, best first.
@@ -104,6 +112,9 @@ def solve_patterns(
         See :func:`ediff_utils.lattice.single.solve_pattern`.
     free_scales : bool
         Refine the camera-length scale of each pattern too.
+    free_distortion : bool
+        Refine an ellipse that all patterns share, and each pattern's centre, which is looked for
+        beforehand.
     candidates : sequence of list of LatticeCandidate, optional
         Of each pattern, where they are known already.
 
@@ -120,30 +131,37 @@ def solve_patterns(
     if not len(patterns):
         raise UserError("patterns: expected at least one")
     checked = [check_spots(p[0], p[1], p[2] if len(p) > 2 else None) for p in patterns]
+    free = Free(free_scales, free_distortion)
+    shifts = np.zeros((len(checked), 2))
+    if free_distortion:
+        shifts = np.array([find_centre(x, y)[0] for x, y, _ in checked])
+        checked = [(x - c[0], y - c[1], i) for (x, y, i), c in zip(checked, shifts, strict=True)]
     if candidates is None:
         candidates = [solve_pattern(*p, energy, N_OTHERS, slab, slab_spread) for p in checked]
     half = wavelength(energy) / 2
-    spots = [Spots(x, y, half * (x * x + y * y)) for x, y, _ in checked]
+    spots = [Spots(x, y, half) for x, y, _ in checked]
     orders = [np.lexsort((s.height, -p[2])) for s, p in zip(spots, checked, strict=True)]
-    found = _settled(candidates, spots, slab, free_scales)
+    found = _settled(candidates, spots, slab, free)
     found.sort(key=lambda pair: -pair[0])
     if found:
         # A lattice that many patterns back already leaves the others no chance.
         sure = found[0][1].total > SURE * sum(s.x.size for s in spots)
         for n in range(1 if sure else min(MOST_COMPLETED, len(found))):
-            fit = complete(found[n][1], spots, orders, slab, free_scales)
+            fit = complete(found[n][1], spots, orders, slab, free)
             found[n] = (gain(fit, spots), fit)
         found.sort(key=lambda pair: -pair[0])
-        best = enlarge(found[0][1], spots, slab, free_scales)
+        best = enlarge(found[0][1], spots, slab, free)
         found[0] = (gain(best, spots), best)
-    return [_joint_lattice(fit, value, spots) for value, fit in _distinct(found) if value > 0]
+    return [
+        _joint_lattice(fit, value, spots, shifts) for value, fit in _distinct(found) if value > 0
+    ]
 
 
 def _settled(
     candidates: Sequence[list[LatticeCandidate]],
     spots: Sequence[Spots],
     slab: float,
-    free_scales: bool,
+    free: Free,
 ) -> list[tuple[float, JointFit]]:
     """Refined bases with their gains, up to one that leaves nothing to be wished for."""
     pool = [(c, p) for p, each in enumerate(candidates) for c in each[:N_PER_PATTERN]]
@@ -152,18 +170,18 @@ def _settled(
     found: list[tuple[float, JointFit]] = []
     waiting: list[tuple[float, JointFit]] = []
     for base, p in pool:
-        rank, start = _consensus(p, base, candidates)
+        rank, start = _consensus(p, base, candidates, free.distortion)
         if len(start.rotations) < ENOUGH_SUPPORT * len(candidates):
             waiting.append((rank, start))
             continue
-        fit = settle(start, spots, slab, free_scales)
+        fit = settle(start, spots, slab, free)
         if fit is not None:
             found.append((gain(fit, spots), fit))
             if fit.total > SURE * total:
                 return found
     waiting.sort(key=lambda start: -start[0])
     for _, start in waiting[:N_BASES]:
-        fit = settle(start, spots, slab, free_scales)
+        fit = settle(start, spots, slab, free)
         if fit is not None:
             found.append((gain(fit, spots), fit))
             if fit.total > SURE * total:
@@ -181,7 +199,10 @@ def _distinct(found: list[tuple[float, JointFit]]) -> list[tuple[float, JointFit
 
 
 def _consensus(
-    number: int, base: LatticeCandidate, candidates: Sequence[list[LatticeCandidate]]
+    number: int,
+    base: LatticeCandidate,
+    candidates: Sequence[list[LatticeCandidate]],
+    distorted: bool,
 ) -> tuple[float, JointFit]:
     """How many patterns support a base, and the base at the scale that they agree on.
 
@@ -190,7 +211,7 @@ def _consensus(
     votes: list[tuple[int, LatticeCandidate, Match]] = []
     for p, each in enumerate(candidates):
         for other in each[:N_OTHERS] if p != number else ():
-            matches = match_lattices(base, other)
+            matches = match_lattices(base, other, distorted)
             votes += [(p, other, match) for match in matches]
             if matches and matches[0].chi_square < CLEAR_MATCH:
                 break
@@ -227,6 +248,8 @@ def _consensus(
         position_error=base.position_error,
         spread=SLAB_SPREAD,
         covariance=np.zeros((6, 6)),
+        centres={p: np.zeros(2) for p in rotations},
+        ellipse=np.zeros(2),
     )
 
 
@@ -234,12 +257,16 @@ def _with_flag(hkl: np.ndarray, indexed: np.ndarray) -> np.ndarray:
     return np.column_stack([hkl, indexed]).astype(np.int64)
 
 
-def _joint_lattice(fit: JointFit, value: float, spots: Sequence[Spots]) -> JointLattice:
+def _joint_lattice(
+    fit: JointFit, value: float, spots: Sequence[Spots], shifts: np.ndarray
+) -> JointLattice:
     direct = np.linalg.inv(fit.reciprocal).T
     orientations = np.full((len(spots), 3, 3), np.nan)
     scales, fractions = np.ones(len(spots)), np.zeros(len(spots))
     hkl = [np.zeros((s.x.size, 3), np.int64) for s in spots]
+    centres = shifts.copy()
     for p, rotation in fit.rotations.items():
+        centres[p] += fit.centres[p]
         orientations[p], scales[p] = rotation, fit.scales[p]
         fractions[p] = fit.indexed(p) / max(spots[p].x.size, 1)
         hkl[p] = fit.hkl[p][:, :3] * fit.hkl[p][:, 3:]
@@ -252,4 +279,6 @@ def _joint_lattice(fit: JointFit, value: float, spots: Sequence[Spots]) -> Joint
         fractions=fractions,
         position_error=fit.position_error,
         gain=value,
+        centres=centres,
+        ellipse=fit.ellipse,
     )

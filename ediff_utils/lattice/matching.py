@@ -13,6 +13,8 @@ from ediff_utils.lattice.single import LatticeCandidate
 #: Standard deviation of g_i . g_j over |g_i| |g_j|, apart from the scales along the beam and from
 #: the vectors' uncertainties in the plane; and of all together at most.
 METRIC_ERROR, LARGEST_ERROR = 0.008, 0.03
+#: And what an ellipse of the usual size adds to it.
+ELLIPSE_ERROR = 0.012
 #: Bases that are returned.
 MOST_MATCHES = 6
 #: Spots from which an orientation is looked for, and their range [1/angstrom].
@@ -48,7 +50,9 @@ class Match:
     chi_square: float
 
 
-def match_lattices(base: LatticeCandidate, other: LatticeCandidate) -> list[Match]:
+def match_lattices(
+    base: LatticeCandidate, other: LatticeCandidate, distorted: bool = False
+) -> list[Match]:
     """Bases of one lattice whose metric is that of another's, the scales along the beam free.
 
     n_i G n_j + a z_i z_j = t_i . t_j + b w_i w_j in the plane, with a and b near one: six equations
@@ -57,6 +61,8 @@ def match_lattices(base: LatticeCandidate, other: LatticeCandidate) -> list[Matc
     Parameters
     ----------
     base, other : LatticeCandidate
+    distorted : bool
+        Whether an ellipse is to be reckoned with.
 
     Returns
     -------
@@ -66,6 +72,8 @@ def match_lattices(base: LatticeCandidate, other: LatticeCandidate) -> list[Matc
     lengths = np.linalg.norm(other.reciprocal, axis=1)
     order = np.argsort(np.abs(other.reciprocal[:, 2]) / lengths)
     error = min(np.hypot(METRIC_ERROR, np.hypot(_relative(base), _relative(other))), LARGEST_ERROR)
+    if distorted:
+        error = np.hypot(error, ELLIPSE_ERROR)
     indices, figures = match_metrics(
         base.reciprocal,
         other.reciprocal[order],

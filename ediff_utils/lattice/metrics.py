@@ -56,13 +56,33 @@ def _best_pairs(
     error: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of points that match the first two targets, and their chi-squares, best first."""
-    vectors = np.empty((2, 3))
+    # As :func:`_products` with two vectors, what hangs on one of them alone not computed again.
+    size = np.empty((2, 2))
+    for k in range(2):
+        for m in range(2):
+            size[k, m] = error * np.sqrt(np.sum(targets[k] ** 2) * np.sum(targets[m] ** 2))
+    target = np.sum(targets[0] * targets[1])
+    r = other_loose / size * np.outer(targets[:2, 2], targets[:2, 2])
+    bb = 1 + r[0, 0] ** 2 + r[1, 0] ** 2 + r[1, 1] ** 2
+    lefts, depths = np.empty(points.shape[0]), loose / size[1, 1] * points[:, 2] ** 2
+    for j in second_rows:
+        lefts[j] = (np.sum(points[j] ** 2) - np.sum(targets[1] ** 2)) / size[1, 1]
     pairs, pair_chi = np.zeros((MOST_PAIRS, 2), np.int64), np.full(MOST_PAIRS, np.inf)
     for i in first_rows:
-        vectors[0] = points[i]
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        first_left = (x * x + y * y + z * z - np.sum(targets[0] ** 2)) / size[0, 0]
+        first_depth = loose / size[0, 0] * z * z
         for j in second_rows:
-            vectors[1] = points[j]
-            chi = _products(2, vectors, targets, loose, other_loose, error)[0]
+            product = x * points[j, 0] + y * points[j, 1] + z * points[j, 2]
+            left = (product - target) / size[1, 0]
+            depth = loose / size[1, 0] * z * points[j, 2]
+            aa = 1 + first_depth**2 + depth**2 + depths[j] ** 2
+            ab = -first_depth * r[0, 0] - depth * r[1, 0] - depths[j] * r[1, 1]
+            ra = -first_left * first_depth - left * depth - lefts[j] * depths[j]
+            rb = first_left * r[0, 0] + left * r[1, 0] + lefts[j] * r[1, 1]
+            square = first_left**2 + left**2 + lefts[j] ** 2
+            gain = (bb * ra * ra + aa * rb * rb - 2 * ab * ra * rb) / (aa * bb - ab * ab)
+            chi = square - gain
             if chi < TWO_CHI and chi < pair_chi[-1]:
                 k = MOST_PAIRS - 1
                 while k > 0 and pair_chi[k - 1] > chi:

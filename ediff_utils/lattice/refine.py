@@ -9,31 +9,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from ediff_utils.kernels.lattice import MEDIAN_SQUARE, SHARPEST, index_spots
 from ediff_utils.lattice.fitting import FEWEST_SPOTS
-from ediff_utils.lattice.normal import COLUMN, ROW, STRAINS, pattern_equations
+from ediff_utils.lattice.least_squares import (
+    COLUMN,
+    ROW,
+    index_patterns,
+    refine_patterns,
+    undistort,
+)
 
-#: Gauss-Newton steps between two rounds of indexing.
-STEPS = 3
-#: Standard deviation of a pattern's scale about the mean, where scales are free.
-SCALE_SPREAD = 0.01
-#: The mean of the scales is one within this.
-MEAN_SPREAD = 1e-5
-#: Largest change of the cell or rotation in one step [relative, radian].
-LONGEST_STEP = 0.1
-#: Between these the standard deviation of the excitation errors is believed [1/angstrom].
-SPREADS = (0.01, 0.03)
-#: Steps end where no parameter changes by more than this part of the spots' error.
-CONVERGED = 0.01
-#: Added to the diagonal of the normal equations, relative, beside a one, a standard deviation of
-#: one radian, so that they are never singular.
-RIDGE = 1e-9
-#: Least share of the residuals that the parameters are taken to leave free.
-SMALLEST_FREEDOM = 0.2
+
+class Free(NamedTuple):
+    """What is refined beside the orientations.
+
+    Parameters
+    ----------
+    scales : bool
+        Each pattern's camera-length scale. What is common to all of them cannot be told from the
+        cell's size, so their mean is held to 1.
+    distortion : bool
+        An ellipse that all patterns share, and each pattern's centre.
+    cell : bool
+    """
+
+    scales: bool = False
+    distortion: bool = False
+    cell: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,18 @@ class Spots:
     ----------
     x, y : ndarray, shape (n,)
         [1/angstrom]
-    height : ndarray, shape (n,)
-        lambda q^2 / 2 [1/angstrom].
+    half : float
+        Half of the wavelength [angstrom].
     """
 
     x: np.ndarray
     y: np.ndarray
-    height: np.ndarray
+    half: float
+
+    @cached_property
+    def height(self) -> np.ndarray:
+        """Of the Ewald sphere, lambda q^2 / 2 [1/angstrom]; shape (n,)."""
+        return self.half * (self.x * self.x + self.y * self.y)
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -76,6 +86,10 @@ class JointFit:
         Standard deviations in the plane and along the beam [1/angstrom].
     covariance : ndarray, shape (6, 6)
         Of the strains 11, 22, 33, 23, 13, 12 of the reciprocal basis.
+    centres : dict of int to ndarray, shape (2,)
+        By pattern [1/angstrom].
+    ellipse : ndarray, shape (2,)
+        See :mod:`ediff_utils.lattice.least_squares`.
     """
 
     reciprocal: np.ndarray
@@ -85,6 +99,8 @@ class JointFit:
     position_error: float
     spread: float
     covariance: np.ndarray
+    centres: dict[int, np.ndarray]
+    ellipse: np.ndarray
 
     def indexed(self, pattern: int) -> int:
         """Spots of a pattern that have indices."""
@@ -102,7 +118,15 @@ class JointFit:
             rotations={p: self.rotations[p] for p in patterns},
             scales={p: self.scales[p] for p in patterns},
             hkl={p: self.hkl[p] for p in patterns},
+            centres={p: self.centres[p] for p in patterns},
         )
+
+    def undistorted(self, pattern: int, spots: Spots) -> Spots:
+        """A pattern's spots without scale, centre and ellipse."""
+        x, y = undistort(
+            spots.x, spots.y, self.scales[pattern], self.centres[pattern], self.ellipse
+        )
+        return Spots(x, y, spots.half)
 
     def metric_covariance(self) -> np.ndarray:
         """Of the direct metric 11, 22, 33, 23, 13, 12 [angstrom^4]: dG = -2 A strain A^T."""
@@ -116,146 +140,80 @@ class JointFit:
         return operator @ self.covariance @ operator.T
 
 
-def index_pattern(
-    spots: Spots, basis: np.ndarray, tolerance: float, slab: float, spread: float
-) -> np.ndarray:
-    """Indices of the spots in any basis of the pattern's frame; ndarray of int64, shape (n, 4)."""
-    cross = [abs(np.linalg.det(basis[[(k + 1) % 3, (k + 2) % 3], :2])) for k in range(3)]
-    third = int(np.argmax(cross))
-    order = [(third + 1) % 3, (third + 2) % 3, third]
-    hkl = np.zeros((spots.x.size, 4), np.int64)
-    index_spots(
-        spots.x,
-        spots.y,
-        spots.height,
-        np.ascontiguousarray(basis[order]),
-        tolerance,
-        slab,
-        spread,
-        hkl,
+class _Stacked(NamedTuple):
+    """The arguments that the compiled functions begin with; copies."""
+
+    patterns: list[int]
+    spots: tuple
+    lattice: tuple
+
+
+def _stack(fit: JointFit, spots: Sequence[Spots]) -> _Stacked:
+    patterns = list(fit.rotations)
+    chosen = [spots[p] for p in patterns]
+    offsets = np.concatenate([[0], np.cumsum([s.x.size for s in chosen])]).astype(np.int64)
+    x, y = (np.concatenate([getattr(s, name) for s in chosen]) for name in "xy")
+    lattice = (
+        fit.reciprocal.copy(),
+        np.array([fit.rotations[p] for p in patterns]),
+        np.array([fit.scales[p] for p in patterns], dtype=float),
+        np.array([fit.centres[p] for p in patterns], dtype=float),
+        np.array(fit.ellipse, dtype=float),
     )
-    back = np.empty_like(hkl)
-    back[:, order] = hkl[:, :3]
-    back[:, 3] = hkl[:, 3]
-    return back
+    return _Stacked(patterns, (x, y, chosen[0].half, offsets), lattice)
 
 
 def reindex(
-    fit: JointFit, patterns: Sequence[Spots], tolerance: float, slab: float, reach: float = np.inf
+    fit: JointFit, spots: Sequence[Spots], tolerance: float, slab: float, reach: float = np.inf
 ) -> JointFit:
     """Index all spots up to the distance ``reach`` anew.
 
     Where the distance is infinite, patterns with too few indexed spots are left out.
     """
-    hkl = {}
-    for p, rotation in fit.rotations.items():
-        scale = np.array([fit.scales[p], fit.scales[p], 1.0])
-        found = index_pattern(
-            patterns[p], fit.reciprocal @ rotation * scale, tolerance, slab, fit.spread
-        )
-        found[np.hypot(patterns[p].x, patterns[p].y) > reach, 3] = 0
-        if np.isfinite(reach) or found[:, 3].sum() >= min(FEWEST_SPOTS, len(found)):
-            hkl[p] = found
-    return replace(
-        fit,
-        hkl=hkl,
-        rotations={p: fit.rotations[p] for p in hkl},
-        scales={p: fit.scales[p] for p in hkl},
-    )
+    if not fit.rotations:
+        return fit
+    stacked = _stack(fit, spots)
+    found = index_patterns(*stacked.spots, *stacked.lattice, tolerance, slab, fit.spread)
+    x, y, _, offsets = stacked.spots
+    if np.isfinite(reach):
+        found[np.hypot(x, y) > reach, 3] = 0
+    hkl = dict(zip(stacked.patterns, np.split(found, offsets[1:-1]), strict=True))
+    if not np.isfinite(reach):
+        hkl = {p: h for p, h in hkl.items() if h[:, 3].sum() >= min(FEWEST_SPOTS, len(h))}
+    return replace(fit, hkl=dict.fromkeys(fit.rotations, np.empty((0, 4))) | hkl).only(list(hkl))
 
 
-def refine(
-    fit: JointFit, patterns: Sequence[Spots], free_cell: bool = True, free_scales: bool = False
-) -> JointFit:
-    """Gauss-Newton steps on the cell and all orientations, at fixed indices.
+def refine(fit: JointFit, spots: Sequence[Spots], free: Free) -> JointFit:
+    """Gauss-Newton steps on all that is free, at fixed indices.
 
     Parameters
     ----------
     fit : JointFit
         Somewhere near.
-    patterns : sequence of Spots
-    free_cell : bool
-        Otherwise only the orientations are refined.
-    free_scales : bool
-        Refine each pattern's camera-length scale too. What is common to all of them cannot be told
-        from the cell's size, so their mean is held to 1.
+    spots : sequence of Spots
+    free : Free
 
     Returns
     -------
     JointFit
     """
-    for _ in range(STEPS):
-        fit, longest = _step(fit, patterns, free_cell, free_scales)
-        if longest < CONVERGED * fit.position_error:
-            break
-    return fit
-
-
-def _step(
-    fit: JointFit, patterns: Sequence[Spots], free_cell: bool, free_scales: bool
-) -> tuple[JointFit, float]:
-    """One Gauss-Newton step, and the largest change that it made."""
-    each = 4 if free_scales else 3
-    size = STRAINS + each * len(fit.rotations)
-    normal, right = np.zeros((size, size)), np.zeros(size)
-    weight = 1 / np.array([fit.position_error, fit.position_error, fit.spread])
-    squares, along = [], 0.0
-    for k, (p, rotation) in enumerate(fit.rotations.items()):
-        part, side, planar, vertical = pattern_equations(
-            patterns[p].vectors, fit.hkl[p], fit.reciprocal, rotation, fit.scales[p], weight
-        )
-        squares.append(planar)
-        along += vertical
-        cell, own = slice(STRAINS), slice(STRAINS, STRAINS + each)
-        here = slice(STRAINS + each * k, STRAINS + each * (k + 1))
-        normal[cell, cell] += part[cell, cell]
-        normal[cell, here], normal[here, cell] = part[cell, own], part[own, cell]
-        normal[here, here] = part[own, own]
-        right[cell] += side[cell]
-        right[here] = side[own]
-        if free_scales:
-            normal[here.stop - 1, here.stop - 1] += SCALE_SPREAD**-2
-            right[here.stop - 1] -= (fit.scales[p] - 1) * SCALE_SPREAD**-2
-    if free_scales:
-        # The cell's size takes up what the scales have in common.
-        mean = np.zeros(size)
-        mean[STRAINS + each - 1 :: each] = 1 / len(fit.rotations)
-        normal += np.outer(mean, mean) / MEAN_SPREAD**2
-        right -= mean * (np.mean(list(fit.scales.values())) - 1) / MEAN_SPREAD**2
-    if not free_cell:
-        normal[:STRAINS] = normal[:, :STRAINS] = 0
-        right[:STRAINS] = 0
-    inverse = np.linalg.inv(normal + np.eye(size) * (1 + RIDGE * np.diag(normal).max()))
-    change = np.clip(inverse @ right, -LONGEST_STEP, LONGEST_STEP)
-    covariance = inverse[:STRAINS, :STRAINS]
-    stepped = _apply(fit, change, covariance, each, np.concatenate(squares), along)
-    return stepped, float(np.abs(change).max())
-
-
-def _apply(
-    fit: JointFit,
-    change: np.ndarray,
-    covariance: np.ndarray,
-    each: int,
-    squares: np.ndarray,
-    along: float,
-) -> JointFit:
-    strain = np.zeros((3, 3))
-    strain[ROW, COLUMN] = strain[COLUMN, ROW] = change[:STRAINS]
-    turns = change[STRAINS:].reshape(-1, each)
-    matrices = Rotation.from_rotvec(turns[:, :3]).as_matrix()
-    rotations, scales = {}, {}
-    for (p, rotation), matrix, turn in zip(fit.rotations.items(), matrices, turns, strict=True):
-        rotations[p] = rotation @ matrix.T
-        scales[p] = fit.scales[p] + (turn[3] if each == 4 else 0.0)
-    freedom = max(1 - len(change) / (2 * squares.size), SMALLEST_FREEDOM)
-    sigma = np.sqrt(np.median(squares) / MEDIAN_SQUARE / freedom)
+    if not fit.rotations:
+        return fit
+    stacked = _stack(fit, spots)
+    hkl = np.concatenate([fit.hkl[p] for p in stacked.patterns])
+    flags = (free.cell, free.scales, free.distortion)
+    sigma, spread, covariance = refine_patterns(
+        *stacked.spots, hkl, *stacked.lattice, fit.position_error, fit.spread, flags
+    )
+    reciprocal, rotations, scales, centres, ellipse = stacked.lattice
     return replace(
         fit,
-        reciprocal=fit.reciprocal @ (np.eye(3) + strain),
-        rotations=rotations,
-        scales=scales,
-        position_error=float(max(sigma, SHARPEST / 10)),
-        spread=float(np.clip(np.sqrt(along / squares.size), *SPREADS)),
-        covariance=covariance,
+        reciprocal=reciprocal,
+        rotations=dict(zip(stacked.patterns, rotations, strict=True)),
+        scales=dict(zip(stacked.patterns, scales.tolist(), strict=True)),
+        centres=dict(zip(stacked.patterns, centres, strict=True)),
+        ellipse=ellipse,
+        position_error=float(sigma),
+        spread=float(spread),
+        covariance=covariance if free.cell else fit.covariance,
     )
