@@ -25,10 +25,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.special import ndtr, ndtri
 
 from ediff_utils.errors import UserError
 from ediff_utils.kernels import detector as kernels
 
+#: Standard deviations after which the distribution of scales ends.
+_CUT = 3.0
 #: Patterns worked on at once: bounds the memory, changes no result.
 _BLOCK = 10_000
 
@@ -59,9 +62,13 @@ class DetectorSettings(BaseModel):
     q_max_range: tuple[float, float] | None = Field(
         (0.8, 2.0), description="each pattern's q_max drawn from it [1/angstrom]; None: no limit"
     )
-    # The project's own limit: a camera length that nobody calibrated.
+    # The project's own limit, three standard deviations: a camera length read off the microscope,
+    # a few times as good as it where somebody calibrated it. The shape is an assumption.
     scale_error: float = Field(
-        0.03, ge=0, le=0.5, description="a group's scale is uniform within 1 plus or minus it"
+        0.03,
+        ge=0,
+        le=0.5,
+        description="largest error of a group's scale, which is normal, cut at three sigma",
     )
     # The project's own limit: projector lenses that nobody corrected for.
     ellipticity: float = Field(
@@ -294,7 +301,9 @@ def _draw_groups(
         states[row] = rng.integers(0, 2**64, dtype=np.uint64)
         drawn[row] = rng.random(3)
         centres[row] = rng.standard_normal(2)
-    scale = 1 + settings.scale_error * (2 * drawn[:, 0] - 1)
+    edge = ndtr(-_CUT)
+    normal = ndtri(edge + (1 - 2 * edge) * drawn[:, 0])
+    scale = 1 + settings.scale_error / _CUT * normal
     return (
         scale[inverse],
         settings.ellipticity * drawn[inverse, 1],
