@@ -32,31 +32,39 @@ def two_fold_obliquities(lattice: np.ndarray, n_axes: int) -> np.ndarray:
     """
     reciprocal = np.linalg.inv(lattice).T
     size = 2 * LARGEST_INDEX + 1
-    found = np.full(n_axes, NO_AXIS)
     half = size**3 // 2
+    squares = np.empty(size**3)
+    rows = np.empty(half)
+    indices = np.empty((size**3, 3), np.int64)
+    primitive = np.empty(size**3, np.bool_)
+    for i in range(size**3):
+        h, k, l = i // size**2, i // size % size, i % size
+        indices[i] = h - LARGEST_INDEX, k - LARGEST_INDEX, l - LARGEST_INDEX
+        h, k, l = indices[i]
+        primitive[i] = h % 2 != 0 or k % 2 != 0 or l % 2 != 0
+        squares[i] = np.sum((h * reciprocal[0] + k * reciprocal[1] + l * reciprocal[2]) ** 2)
+        if i < half:
+            rows[i] = np.sum((h * lattice[0] + k * lattice[1] + l * lattice[2]) ** 2)
+    # Squared cosines are compared, the angles taken of those that are kept.
+    kept = np.zeros(n_axes)
     for i in range(half):
-        u = (i // size**2 - LARGEST_INDEX, i // size % size - LARGEST_INDEX)
-        w = i % size - LARGEST_INDEX
-        if u[0] % 2 == 0 and u[1] % 2 == 0 and w % 2 == 0:
+        if not primitive[i]:
             continue
-        row = u[0] * lattice[0] + u[1] * lattice[1] + w * lattice[2]
-        length = np.sqrt(np.sum(row * row))
-        best = NO_AXIS
+        u, v, w = indices[i]
+        best = 0.0
         for j in range(size**3):
-            h = (j // size**2 - LARGEST_INDEX, j // size % size - LARGEST_INDEX)
-            l = j % size - LARGEST_INDEX
-            product = u[0] * h[0] + u[1] * h[1] + w * l
-            if product < 1 or product > 2:
-                continue
-            if h[0] % 2 == 0 and h[1] % 2 == 0 and l % 2 == 0:
-                continue
-            normal = h[0] * reciprocal[0] + h[1] * reciprocal[1] + l * reciprocal[2]
-            cosine = product / (length * np.sqrt(np.sum(normal * normal)))
-            best = min(best, np.degrees(np.arccos(min(cosine, 1.0))))
-        if best < found[n_axes - 1]:
+            product = u * indices[j, 0] + v * indices[j, 1] + w * indices[j, 2]
+            if (product == 1 or product == 2) and primitive[j]:
+                best = max(best, product * product / squares[j])
+        best /= rows[i]
+        if best > kept[n_axes - 1]:
             k = n_axes - 1
-            while k > 0 and found[k - 1] > best:
-                found[k] = found[k - 1]
+            while k > 0 and kept[k - 1] < best:
+                kept[k] = kept[k - 1]
                 k -= 1
-            found[k] = best
+            kept[k] = best
+    found = np.full(n_axes, NO_AXIS)
+    for k in range(n_axes):
+        if kept[k] > 0:
+            found[k] = min(NO_AXIS, np.degrees(np.arccos(min(np.sqrt(kept[k]), 1.0))))
     return found

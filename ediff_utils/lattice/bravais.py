@@ -115,7 +115,8 @@ def _rotations() -> np.ndarray:
     return every[(fourth @ fourth @ fourth == np.eye(3, dtype=int)).all(axis=(1, 2))]
 
 
-_ROTATIONS = _rotations()
+#: All of them, as numbers that multiply fast.
+ROTATIONS = _rotations().astype(float)
 
 
 def cell_parameters(lattice: np.ndarray) -> np.ndarray:
@@ -219,25 +220,26 @@ def lattice_symmetry(
 
     Returns
     -------
-    rotations : ndarray of int, shape (n, 3, 3)
+    rotations : ndarray, shape (n, 3, 3)
+        Integers.
     distortion : float
         The largest deviation among them.
     """
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    moved = _ROTATIONS @ metric @ _ROTATIONS.transpose(0, 2, 1)
+    moved = ROTATIONS @ metric @ ROTATIONS.transpose(0, 2, 1)
     deviation = np.abs((moved - metric) / scale).max(axis=(1, 2))
     order = np.argsort(deviation, kind="stable")
     for n in sorted(_ORDERS, reverse=True):
         largest = tolerance if covariance is None else max(tolerance, LARGEST_TOLERANCE)
         if n > len(order) or deviation[order[n - 1]] > largest:
             continue
-        group = _ROTATIONS[order[:n]]
+        group = ROTATIONS[order[:n]]
         if deviation[order[n - 1]] > tolerance and not _within_errors(metric, covariance, group):
             continue
         products = np.unique((group[:, None] @ group[None]).reshape(-1, 9), axis=0)
         if len(products) == n:
             return group, float(deviation[order[n - 1]])
-    return np.eye(3, dtype=int)[None], 0.0
+    return np.eye(3)[None], 0.0
 
 
 def find_bravais(

@@ -45,7 +45,7 @@ CHI_SOFTNESS = 4.0
 #: Lattices whose volumes differ by less than this are one.
 SAME_VOLUME = 0.01
 #: A base that indexes this share of all patterns' spots needs no rival.
-SURE = 0.85
+SURE = 0.75
 #: Lattices, best first, for which the patterns left over are oriented.
 MOST_COMPLETED = 3
 

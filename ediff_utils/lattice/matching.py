@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ediff_utils.lattice.metrics import match_metrics
+from ediff_utils.lattice.orienting import SEED_LENGTH, search_orientations
 from ediff_utils.lattice.refine import Spots
 from ediff_utils.lattice.single import LatticeCandidate
 
@@ -19,15 +20,9 @@ ELLIPSE_ERROR = 0.012
 MOST_MATCHES = 6
 #: Spots from which an orientation is looked for, and their range [1/angstrom].
 N_SEEDS, SEED_RANGE = 6, (0.15, 1.1)
-#: How far a lattice vector's length, and the angle of two [radian], may be off a seed's.
-SEED_LENGTH, SEED_ANGLE = 0.012, 0.04
-#: Lattice vectors compared with a seed at most, and points of a lattice that is searched at all.
-MOST_NEAR, MOST_POINTS = 300, 30_000
-#: Orientations tried at most, and spots that judge them.
-MOST_TRIALS, N_JUDGES = 1500, 50
-#: A spot lies so near to a lattice point of a trial in the plane and along the beam [1/angstrom].
-TRIAL_PLANE, TRIAL_SLAB = 0.012, 0.06
-#: Trials returned.
+#: Points of a lattice that is searched at all, and spots that judge an orientation.
+MOST_POINTS, N_JUDGES = 30_000, 50
+#: Orientations returned.
 MOST_ORIENTATIONS = 5
 
 
@@ -149,44 +144,8 @@ def find_orientations(reciprocal: np.ndarray, spots: Spots, order: np.ndarray) -
     if len(seeds) < 2:
         return []
     points = lattice_points(reciprocal, q[seeds].max() + SEED_LENGTH)
-    if len(points) > MOST_POINTS:
+    if not 0 < len(points) <= MOST_POINTS:
         return []
-    length = np.linalg.norm(points, axis=1)
-    off = {s: np.abs(length - q[s]) for s in seeds}
-    near = {s: points[np.argsort(off[s])[:MOST_NEAR]] for s in seeds}
-    near = {s: g[np.abs(np.linalg.norm(g, axis=1) - q[s]) < SEED_LENGTH] for s, g in near.items()}
-    trials = []
-    for n, s in enumerate(seeds):
-        for t in seeds[:n]:
-            angle = np.arccos(np.clip(v[s] @ v[t] / (q[s] * q[t]), -1, 1))
-            if not 0.3 < angle < np.pi - 0.3:
-                continue
-            unit = [near[k] / np.linalg.norm(near[k], axis=1)[:, None] for k in (s, t)]
-            found = np.arccos(np.clip(unit[0] @ unit[1].T, -1, 1))
-            i, j = np.nonzero(np.abs(found - angle) < SEED_ANGLE)
-            crystal = _frames(unit[0][i], unit[1][j])
-            pattern = _frames((v[s] / q[s])[None], (v[t] / q[t])[None])[0]
-            trials.append(crystal.transpose(0, 2, 1) @ pattern)
-    trials = np.concatenate(trials)[:MOST_TRIALS] if trials else np.empty((0, 3, 3))
-    return _judge(trials, reciprocal, v[:N_JUDGES])
-
-
-def _frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Right-handed frames from two directions each; rows are the axes, shape (n, 3, 3)."""
-    middle = first + second
-    middle /= np.linalg.norm(middle, axis=1)[:, None]
-    normal = np.cross(first, second)
-    normal /= np.linalg.norm(normal, axis=1)[:, None]
-    return np.stack([middle, np.cross(normal, middle), normal], axis=1)
-
-
-def _judge(trials: np.ndarray, reciprocal: np.ndarray, v: np.ndarray) -> list[np.ndarray]:
-    if not len(trials):
-        return []
-    bases = reciprocal @ trials
-    indices = np.rint(v @ np.linalg.inv(bases))
-    left = indices @ bases - v
-    plane = np.hypot(left[..., 0], left[..., 1]) / TRIAL_PLANE
-    hit = (plane < 1) & (np.abs(left[..., 2]) < TRIAL_SLAB)
-    best = np.argsort(-(hit * (1 - 0.5 * plane**2)).sum(axis=1), kind="stable")
-    return list(trials[best[:MOST_ORIENTATIONS]])
+    points = points[np.argsort(np.linalg.norm(points, axis=1), kind="stable")]
+    found = search_orientations(reciprocal, points, v, seeds, N_JUDGES, MOST_ORIENTATIONS)
+    return list(found)

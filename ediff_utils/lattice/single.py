@@ -101,6 +101,11 @@ class LatticeCandidate:
         scales = np.array([1.0, 1.0, factor])
         return replace(self, reciprocal=self.reciprocal * scales, errors=self.errors * scales)
 
+    def with_basis(self, reciprocal: np.ndarray, factor: float) -> LatticeCandidate:
+        """The same with another basis, whose z components are about so many times as large."""
+        scales = np.array([1.0, 1.0, factor])
+        return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
+
     def symmetry_over_scale(self, scales: np.ndarray, n_axes: int = 9) -> np.ndarray:
         """Obliquities of the lattice's two-fold axes (Le Page 1982), were the scale another one.
 

@@ -1,0 +1,150 @@
+"""Intensities of indexed spots on one scale, and the reflections that they belong to.
+
+A spot's intensity hangs on its excitation error as much as on its structure factor. A regression
+takes out what is common to all spots of all patterns, ln I = a_pattern + b q^2 + c |s| + d s^2.
+What is left, averaged over the spots of a reflection, is compared between reflections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Excitation error at which a spot says half of what one at the Bragg condition does [1/angstrom].
+HALF_WEIGHT = 0.02
+#: Residuals are cut at so many standard deviations.
+CUT = 3.0
+#: Least intensity that is told from none, as a fraction of a pattern's strongest.
+FLOOR = 1e-7
+#: Added to the diagonal of the regression, relative to the number of spots.
+RIDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Reflections:
+    """What all patterns say of each reflection.
+
+    Parameters
+    ----------
+    hkl : ndarray of int, shape (n, 3)
+        In the conventional basis; of g and -g the one whose first index other than 0 is positive.
+    value : ndarray, shape (n,)
+        Mean residual of the logarithm of the intensity over that of a typical spot.
+    weight : ndarray, shape (n,)
+        Sum of the spots' weights, each up to 1.
+    spread : float
+        Standard deviation of the residuals.
+    skewness : float
+        Of the residuals: centric crystals have more weak reflections.
+    repeat : float
+        Correlation of the residuals of two patterns' spots of one reflection.
+    n_repeats : int
+        Pairs of such spots.
+    friedel : float
+        Correlation of the residuals of g and -g in one pattern.
+    n_friedel : int
+    """
+
+    hkl: np.ndarray
+    value: np.ndarray
+    weight: np.ndarray
+    spread: float
+    skewness: float
+    repeat: float
+    n_repeats: int
+    friedel: float
+    n_friedel: int
+
+
+def residuals(
+    intensity: np.ndarray, square: np.ndarray, error: np.ndarray, pattern: np.ndarray
+) -> np.ndarray:
+    """Logarithms of intensities without what the excitation error and |g| explain.
+
+    Parameters
+    ----------
+    intensity : ndarray, shape (n,)
+    square : ndarray, shape (n,)
+        q^2 [1/angstrom^2].
+    error : ndarray, shape (n,)
+        Excitation errors [1/angstrom].
+    pattern : ndarray of int, shape (n,)
+        0, 1, ...
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    counts = np.maximum(np.bincount(pattern), 1)
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        return values - (np.bincount(pattern, values) / counts)[pattern]
+
+    value = centred(np.log(np.maximum(intensity, np.finfo(float).tiny)))
+    design = np.column_stack(
+        [centred(v) for v in (square, np.abs(error) / 0.02, (error / 0.02) ** 2)]
+    )
+    normal = design.T @ design + RIDGE * len(value) * np.eye(3)
+    left = value - design @ np.linalg.solve(normal, design.T @ value)
+    limit = CUT * max(float(left.std()), np.finfo(float).tiny)
+    return np.clip(left, -limit, limit)
+
+
+def _correlation(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> float:
+    """Of pairs whose order means nothing, about zero; NaN without pairs."""
+    size = float(np.sum(weight * (first**2 + second**2)))
+    return 2 * float(np.sum(weight * first * second)) / size if size > 0 else np.nan
+
+
+def merge(
+    hkl: np.ndarray,
+    intensity: np.ndarray,
+    square: np.ndarray,
+    error: np.ndarray,
+    pattern: np.ndarray,
+) -> Reflections:
+    """Reflections of the spots of several patterns.
+
+    Parameters
+    ----------
+    hkl : ndarray of int, shape (n, 3)
+        In the conventional basis.
+    intensity, square, error, pattern
+        See :func:`residuals`.
+
+    Returns
+    -------
+    Reflections
+    """
+    left = residuals(intensity, square, error, pattern)
+    weight = 1 / (1 + (error / HALF_WEIGHT) ** 2)
+    first = np.argmax(hkl != 0, axis=1)
+    sign = np.where(np.take_along_axis(hkl, first[:, None], 1)[:, 0] < 0, -1, 1)
+    unique, inverse = np.unique(hkl * sign[:, None], axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    total = np.bincount(inverse, weight, minlength=len(unique))
+    value = np.bincount(inverse, weight * left, minlength=len(unique)) / np.maximum(total, 1e-12)
+    deviation = left - left.mean()
+    spread = float(deviation.std())
+    # Pairs of neighbours in the list ordered by reflection, then by pattern.
+    order = np.lexsort((pattern, inverse))
+    one, other = order[:-1], order[1:]
+    same = inverse[one] == inverse[other]
+    friedel = same & (pattern[one] == pattern[other]) & (sign[one] != sign[other])
+    repeated = same & (pattern[one] != pattern[other])
+    found = []
+    for chosen in (repeated, friedel):
+        i, j = one[chosen], other[chosen]
+        found += [_correlation(left[i], left[j], np.sqrt(weight[i] * weight[j])), int(chosen.sum())]
+    return Reflections(
+        hkl=unique,
+        value=value,
+        weight=total,
+        spread=spread,
+        skewness=float((deviation**3).mean() / spread**3) if spread > 0 else 0.0,
+        repeat=found[0],
+        n_repeats=found[1],
+        friedel=found[2],
+        n_friedel=found[3],
+    )

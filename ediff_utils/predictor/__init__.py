@@ -1,0 +1,1 @@
+"""What an unknown crystal is, from any number of its patterns, at any orientation."""
