@@ -250,13 +250,13 @@ class TestVector:
             np.testing.assert_allclose(found[free], vector[free], rtol=2e-3, atol=2e-3)
 
     def test_length_and_names(self):
-        evidence = compute_evidence(synthetic_patterns("cF", 6, seed=4))
+        evidence = compute_evidence(synthetic_patterns("cI", 6, seed=4))
         assert evidence.vector.shape == (len(NAMES),)
         assert len(set(NAMES)) == len(NAMES)
-        assert evidence.bravais.symbol == "cF"
+        assert evidence.bravais.symbol == "cI"
         numbers = dict(zip(NAMES, evidence.vector, strict=True))
         assert numbers["patterns"] == 6
-        assert numbers["conventional_a"] == pytest.approx(6.97, rel=1e-4)
+        assert numbers["conventional_a"] == pytest.approx(5.83, rel=1e-4)
         assert numbers["indexed"] == pytest.approx(1)
 
     def test_candidates_need_not_be_found_again(self):
