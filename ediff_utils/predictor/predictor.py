@@ -1,0 +1,205 @@
+"""The predictor: spots of one pattern, or of any number of one crystal, to what the crystal is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ediff_utils.errors import UserError
+from ediff_utils.evidence import Evidence, compute_evidence
+from ediff_utils.lattice import BravaisLattice
+from ediff_utils.paths import DATA
+from ediff_utils.predictor.boosting import SpaceGroupModel
+from ediff_utils.predictor.groups import sum_classes, symbol
+from ediff_utils.predictor.spot_checks import CheckedPattern, check_pattern
+from ediff_utils.predictor.store import load_models
+
+#: Where the predictors that ship lie, and the one that is meant where none is named.
+SHIPPED = DATA / "models"
+DEFAULT = "default"
+#: Space groups that an answer lists.
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What patterns say of their crystal.
+
+    Parameters
+    ----------
+    status : {"sure", "not sure", "cannot tell"}
+        By the confidence in the crystal system, against the predictor's own threshold.
+    systems, laue_classes, bravais_lattices : dict of str to float
+        Probabilities, likeliest first; empty where nothing can be told.
+    space_groups : list of tuple of (int, str, float)
+        The five likeliest: number, symbol, probability.
+    lattice : BravaisLattice or None
+        The cell that was solved, with uncertainties where several patterns were.
+    indexed : float
+        Share of the spots that it explains.
+    fits : ndarray, shape (patterns,)
+        The same for each pattern; NaN for those not looked at.
+    notes : tuple of str
+        What was left out, and what to be wary of.
+    evidence : Evidence or None
+    """
+
+    status: str
+    systems: dict[str, float]
+    laue_classes: dict[str, float]
+    bravais_lattices: dict[str, float]
+    space_groups: list[tuple[int, str, float]]
+    lattice: BravaisLattice | None
+    indexed: float
+    fits: np.ndarray
+    notes: tuple[str, ...]
+    evidence: Evidence | None
+
+    @property
+    def system(self) -> str | None:
+        """The likeliest crystal system."""
+        return next(iter(self.systems), None)
+
+    @property
+    def confidence(self) -> float:
+        """In the crystal system."""
+        return next(iter(self.systems.values()), 0.0)
+
+    def to_dict(self) -> dict[str, object]:
+        """The answer as JSON has it."""
+        lattice = None
+        if self.lattice is not None:
+            names = ("a", "b", "c", "alpha", "beta", "gamma")
+            errors = [None if np.isnan(e) else float(e) for e in self.lattice.errors]
+            lattice = {
+                "bravais": self.lattice.symbol,
+                **dict(zip(names, map(float, self.lattice.parameters), strict=True)),
+                "errors": dict(zip(names, errors, strict=True)),
+                "volume": self.lattice.volume,
+            }
+        groups = [{"number": n, "symbol": s, "probability": p} for n, s, p in self.space_groups]
+        return {
+            "status": self.status,
+            "system": self.system,
+            "confidence": self.confidence,
+            "systems": self.systems,
+            "laue_classes": self.laue_classes,
+            "bravais_lattices": self.bravais_lattices,
+            "space_groups": groups,
+            "lattice": lattice,
+            "indexed": None if np.isnan(self.indexed) else self.indexed,
+            "fits": [None if np.isnan(f) else float(f) for f in self.fits],
+            "notes": list(self.notes),
+        }
+
+
+class Predictor:
+    """Space groups, and all that follows from them, by boosted trees on evidence.
+
+    Parameters
+    ----------
+    models : dict of str to SpaceGroupModel
+        "single" and "several".
+    card : dict
+        The model card; of it ``thresholds``: the least confidence of each kind that is sure, and
+        ``least_indexed``: the least share of indexed spots that one grain leaves.
+    """
+
+    def __init__(self, models: dict[str, SpaceGroupModel], card: dict) -> None:
+        self.models = models
+        self.card = card
+
+    @classmethod
+    def load(cls, name_or_path: str | Path = DEFAULT) -> Predictor:
+        """Load a predictor that ships by its name, or one of a folder.
+
+        Raises
+        ------
+        UserError
+            None there, damaged, or of another version.
+        """
+        path = Path(name_or_path)
+        return cls(*load_models(path if path.is_dir() else SHIPPED / str(name_or_path)))
+
+    def predict(self, patterns: Sequence[tuple], energy: float = 300e3) -> Answer:
+        """Say what the crystal of one or more patterns is.
+
+        Parameters
+        ----------
+        patterns : sequence of tuple of array_like
+            qx, qy [1/angstrom] and, if known, intensity of each; of one crystal.
+        energy : float
+            Of the electrons [eV].
+
+        Returns
+        -------
+        Answer
+
+        Raises
+        ------
+        UserError
+            No patterns, or spots that cannot be spots in 1/angstrom.
+        """
+        if not len(patterns):
+            raise UserError("patterns: expected at least one")
+        where = "" if len(patterns) == 1 else "pattern {}: "
+        checked = [check_pattern(*p, where=where.format(n + 1)) for n, p in enumerate(patterns)]
+        usable = [n for n, one in enumerate(checked) if one.usable]
+        notes = _notes(checked)
+        if not usable:
+            return _nothing(len(patterns), notes)
+        evidence = compute_evidence([checked[n].spots for n in usable], energy)
+        if evidence.bravais is None:
+            return _nothing(len(patterns), (*notes, "cannot tell: no lattice explains the spots"))
+        kind = "single" if len(usable) == 1 else "several"
+        probabilities = self.models[kind].probabilities(evidence.vector[None])[0]
+        return self._answer(probabilities, evidence, kind, np.array(usable), checked, notes)
+
+    def _answer(
+        self,
+        probabilities: np.ndarray,
+        evidence: Evidence,
+        kind: str,
+        usable: np.ndarray,
+        checked: Sequence[CheckedPattern],
+        notes: tuple[str, ...],
+    ) -> Answer:
+        fits = np.full(len(checked), np.nan)
+        if evidence.lattice is not None:
+            fits[usable[evidence.used]] = evidence.lattice.fractions
+        else:
+            fits[usable[0]] = evidence.candidates[0].fraction
+        sizes = np.array([one.qx.size for one in checked])
+        seen = np.isfinite(fits)
+        indexed = float(np.average(fits[seen], weights=sizes[seen]))
+        if indexed < self.card["least_indexed"]:
+            notes = (*notes, f"{1 - indexed:.0%} of the spots do not fit: a second grain?")
+        systems = sum_classes(probabilities, "system")
+        sure = max(systems.values()) >= self.card["thresholds"][kind]
+        order = np.argsort(-probabilities, kind="stable")[:TOP]
+        return Answer(
+            status="sure" if sure else "not sure",
+            systems=systems,
+            laue_classes=sum_classes(probabilities, "laue_class"),
+            bravais_lattices=sum_classes(probabilities, "bravais"),
+            space_groups=[(int(n) + 1, symbol(int(n) + 1), float(probabilities[n])) for n in order],
+            lattice=evidence.bravais,
+            indexed=indexed,
+            fits=fits,
+            notes=notes,
+            evidence=evidence,
+        )
+
+
+def _notes(checked: Sequence[CheckedPattern]) -> tuple[str, ...]:
+    if len(checked) == 1:
+        return checked[0].notes
+    return tuple(f"pattern {n + 1}: {note}" for n, one in enumerate(checked) for note in one.notes)
+
+
+def _nothing(n: int, notes: tuple[str, ...]) -> Answer:
+    nowhere = np.full(n, np.nan)
+    return Answer("cannot tell", {}, {}, {}, [], None, np.nan, nowhere, notes, None)

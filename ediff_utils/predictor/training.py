@@ -1,0 +1,161 @@
+"""Training of the predictor on examples, and what it is worth on materials it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ediff_utils.calibration import compute_accuracy_at_coverage, compute_ece
+from ediff_utils.errors import UserError
+from ediff_utils.evaluation import right_system
+from ediff_utils.predictor.boosting import (
+    SYSTEMS,
+    BoostingSettings,
+    SpaceGroupModel,
+    sum_systems,
+    system_of,
+    train_model,
+)
+
+#: Of the training materials, those that tell when to stop and how sure to be.
+HELD_OUT = 0.1
+#: Space groups of which one may be right.
+TOP = 5
+#: Share of the answers that is left when the least confident are set aside.
+COVERAGE = 0.8
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Answers for test examples.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row an example: ``material_id, protocol, patterns, spots, thickness, true_system, system,
+        confidence, true_space_group, space_group, rank``, of which the last is the right space
+        group's among the answers, counted from 1.
+    """
+
+    table: pd.DataFrame
+
+
+def split_held_out(materials: pd.Series, seed: int) -> np.ndarray:
+    """Which examples belong to the materials that are held out of the training; bool."""
+    names = np.sort(materials.unique())
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(names, max(1, round(HELD_OUT * len(names))), replace=False)
+    return materials.isin(set(chosen)).to_numpy()
+
+
+def train_predictor(
+    index: pd.DataFrame,
+    vectors: np.ndarray,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: BoostingSettings,
+    on_round: Callable[[str, int], None] | None = None,
+) -> dict[str, SpaceGroupModel]:
+    """Train on the training materials' examples: single patterns, and several together.
+
+    Parameters
+    ----------
+    index, vectors
+        See :func:`ediff_utils.predictor.examples.read_examples`.
+    crystals, split : DataFrame
+        Labels, and which material is on which side.
+    settings : BoostingSettings
+    on_round : callable, optional
+        Called with the kind and the number of the round.
+
+    Returns
+    -------
+    dict of str to SpaceGroupModel
+        ``single`` and ``several``.
+
+    Raises
+    ------
+    UserError
+        No examples of training materials.
+    """
+    train = set(split.loc[split["part"] == "train", "material_id"])
+    rows = np.flatnonzero(index["material_id"].isin(train))
+    groups = index["material_id"].map(crystals.set_index("material_id")["space_group"]).to_numpy()
+    models = {}
+    for kind in ("single", "several"):
+        alone = (index["patterns"].to_numpy()[rows] == 1) == (kind == "single")
+        own = rows[alone]
+        if not len(own):
+            raise UserError(f"examples: found none of training materials for '{kind}'")
+        held_out = split_held_out(index["material_id"].iloc[own], settings.seed)
+        report = None if on_round is None else (lambda n, kind=kind: on_round(kind, n))
+        models[kind] = train_model(
+            vectors[own], groups[own].astype(int), held_out, settings, report
+        )
+    return models
+
+
+def judge(
+    models: dict[str, SpaceGroupModel],
+    index: pd.DataFrame,
+    vectors: np.ndarray,
+    crystals: pd.DataFrame,
+) -> Judgement:
+    """Ask a predictor about examples whose crystals are known.
+
+    Parameters
+    ----------
+    models : dict of str to SpaceGroupModel
+    index, vectors, crystals
+        See :func:`train_predictor`.
+
+    Returns
+    -------
+    Judgement
+    """
+    truth = index["material_id"].map(crystals.set_index("material_id")["space_group"]).to_numpy(int)
+    probabilities = np.zeros((len(index), max(SYSTEMS.values())))
+    alone = index["patterns"].to_numpy() == 1
+    for kind, chosen in (("single", alone), ("several", ~alone)):
+        if chosen.any():
+            probabilities[chosen] = models[kind].probabilities(vectors[chosen])
+    systems = sum_systems(probabilities)
+    names = np.array(list(SYSTEMS))
+    own = probabilities[np.arange(len(index)), truth - 1]
+    table = index.assign(
+        true_system=names[system_of(truth)],
+        system=names[systems.argmax(axis=1)],
+        confidence=systems.max(axis=1),
+        true_space_group=truth,
+        space_group=1 + probabilities.argmax(axis=1),
+        rank=1 + (probabilities > own[:, None]).sum(axis=1),
+    )
+    return Judgement(table)
+
+
+def summarise(table: pd.DataFrame) -> dict[str, float]:
+    """Figures of some answers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :class:`Judgement`.
+
+    Returns
+    -------
+    dict
+        ``accuracy``, ``space_group_top1``, ``space_group_top5``, ``ece``, ``at_80_coverage``,
+        ``n`` and ``n_materials``.
+    """
+    return {
+        "accuracy": float(right_system(table).mean()),
+        "space_group_top1": float((table["rank"] == 1).mean()),
+        "space_group_top5": float((table["rank"] <= TOP).mean()),
+        "ece": compute_ece(table, "confidence"),
+        "at_80_coverage": compute_accuracy_at_coverage(table, "confidence", COVERAGE),
+        "n": len(table),
+        "n_materials": int(table["material_id"].nunique()),
+    }

@@ -1,0 +1,412 @@
+"""The predictor: checks of spots, boosters and their files, examples, and answers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lattice_patterns import synthetic_patterns
+from pymatgen.symmetry.groups import SpaceGroup
+
+from ediff_utils.errors import UserError
+from ediff_utils.evidence import NAMES, compute_evidence
+from ediff_utils.lattice.bravais import SYMBOLS
+from ediff_utils.predictor import examples as examples_module
+from ediff_utils.predictor import groups
+from ediff_utils.predictor.boosting import (
+    SYSTEMS,
+    BoostingSettings,
+    fit_temperature,
+    soften,
+    sum_systems,
+    system_of,
+    train_booster,
+    train_model,
+)
+from ediff_utils.predictor.examples import (
+    ExampleSettings,
+    build_examples,
+    choose_groups,
+    read_examples,
+)
+from ediff_utils.predictor.predictor import Predictor
+from ediff_utils.predictor.spot_checks import MOST_SPOTS, check_pattern
+from ediff_utils.predictor.store import load_models, read_card, save_models
+from ediff_utils.predictor.training import judge, summarise, train_predictor
+from ediff_utils.structures.symmetry import laue_group
+
+#: Lattices of a small world with one space group each.
+WORLD = {"cF": 225, "cP": 221, "hP": 191, "tP": 123, "oI": 71, "mC": 12}
+SMALL = BoostingSettings(
+    rounds=12, group_rounds=5, min_data_in_leaf=2, num_leaves=7, jobs=1, feature_fraction=0.5
+)
+CARD = {"thresholds": {"single": 0.3, "several": 0.3}, "least_indexed": 0.5}
+
+
+class TestGroups:
+    @pytest.mark.parametrize("number", range(1, 231))
+    def test_against_pymatgen(self, number):
+        theirs = SpaceGroup.from_int_number(number)
+        assert groups.crystal_system(number) == theirs.crystal_system
+        # Monoclinic symbols are written in full there.
+        own, other = groups.symbol(number), theirs.symbol.split(":")[0]
+        if 3 <= number <= 15:
+            assert own[0] == other[0]
+        else:
+            assert own.replace("_", "") == other.replace("_", "")
+
+    def test_bravais_lattices_are_the_fourteen(self):
+        assert {groups.bravais(n) for n in range(1, 231)} == set(SYMBOLS.values())
+        for number, symbol in SYMBOLS.items():
+            assert groups.bravais(number) == symbol
+
+    @given(st.lists(st.floats(0, 1), min_size=230, max_size=230).filter(lambda p: sum(p) > 0))
+    def test_sums_agree(self, numbers):
+        probabilities = np.array(numbers) / sum(numbers)
+        systems = groups.sum_classes(probabilities, "system")
+        np.testing.assert_allclose(
+            [systems[name] for name in SYSTEMS], sum_systems(probabilities[None])[0], atol=1e-12
+        )
+        for kind in ("system", "laue_class", "bravais"):
+            found = groups.sum_classes(probabilities, kind)
+            assert sum(found.values()) == pytest.approx(1)
+            assert list(found.values()) == sorted(found.values(), reverse=True)
+        assert len(groups.sum_classes(probabilities, "laue_class")) == len(
+            {laue_group(n) for n in range(1, 231)}
+        )
+
+
+class TestSpotChecks:
+    def spots(self):
+        return synthetic_patterns("oP", 1, seed=0)[0]
+
+    def test_good_spots_stay_as_they_are(self):
+        qx, qy, intensity = self.spots()
+        found = check_pattern(qx, qy, intensity)
+        assert found.usable
+        assert not found.notes
+        np.testing.assert_array_equal(found.qx, qx)
+        np.testing.assert_array_equal(check_pattern(qx, qy).intensity, 1)
+
+    def test_what_is_left_out_is_said(self):
+        qx, qy, intensity = self.spots()
+        n = len(qx)
+        qx = np.concatenate([[0.001], qx, qx[:2], [0.5]])
+        qy = np.concatenate([[0], qy, qy[:2], [0.123]])
+        intensity = np.concatenate([[99], intensity, intensity[:2], [0]])
+        found = check_pattern(qx, qy, intensity)
+        assert len(found.qx) == n
+        assert [note.split(" left out")[0] for note in found.notes] == [
+            "direct beam",
+            "1 spots of no intensity",
+            "2 spots that are listed twice",
+        ]
+
+    @pytest.mark.parametrize("n", [0, 1, 4])
+    def test_few_spots_tell_nothing(self, n):
+        found = check_pattern(np.arange(1, n + 1) * 0.1, np.arange(n) * 0.2)
+        assert not found.usable
+        assert f"cannot tell: {n} spots" in found.notes[-1]
+
+    def test_a_line_tells_nothing(self):
+        q = np.linspace(-1, 1, 9)
+        found = check_pattern(q, 2 * q)
+        assert not found.usable
+        assert "on one line" in found.notes[-1]
+
+    @pytest.mark.parametrize(
+        ("change", "line"),
+        [
+            (lambda x, y, i: (x * np.nan, y, i), "finite"),
+            (lambda x, y, i: (x, y, -i), "not negative"),
+            (lambda x, y, i: (x, y[1:], i), "one length"),
+            (lambda x, y, i: (128 + 60 * x, 128 + 60 * y, i), "pixels"),
+            (lambda x, y, i: (60 * x, 60 * y, i), "pixels, 1/nm or a factor 2 pi"),
+            (lambda x, y, i: (10 * x, 10 * y, i), "1/nm"),
+            (lambda x, y, i: (2 * np.pi * x, 2 * np.pi * y, i), "2 pi"),
+            (lambda x, y, i: tuple(np.resize(a, MOST_SPOTS + 1) for a in (x, y, i)), "20001 spots"),
+        ],
+    )
+    def test_mistakes_get_a_line(self, change, line):
+        with pytest.raises(UserError, match=line) as caught:
+            check_pattern(*change(*self.spots()), where="file.csv: ")
+        assert str(caught.value).startswith("file.csv: ")
+        assert "\n" not in str(caught.value)
+
+
+class TestBoosting:
+    @given(st.floats(0.5, 2.5))
+    def test_temperature_is_found_again(self, temperature):
+        rng = np.random.default_rng(0)
+        true = rng.dirichlet(np.full(4, 0.7), size=4000)
+        truth = np.array([rng.choice(4, p=p) for p in true])
+        spoilt = soften(true, 1 / temperature)
+        assert fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
+
+    def test_systems_of_groups(self):
+        for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230):
+            position = system_of(np.array([number]))[0]
+            assert list(SYSTEMS)[position] == groups.crystal_system(number)
+
+    def test_one_class_needs_no_trees(self):
+        booster = train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
+        assert booster.model is None
+        np.testing.assert_array_equal(booster.probabilities(np.zeros((2, 3))), 1)
+        with pytest.raises(UserError, match="to train on"):
+            train_booster(np.zeros((2, 3)), np.ones(2), np.ones(2, bool), SMALL)
+
+    def test_probabilities_of_groups(self):
+        rng = np.random.default_rng(1)
+        truth = np.repeat([2, 14, 62, 225, 221], 60)
+        vectors = rng.normal(size=(300, 6)) + 3 * (np.arange(300)[:, None] // 60)
+        held_out = rng.random(300) < 0.2
+        model = train_model(vectors.astype(np.float32), truth, held_out, SMALL)
+        found = model.probabilities(vectors[held_out])
+        np.testing.assert_allclose(found.sum(axis=1), 1)
+        assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
+        assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
+
+    def test_the_same_seed_gives_the_same_trees(self):
+        rng = np.random.default_rng(2)
+        vectors, truth = rng.normal(size=(80, 5)), np.repeat([10, 20], 40)
+        one, other = (
+            train_booster(vectors, truth, np.zeros(80, bool), SMALL).model.model_to_string()
+            for _ in range(2)
+        )
+        assert one == other
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Examples of a small world: index, vectors, crystals and split."""
+    rows, vectors, labels = [], [], []
+    for symbol, number in WORLD.items():
+        for seed in range(10):
+            name = f"{symbol}-{seed}"
+            patterns = synthetic_patterns(symbol, 3, seed=seed)
+            labels.append({"material_id": name, "space_group": number})
+            for chosen in ([patterns[0]], [patterns[1]], patterns):
+                rows.append({"material_id": name, "protocol": "clean", "patterns": len(chosen)})
+                vectors.append(compute_evidence(chosen).vector)
+    crystals = pd.DataFrame(labels)
+    part = np.where(crystals["material_id"].str.endswith(("8", "9")), "test", "train")
+    split = crystals[["material_id"]].assign(part=part)
+    return pd.DataFrame(rows), np.array(vectors), crystals, split
+
+
+@pytest.fixture(scope="module")
+def models(world):
+    return train_predictor(*world, SMALL)
+
+
+class TestTraining:
+    def test_unseen_materials_are_told(self, world, models):
+        index, vectors, crystals, split = world
+        test = index["material_id"].isin(split.loc[split["part"] == "test", "material_id"])
+        found = judge(models, index[test].reset_index(drop=True), vectors[test], crystals)
+        together = summarise(found.table[found.table["patterns"] == 3])
+        assert together["accuracy"] > 0.8
+        assert together["space_group_top5"] >= together["space_group_top1"] > 0.7
+        assert together["n"] == together["n_materials"] == 12
+
+    def test_rounds_are_told(self, world):
+        seen = []
+        train_predictor(*world, SMALL, on_round=lambda kind, n: seen.append((kind, n)))
+        assert {kind for kind, _ in seen} == {"single", "several"}
+        assert max(n for _, n in seen) <= SMALL.rounds
+
+    def test_no_examples(self, world):
+        index, vectors, crystals, split = world
+        with pytest.raises(UserError, match="found none of training materials for 'single'"):
+            train_predictor(index.iloc[:0], vectors[:0], crystals, split, SMALL)
+
+
+class TestStore:
+    def test_round_trip(self, world, models, tmp_path):
+        save_models(models, CARD | {"about": "a small world"}, tmp_path / "small")
+        found, card = load_models(tmp_path / "small")
+        assert card["about"] == "a small world"
+        for kind, model in models.items():
+            np.testing.assert_array_equal(
+                found[kind].probabilities(world[1]), model.probabilities(world[1])
+            )
+        before = {p.name: p.read_bytes() for p in (tmp_path / "small").iterdir()}
+        save_models(models, CARD | {"about": "a small world"}, tmp_path / "small")
+        assert {p.name: p.read_bytes() for p in (tmp_path / "small").iterdir()} == before
+
+    def broken(self, models, tmp_path, change):
+        save_models(models, CARD, tmp_path)
+        change(tmp_path)
+        with pytest.raises(UserError) as caught:
+            load_models(tmp_path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_truncated(self, models, tmp_path):
+        def cut(folder):
+            path = folder / "single.json.gz"
+            path.write_bytes(path.read_bytes()[:-100])
+
+        assert "single.json.gz: cut short" in self.broken(models, tmp_path, cut)
+
+    def test_exchanged(self, models, tmp_path):
+        def exchange(folder):
+            (folder / "single.json.gz").write_bytes((folder / "several.json.gz").read_bytes())
+
+        assert "not the one that card.json" in self.broken(models, tmp_path, exchange)
+
+    def test_foreign(self, models, tmp_path):
+        def replace(folder):
+            import hashlib
+
+            data = gzip.compress(json.dumps({"system": {}}).encode())
+            (folder / "single.json.gz").write_bytes(data)
+            card = json.loads((folder / "card.json").read_text())
+            card["sha256"]["single"] = hashlib.sha256(data).hexdigest()
+            (folder / "card.json").write_text(json.dumps(card))
+
+        assert "not a predictor's boosters" in self.broken(models, tmp_path, replace)
+
+    def test_of_another_version(self, models, tmp_path):
+        def age(folder):
+            card = json.loads((folder / "card.json").read_text())
+            card["features"] = "other"
+            card["packages"]["ediff-utils"] = "0.0.1"
+            (folder / "card.json").write_text(json.dumps(card))
+
+        assert "made by version 0.0.1" in self.broken(models, tmp_path, age)
+
+    def test_missing(self, models, tmp_path):
+        with pytest.raises(UserError, match="no predictor there"):
+            read_card(tmp_path / "nowhere")
+        assert "missing" in self.broken(
+            models, tmp_path, lambda folder: (folder / "several.json.gz").unlink()
+        )
+        (tmp_path / "card.json").write_text("{")
+        with pytest.raises(UserError, match="damaged"):
+            read_card(tmp_path)
+
+
+class TestPredictor:
+    @pytest.fixture(scope="class")
+    def predictor(self, models):
+        return Predictor(models, CARD)
+
+    def test_two_lines(self, models, tmp_path):
+        save_models(models, CARD, tmp_path)
+        answer = Predictor.load(tmp_path).predict(synthetic_patterns("cF", 3, seed=77))
+        assert answer.system == "cubic"
+
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_an_answer(self, predictor, n):
+        patterns = synthetic_patterns("tP", n, seed=55)
+        answer = predictor.predict(patterns)
+        assert answer.status == "sure"
+        assert answer.system == "tetragonal"
+        assert next(iter(answer.bravais_lattices)) == "tP"
+        assert answer.space_groups[0][:2] == (123, "P4/mmm")
+        assert len(answer.space_groups) == 5
+        assert answer.indexed > 0.9
+        if n > 1:
+            np.testing.assert_allclose(answer.lattice.parameters[:3], [4.29, 4.29, 6.13], rtol=1e-3)
+        packed = json.loads(json.dumps(answer.to_dict()))
+        assert packed["system"] == "tetragonal"
+        assert packed["lattice"]["bravais"] == answer.lattice.symbol
+
+    def test_poor_patterns_beside_good_ones(self, predictor):
+        patterns = synthetic_patterns("tP", 3, seed=55)
+        answer = predictor.predict([(np.array([0.3, 0.5]), np.ones(2)), *patterns])
+        assert answer.system == "tetragonal"
+        assert np.isnan(answer.fits[0])
+        assert np.isfinite(answer.fits[1:]).all()
+        assert answer.notes[0].startswith("pattern 1: cannot tell")
+
+    def test_nothing_to_tell(self, predictor):
+        answer = predictor.predict([(np.arange(4) * 0.2, np.ones(4) * 0.1)])
+        assert (answer.status, answer.system, answer.confidence) == ("cannot tell", None, 0.0)
+        assert json.loads(json.dumps(answer.to_dict()))["lattice"] is None
+        with pytest.raises(UserError, match="at least one"):
+            predictor.predict([])
+        with pytest.raises(UserError, match="pattern 2: spots"):
+            predictor.predict([(np.ones(3), np.ones(3)), (np.ones(5), np.ones(4))])
+
+    def test_noise_is_not_a_confident_answer(self, predictor):
+        rng = np.random.default_rng(0)
+        patterns = [tuple(rng.uniform(-1.5, 1.5, (2, 60))) for _ in range(4)]
+        answer = predictor.predict(patterns)
+        assert answer.status != "sure" or any("do not fit" in note for note in answer.notes)
+
+    def test_a_low_confidence_is_not_sure(self, models):
+        careful = Predictor(models, CARD | {"thresholds": {"single": 1.01, "several": 1.01}})
+        assert careful.predict(synthetic_patterns("tP", 3, seed=55)).status == "not sure"
+
+
+class TestExamples:
+    @pytest.fixture
+    def dataset(self, tmp_path):
+        """Two crystals of five patterns, in two row groups."""
+        folder = tmp_path / "patterns"
+        folder.mkdir()
+        tables = []
+        for symbol in ("cP", "oI"):
+            spots = synthetic_patterns(symbol, 5, seed=3)
+            columns = {
+                "material_id": [symbol] * 5,
+                "pattern": np.arange(5, dtype=np.int32),
+                "thickness": np.full(5, 200.0, np.float32),
+            }
+            for k, name in enumerate(("qx", "qy", "intensity")):
+                columns[name] = pa.array([p[k].astype(np.float32) for p in spots])
+            tables.append(pa.table(columns))
+        with pq.ParquetWriter(folder / "part-00000.parquet", tables[0].schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        return folder
+
+    def test_build_and_go_on(self, dataset, tmp_path, monkeypatch):
+        monkeypatch.setattr(examples_module, "part_files", lambda f: sorted(f.glob("part-*")))
+        settings = ExampleSettings(singles=2, together=(3,), random_sizes=(2, 4))
+        folder = build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        index, vectors = read_examples(folder)
+        assert vectors.shape == (len(index), len(NAMES))
+        assert index.groupby("material_id")["patterns"].apply(list).map(sorted).map(
+            lambda sizes: sizes[:2]
+        ).tolist() == [[1, 1], [1, 1]]
+        assert (index["thickness"] == 200).all()
+        # What is there is left alone; what is gone is made again, and is the same.
+        files = sorted(folder.iterdir())
+        before = files[1].read_bytes()
+        stamp = files[0].stat().st_mtime_ns
+        files[1].unlink()
+        build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        assert files[1].read_bytes() == before
+        assert files[0].stat().st_mtime_ns == stamp
+        # Other settings make all of it anew.
+        build_examples(
+            dataset,
+            tmp_path / "out",
+            settings.model_copy(update={"protocol": "detector"}),
+            jobs=1,
+            progress=False,
+        )
+        assert set(read_examples(folder)[0]["protocol"]) == {"detector"}
+        with pytest.raises(UserError, match="clean, detector"):
+            build_examples(dataset, tmp_path, ExampleSettings(protocol="other"))
+        with pytest.raises(UserError, match="no examples"):
+            read_examples(tmp_path / "nowhere")
+
+    @given(st.integers(1, 30), st.integers(0, 10), st.integers(0, 4))
+    def test_groups(self, n, singles, drawn):
+        settings = ExampleSettings(singles=singles, together=(10,), random_groups=drawn)
+        found = choose_groups(n, settings, "mp-1")
+        assert sum(len(g) == 1 for g in found) == min(singles, n)
+        assert all(len(np.unique(g)) == len(g) and g.max() < n for g in found)
+        again = choose_groups(n, settings, "mp-1")
+        assert [g.tolist() for g in found] == [g.tolist() for g in again]
