@@ -36,6 +36,7 @@ from ediff_utils.predictor.examples import (
     choose_groups,
     read_examples,
 )
+from ediff_utils.predictor.indexing import compute_expected, compute_indexing
 from ediff_utils.predictor.predictor import Predictor
 from ediff_utils.predictor.spot_checks import MOST_SPOTS, check_pattern
 from ediff_utils.predictor.store import load_models, read_card, save_models
@@ -410,3 +411,33 @@ class TestExamples:
         assert all(len(np.unique(g)) == len(g) and g.max() < n for g in found)
         again = choose_groups(n, settings, "mp-1")
         assert [g.tolist() for g in found] == [g.tolist() for g in again]
+
+
+class TestIndexing:
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_spots_lie_where_the_lattice_has_them(self, n):
+        patterns = synthetic_patterns("oP", n, seed=21)
+        evidence = compute_evidence(patterns)
+        table = compute_indexing(evidence, n - 1)
+        qx, _, intensity = patterns[n - 1]
+        np.testing.assert_allclose(table["qx"], qx[table["spot"]])
+        np.testing.assert_allclose(table["intensity"], intensity[table["spot"]])
+        fits = table[table["indexed"]]
+        assert len(fits) > 0.9 * len(table)
+        assert fits["distance"].max() < 1e-3
+        assert fits["excitation_error"].abs().max() < 0.05
+        reciprocal = 1 / evidence.bravais.parameters[:3]
+        g = np.linalg.norm(fits[["h", "k", "l"]].to_numpy(float) * reciprocal, axis=1)
+        if n > 1:
+            np.testing.assert_allclose(g, np.hypot(fits["qx"], fits["qy"]), rtol=0.02)
+        expected = compute_expected(evidence, n - 1, slab=0.03)
+        near = np.abs(expected[:, None] - fits[["qx", "qy"]].to_numpy()).max(axis=2).min(axis=0)
+        assert (near < 2e-3).mean() > 0.9
+
+    def test_mistakes(self):
+        evidence = compute_evidence([(np.arange(3.0), np.ones(3), np.ones(3))])
+        with pytest.raises(UserError, match="no lattice"):
+            compute_indexing(evidence)
+        evidence = compute_evidence(synthetic_patterns("cP", 1, seed=0))
+        with pytest.raises(UserError, match="expected 0 to 0, got 3"):
+            compute_expected(evidence, 3)

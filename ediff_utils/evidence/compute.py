@@ -85,6 +85,25 @@ NAMES = (
 
 
 @dataclass(frozen=True)
+class CentredPattern:
+    """Spots about their centre, strongest first.
+
+    Parameters
+    ----------
+    spots : tuple of ndarray, shape (n,)
+        qx, qy [1/angstrom] and intensity.
+    order : ndarray of int, shape (n,)
+        Which of the spots as they came each is.
+    centre : ndarray, shape (2,)
+        As its Friedel pairs have it [1/angstrom].
+    """
+
+    spots: tuple[np.ndarray, np.ndarray, np.ndarray]
+    order: np.ndarray
+    centre: np.ndarray
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What patterns of one crystal say of it.
 
@@ -100,6 +119,10 @@ class Evidence:
         Of one pattern, best first; the first with the most symmetry that is believed.
     used : ndarray of int
         Which patterns the lattice was solved from.
+    patterns : list of CentredPattern
+        Those patterns.
+    energy : float
+        [eV]
     """
 
     vector: np.ndarray
@@ -107,6 +130,8 @@ class Evidence:
     lattice: JointLattice | None
     candidates: list[LatticeCandidate]
     used: np.ndarray
+    patterns: list[CentredPattern]
+    energy: float
 
 
 @dataclass(frozen=True)
@@ -147,7 +172,8 @@ def compute_evidence(
     """
     if not len(patterns):
         raise UserError("patterns: expected at least one")
-    checked = [_ordered(*check_spots(*p)) for p in patterns]
+    centred = [_centred(*check_spots(*p)) for p in patterns]
+    checked = [one.spots for one in centred]
     sizes = np.array([len(p[0]) for p in checked])
     used = np.sort(np.argsort(-sizes, kind="stable")[:MOST_PATTERNS])
     chosen = [checked[p] for p in used]
@@ -169,7 +195,8 @@ def compute_evidence(
         _radial_numbers(checked),
     ]
     vector = np.concatenate(parts).astype(np.float32)
-    return Evidence(vector, bravais, lattice, candidates, used)
+    chosen = [centred[p] for p in used]
+    return Evidence(vector, bravais, lattice, candidates, used, chosen, energy)
 
 
 def solve_alone(pattern: tuple, energy: float = 300e3) -> list[LatticeCandidate]:
@@ -182,15 +209,14 @@ def solve_alone(pattern: tuple, energy: float = 300e3) -> list[LatticeCandidate]
     energy : float
         [eV]
     """
-    return solve_pattern(*_ordered(*check_spots(*pattern)), energy=energy)
+    return solve_pattern(*_centred(*check_spots(*pattern)).spots, energy=energy)
 
 
-def _ordered(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> tuple:
-    """Strongest spots first, about the centre."""
+def _centred(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> CentredPattern:
     order = np.lexsort((x * x + y * y, -intensity))
     x, y, intensity = x[order], y[order], intensity[order]
     centre, _ = find_centre(x, y)
-    return x - centre[0], y - centre[1], intensity
+    return CentredPattern((x - centre[0], y - centre[1], intensity), order, centre)
 
 
 def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) -> tuple:
