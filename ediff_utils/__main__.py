@@ -106,6 +106,78 @@ def dataset(
 
 
 @main.command()
+@click.option("--clean", default="random", show_default=True, help="run whose patterns are clean")
+@click.option(
+    "--detector", default="detector", show_default=True, help="run that a detector looks at"
+)
+@click.option("--name", default="default", show_default=True, help="folder under data/models")
+@click.option(
+    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
+)
+@click.option("--jobs", default=-1, show_default=True, help="worker processes")
+def train(
+    clean: str, detector: str, name: str, parameter: tuple[tuple[str, str], ...], jobs: int
+) -> None:
+    """Train the predictor on two datasets at random orientations; goes on where it stopped."""
+    from ediff_utils import paths
+    from ediff_utils.predictor.pipeline import PredictorSettings, build_predictor
+    from ediff_utils.predictor.predictor import SHIPPED
+    from ediff_utils.settings import check
+
+    settings = check(PredictorSettings, **_overrides(parameter))
+    runs = {"clean": paths.Run(clean), "detector": paths.Run(detector)}
+    card = build_predictor(runs, SHIPPED / name, settings, jobs=jobs)
+    for protocol in runs:
+        figures = {key: card[protocol][key] for key in ("one", "ten", "space_group_top1_ten")}
+        line = ", ".join(f"{key} {value:.1%}" for key, value in figures.items())
+        click.echo(f"{protocol:10} {line}")
+    click.echo(f"\nPredictor: {SHIPPED / name}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
+@click.option("--energy", default=300.0, show_default=True, help="of the electrons [keV]")
+@click.option("--each", is_flag=True, help="every pattern alone; otherwise all are of one crystal")
+@click.option("--node", help="which list of spots in a file of py4DSTEM")
+@click.option("--crystals", help="Parquet table of known crystals to look the cell up in")
+@click.option("--elements", default="", help="those present, such as Si,O")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the answer into")
+def predict(
+    file: Path,
+    model: str,
+    energy: float,
+    each: bool,
+    node: str | None,
+    crystals: str | None,
+    elements: str,
+    as_json: bool,
+    figure: Path | None,
+) -> None:
+    """Say what crystal the spots in FILE (.csv, .npz, .parquet or py4DSTEM's .h5) are of."""
+    from ediff_utils.predictor.predictor import Predictor
+    from ediff_utils.predictor.report import answer_file
+
+    answers, text = answer_file(
+        Predictor.load(model),
+        file,
+        energy=1e3 * energy,
+        each=each,
+        node=node,
+        crystals=crystals,
+        elements=[name.strip() for name in elements.split(",") if name.strip()],
+        as_json=as_json,
+    )
+    click.echo(text)
+    if figure:
+        from ediff_utils.figures.style import save_figure
+        from ediff_utils.figures.unknown import plot_answer
+
+        click.echo(f"\nFigure: {save_figure(plot_answer(answers[0]), figure)}", err=as_json)
+
+
+@main.command()
 @click.argument("run", nargs=-1, required=True)
 def summary(run: tuple[str, ...]) -> None:
     """Print the rows of the paper's abstract for some runs, as Markdown. RUN is NAME=HEADING."""

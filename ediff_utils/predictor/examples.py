@@ -42,7 +42,7 @@ class ExampleSettings(BaseModel):
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
     together: tuple[int, ...] = Field((10,), description="sizes of groups, first patterns first")
     random_groups: int = Field(1, ge=0, le=100, description="groups of random sizes")
-    random_sizes: tuple[int, int] = Field((2, 12), description="between which they are drawn")
+    random_sizes: tuple[int, int] = Field((2, 9), description="between which they are drawn")
     seed: int = Field(0, ge=0)
 
 

@@ -12,7 +12,7 @@ from ediff_utils.errors import UserError
 from ediff_utils.evidence import Evidence, compute_evidence
 from ediff_utils.lattice import BravaisLattice
 from ediff_utils.paths import DATA
-from ediff_utils.predictor.boosting import SpaceGroupModel
+from ediff_utils.predictor.boosting import N_GROUPS, SpaceGroupModel
 from ediff_utils.predictor.groups import sum_classes, symbol
 from ediff_utils.predictor.spot_checks import CheckedPattern, check_pattern
 from ediff_utils.predictor.store import load_models
@@ -45,6 +45,8 @@ class Answer:
     notes : tuple of str
         What was left out, and what to be wary of.
     evidence : Evidence or None
+    probabilities : ndarray, shape (230,)
+        Of all space groups; zeros where nothing can be told.
     """
 
     status: str
@@ -57,6 +59,7 @@ class Answer:
     fits: np.ndarray
     notes: tuple[str, ...]
     evidence: Evidence | None
+    probabilities: np.ndarray
 
     @property
     def system(self) -> str | None:
@@ -191,6 +194,7 @@ class Predictor:
             fits=fits,
             notes=notes,
             evidence=evidence,
+            probabilities=probabilities,
         )
 
 
@@ -202,4 +206,5 @@ def _notes(checked: Sequence[CheckedPattern]) -> tuple[str, ...]:
 
 def _nothing(n: int, notes: tuple[str, ...]) -> Answer:
     nowhere = np.full(n, np.nan)
-    return Answer("cannot tell", {}, {}, {}, [], None, np.nan, nowhere, notes, None)
+    none = np.zeros(N_GROUPS)
+    return Answer("cannot tell", {}, {}, {}, [], None, np.nan, nowhere, notes, None, none)

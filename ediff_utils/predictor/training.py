@@ -43,12 +43,18 @@ class Judgement:
     table: pd.DataFrame
 
 
-def split_held_out(materials: pd.Series, seed: int) -> np.ndarray:
-    """Which examples belong to the materials that are held out of the training; bool."""
-    names = np.sort(materials.unique())
+def hold_out(split: pd.DataFrame, seed: int) -> set[str]:
+    """Training materials that trees are not grown on.
+
+    Parameters
+    ----------
+    split : DataFrame
+        ``material_id`` and ``part``.
+    seed : int
+    """
+    names = np.sort(split.loc[split["part"] == "train", "material_id"].unique())
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(names, max(1, round(HELD_OUT * len(names))), replace=False)
-    return materials.isin(set(chosen)).to_numpy()
+    return set(rng.choice(names, round(HELD_OUT * len(names)), replace=False))
 
 
 def train_predictor(
@@ -84,13 +90,13 @@ def train_predictor(
     train = set(split.loc[split["part"] == "train", "material_id"])
     rows = np.flatnonzero(index["material_id"].isin(train))
     groups = index["material_id"].map(crystals.set_index("material_id")["space_group"]).to_numpy()
-    models = {}
+    models, apart = {}, hold_out(split, settings.seed)
     for kind in ("single", "several"):
         alone = (index["patterns"].to_numpy()[rows] == 1) == (kind == "single")
         own = rows[alone]
         if not len(own):
             raise UserError(f"examples: found none of training materials for '{kind}'")
-        held_out = split_held_out(index["material_id"].iloc[own], settings.seed)
+        held_out = index["material_id"].iloc[own].isin(apart).to_numpy()
         report = None if on_round is None else (lambda n, kind=kind: on_round(kind, n))
         models[kind] = train_model(
             vectors[own], groups[own].astype(int), held_out, settings, report

@@ -1,0 +1,92 @@
+"""From crystals to a predictor that answers, by the commands that users give."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ediff_utils.paths import ROOT
+
+SMALL = ["-p", "max_crystals", "16", "-p", "jobs", "2", "--crystals", "embedded"]
+
+
+def run(root, *arguments: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"EDIFF_ROOT": str(root), "EDIFF_PROGRESS": "off"}
+    return subprocess.run(
+        [sys.executable, "-m", "ediff_utils", *arguments],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which a predictor has been trained on 16 crystals."""
+    root = tmp_path_factory.mktemp("project")
+    presets = root / "data" / "presets"
+    presets.mkdir(parents=True)
+    for name in ("random", "detector"):
+        (presets / f"{name}.yml").write_text((ROOT / f"data/presets/{name}.yml").read_text())
+        found = run(
+            root, "dataset", "--preset", name, *SMALL, "-p", "orientations", "10",
+            *(["-p", "thickness_range", "[20, 300]"] if name == "detector" else []),
+        )  # fmt: skip
+        assert found.returncode == 0, found.stderr
+    few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
+    found = run(root, "train", "-p", "singles", "2", "-p", "boosting", few)
+    assert found.returncode == 0, found.stderr
+    return root, found.stdout
+
+
+def test_the_card(trained):
+    root, said = trained
+    card = json.loads((root / "data/models/default/card.json").read_text())
+    assert card["materials"]["train"] + card["materials"]["test"] == 16
+    for protocol in ("clean", "detector"):
+        figures = card[protocol]
+        assert f"one {figures['one']:.1%}" in said
+        for name in ("one", "ten", "space_group_top1_ten", "space_group_top5_ten", "ece"):
+            assert 0 <= figures[name] <= 1
+        assert figures["n"] == {"one": 8, "ten": 4}
+        assert sum(system["materials"] for system in figures["by_system"].values()) == 4
+    assert card["detectors"]["clean"]["position_noise"] == 0
+    assert card["detectors"]["detector"]["position_noise"] > 0
+    assert card["simulation"]["detector"]["thickness_range"] == [20, 300]
+    assert card["clean"]["axes_relative_ten"] < 1e-3
+    assert 0 < card["least_indexed"] < 1
+
+
+def test_a_second_run_computes_nothing_again(trained):
+    root, _ = trained
+    files = sorted((root / "data/runs").glob("*/examples-*/*.parquet"))
+    assert files
+    stamps = [path.stat().st_mtime_ns for path in files]
+    few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
+    before = (root / "data/models/default/several.json.gz").read_bytes()
+    found = run(root, "train", "-p", "singles", "2", "-p", "boosting", few, "--name", "again")
+    assert found.returncode == 0, found.stderr
+    assert [path.stat().st_mtime_ns for path in files] == stamps
+    assert (root / "data/models/again/several.json.gz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--clean", "nothing"), "nothing"),
+        (("-p", "singles", "0"), "singles: Input should be greater"),
+        (("-p", "wings", "2"), "wings: not a parameter"),
+    ],
+)
+def test_mistakes(trained, arguments, line):
+    found = run(trained[0], "train", *arguments)
+    assert found.returncode == 2
+    assert found.stderr.startswith("Error: ")
+    assert line in found.stderr
+    assert found.stderr.count("\n") == 1
