@@ -13,7 +13,7 @@ import pyarrow.dataset
 
 from ediff_utils.crystal import SYSTEMS
 from ediff_utils.errors import UserError
-from ediff_utils.features import N_FEATURES, compute_features
+from ediff_utils.features import N_FEATURES, coarsen, compute_features
 from ediff_utils.paths import Run
 from ediff_utils.patterns import part_files, spots
 from ediff_utils.predictions import choose_patterns, read_table
@@ -131,10 +131,13 @@ def write_data(
     turned = np.asfortranarray(known)
     seconds = time.process_time() - start
     binned = to_bins(known, unknown)
+    rounded = np.asfortranarray(known)
+    coarsen(rounded)
     # A file keeps the order in memory, so that nobody else turns anything.
     for name, arrays in {
         "rows": (known, unknown),
         "columns": (turned, unknown),
+        "coarse": (rounded, unknown),
         "bins": binned,
     }.items():
         for part, values in zip(("train", "test"), arrays, strict=True):

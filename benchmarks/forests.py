@@ -49,8 +49,8 @@ class Setting:
     max_samples : float, optional
         Patterns that are drawn for a tree, as a fraction.
     min_samples_leaf : int
-    data : {"rows", "columns", "bins"}
-        Vectors one after another in memory, or features, or bins instead of values.
+    data : {"rows", "columns", "coarse", "bins"}
+        Vectors one after another in memory, or features, these rounded, or bins instead of values.
     """
 
     max_features: float | str = 1.0
@@ -76,6 +76,8 @@ SETTINGS = {
     "sqrt, leaf 5, 0.5 of the samples": Setting("sqrt", 0.5, 5),
     "0.1 of the features, leaf 5": Setting(0.1, min_samples_leaf=5),
     SQRT_COLUMNS: Setting("sqrt", data="columns"),
+    "sqrt, rounded": Setting("sqrt", data="coarse"),
+    "sqrt, leaf 5, rounded": Setting("sqrt", min_samples_leaf=5, data="coarse"),
     "sqrt, 256 bins": Setting("sqrt", data="bins"),
     "all features, 256 bins, 0.25 of the samples": Setting(max_samples=0.25, data="bins"),
 }

@@ -20,6 +20,8 @@ _ROUND_OFF = 1e-5
 #: The same as a fraction of the whole pattern: a spot on a ring, in single precision, leaks so
 #: much into the next one.
 _LEAKAGE = 3e-6
+#: What is left of a coarse vector: bits of a magnitude behind its leading one, and steps of a turn.
+COARSE_BITS, COARSE_TURN = 4, 128
 
 #: Where the circle of arguments is cut open [radian]. Mirrors and two-fold axes make coefficients
 #: real, and for a negative one rounding would choose between -pi and pi, were the cut there.
@@ -91,6 +93,29 @@ def to_coefficients(vectors: np.ndarray) -> np.ndarray:
     vectors = np.asarray(vectors)
     magnitude, argument = np.split(vectors, 2, axis=1)
     return (magnitude * np.exp(1j * argument)).reshape(len(vectors), N_RADIAL, N_ANGULAR)
+
+
+def coarsen(vectors: np.ndarray) -> None:
+    """Round vectors so that few values are left of each feature, in place.
+
+    A tree sorts the values of a feature at every node, which takes half the time where they are
+    some two hundred instead of all different.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, 1066)
+        Magnitudes are rounded to :data:`COARSE_BITS` bits behind the leading one, arguments to
+        1 / :data:`COARSE_TURN` of a turn.
+    """
+    half = vectors.shape[1] // 2
+    bits = vectors[:, :half].view(np.uint32)
+    dropped = 23 - COARSE_BITS
+    bits += np.uint32(1 << (dropped - 1))
+    bits &= np.uint32(0xFFFFFFFF ^ ((1 << dropped) - 1))
+    arguments = vectors[:, half:]
+    arguments *= np.float32(COARSE_TURN / (2 * np.pi))
+    np.rint(arguments, out=arguments)
+    arguments *= np.float32(2 * np.pi / COARSE_TURN)
 
 
 def normalise(intensity: np.ndarray, offsets: np.ndarray) -> np.ndarray:

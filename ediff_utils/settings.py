@@ -91,6 +91,9 @@ class ForestSettings(_Settings):
         1.0, gt=0, le=1, description="patterns that a tree draws, as a fraction of all"
     )
     min_samples_leaf: int = Field(1, ge=1, description="patterns that a leaf holds at least")
+    coarse_features: bool = Field(
+        False, description="trees are grown on rounded features, which is faster"
+    )
     include_triclinic: bool = Field(False, description="triclinic as a seventh class")
     test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
     split_by: Literal["material", "prototype"] = "material"

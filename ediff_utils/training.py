@@ -24,6 +24,7 @@ from ediff_utils import __version__
 from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import Features
+from ediff_utils.features import coarsen
 from ediff_utils.growing import Checkpoint, TreeCount, tree_workers
 from ediff_utils.models import (
     ABOUT,
@@ -285,6 +286,8 @@ def train_hierarchy(
             if not np.array_equal(rows, rows_before):
                 del vectors
                 vectors = features.take(labels.index.to_numpy()[rows], order="F")
+                if settings.coarse_features:
+                    coarsen(vectors)
                 rows_before = rows
             forests[kind, system] = fit_forest(forest, vectors, target, count, checkpoint)
     return Hierarchy(

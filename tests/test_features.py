@@ -18,6 +18,7 @@ from ediff_utils.features import (
     N_RADIAL,
     STEP,
     basis_function,
+    coarsen,
     compute_features,
     normalise,
     reconstruct,
@@ -317,3 +318,24 @@ def test_real_coefficients_do_not_hang_on_rounding():
     assert (arguments[negative] > 0).all()
     turned = rotate_vectors(vectors, np.array([1e-4]))[0, 533:]
     assert np.abs(turned - arguments).max() < 1e-3
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_coarse_vectors(order):
+    rng = np.random.default_rng(0)
+    magnitude = np.exp(rng.uniform(-12, 2, (500, N_FEATURES // 2)))
+    magnitude[rng.random(magnitude.shape) < 0.1] = 0
+    argument = rng.uniform(-np.pi, np.pi, magnitude.shape)
+    vectors = np.asarray(np.hstack([magnitude, argument]), np.float32, order=order)
+    before = vectors.copy()
+    coarsen(vectors)
+    half = N_FEATURES // 2
+    np.testing.assert_allclose(vectors[:, :half], before[:, :half], rtol=2.0**-5)
+    np.testing.assert_allclose(vectors[:, half:], before[:, half:], atol=1.001 * np.pi / 128)
+    assert np.array_equal(vectors[:, :half] == 0, before[:, :half] == 0)
+    assert len(np.unique(vectors[:, :half])) < 16 * 22
+    assert len(np.unique(vectors[:, half:])) <= 129
+    # Rounding once more changes nothing.
+    again = vectors.copy(order)
+    coarsen(again)
+    np.testing.assert_allclose(again, vectors, rtol=1e-6)
