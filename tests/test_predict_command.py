@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 from lattice_patterns import primitive_lattice, synthetic_patterns
 from matplotlib.figure import Figure
+from predictor_world import CARD, make_world
 
 from ediff_utils.__main__ import main
 from ediff_utils.errors import UserError
-from ediff_utils.evidence import compute_evidence
 from ediff_utils.figures.unknown import plot_answer
 from ediff_utils.predictor.boosting import BoostingSettings
 from ediff_utils.predictor.known import match_known, read_known
@@ -28,21 +28,10 @@ WORLD = {"cF": 225, "tP": 123, "oI": 71}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A folder with a predictor of three lattices."""
-    rows, vectors, labels = [], [], []
-    for symbol, number in WORLD.items():
-        for seed in range(8):
-            name = f"{symbol}-{seed}"
-            patterns = synthetic_patterns(symbol, 3, seed=seed)
-            labels.append({"material_id": name, "space_group": number, "part": "train"})
-            for chosen in (patterns[:1], patterns[1:2], patterns):
-                rows.append({"material_id": name, "protocol": "clean", "patterns": len(chosen)})
-                vectors.append(compute_evidence(chosen).vector)
-    table = pd.DataFrame(labels)
     settings = BoostingSettings(rounds=8, group_rounds=3, min_data_in_leaf=2, jobs=1)
-    models = train_predictor(pd.DataFrame(rows), np.array(vectors), table, table, settings)
+    models = train_predictor(*make_world(WORLD, 10), settings)
     folder = tmp_path_factory.mktemp("model")
-    card = {"thresholds": {"single": 0.3, "several": 0.3}, "least_indexed": 0.5}
-    save_models(models, card, folder)
+    save_models(models, CARD, folder)
     return folder
 
 

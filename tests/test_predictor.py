@@ -6,13 +6,13 @@ import gzip
 import json
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lattice_patterns import synthetic_patterns
+from predictor_world import CARD, make_world
 from pymatgen.symmetry.groups import SpaceGroup
 
 from ediff_utils.errors import UserError
@@ -48,7 +48,6 @@ WORLD = {"cF": 225, "cP": 221, "hP": 191, "tP": 123, "oI": 71, "mC": 12}
 SMALL = BoostingSettings(
     rounds=12, group_rounds=5, min_data_in_leaf=2, num_leaves=7, jobs=1, feature_fraction=0.5
 )
-CARD = {"thresholds": {"single": 0.3, "several": 0.3}, "least_indexed": 0.5}
 
 
 class TestGroups:
@@ -187,19 +186,7 @@ class TestBoosting:
 @pytest.fixture(scope="module")
 def world():
     """Examples of a small world: index, vectors, crystals and split."""
-    rows, vectors, labels = [], [], []
-    for symbol, number in WORLD.items():
-        for seed in range(10):
-            name = f"{symbol}-{seed}"
-            patterns = synthetic_patterns(symbol, 3, seed=seed)
-            labels.append({"material_id": name, "space_group": number})
-            for chosen in ([patterns[0]], [patterns[1]], patterns):
-                rows.append({"material_id": name, "protocol": "clean", "patterns": len(chosen)})
-                vectors.append(compute_evidence(chosen).vector)
-    crystals = pd.DataFrame(labels)
-    part = np.where(crystals["material_id"].str.endswith(("8", "9")), "test", "train")
-    split = crystals[["material_id"]].assign(part=part)
-    return pd.DataFrame(rows), np.array(vectors), crystals, split
+    return make_world(WORLD, 10)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import spglib
 
-from ediff_utils.evidence.reflections import Reflections
+from ediff_utils.evidence.reflections import Reflections, friedel_sign
 from ediff_utils.lattice.bravais import SYMBOLS
 
 #: Kinds of axes, up to five a system: what a score belongs to.
@@ -82,10 +82,8 @@ def rotations(symbol: str) -> tuple[tuple[int, np.ndarray], ...]:
 
 
 def _code(hkl: np.ndarray) -> np.ndarray:
-    first = np.argmax(hkl != 0, axis=1)
-    sign = np.where(np.take_along_axis(hkl, first[:, None], 1)[:, 0] < 0, -1, 1)
     base = 2 * LARGEST_INDEX + 1
-    h, k, l = (hkl * sign[:, None] + LARGEST_INDEX).T.astype(np.int64)
+    h, k, l = (hkl * friedel_sign(hkl)[:, None] + LARGEST_INDEX).T.astype(np.int64)
     return (h * base + k) * base + l
 
 

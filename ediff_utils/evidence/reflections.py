@@ -57,6 +57,12 @@ class Reflections:
     n_friedel: int
 
 
+def friedel_sign(hkl: np.ndarray) -> np.ndarray:
+    """1 where the first index other than 0 is positive, -1 where it is negative; shape (n,)."""
+    first = np.argmax(hkl != 0, axis=1)
+    return np.where(np.take_along_axis(hkl, first[:, None], 1)[:, 0] < 0, -1, 1)
+
+
 def residuals(
     intensity: np.ndarray, square: np.ndarray, error: np.ndarray, pattern: np.ndarray
 ) -> np.ndarray:
@@ -119,8 +125,7 @@ def merge(
     """
     left = residuals(intensity, square, error, pattern)
     weight = 1 / (1 + (error / HALF_WEIGHT) ** 2)
-    first = np.argmax(hkl != 0, axis=1)
-    sign = np.where(np.take_along_axis(hkl, first[:, None], 1)[:, 0] < 0, -1, 1)
+    sign = friedel_sign(hkl)
     unique, inverse = np.unique(hkl * sign[:, None], axis=0, return_inverse=True)
     inverse = inverse.ravel()
     total = np.bincount(inverse, weight, minlength=len(unique))
