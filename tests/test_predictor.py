@@ -36,7 +36,7 @@ from ediff_utils.predictor.examples import (
     choose_groups,
     read_examples,
 )
-from ediff_utils.predictor.indexing import compute_expected, compute_indexing
+from ediff_utils.predictor.indexing import compute_cells, compute_expected, compute_indexing
 from ediff_utils.predictor.predictor import Predictor
 from ediff_utils.predictor.spot_checks import MOST_SPOTS, check_pattern
 from ediff_utils.predictor.store import load_models, read_card, save_models
@@ -420,6 +420,18 @@ class TestIndexing:
         expected = compute_expected(evidence, n - 1, slab=0.03)
         near = np.abs(expected[:, None] - fits[["qx", "qy"]].to_numpy()).max(axis=2).min(axis=0)
         assert (near < 2e-3).mean() > 0.9
+
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_cells_that_were_found(self, n):
+        evidence = compute_evidence(synthetic_patterns("tP", n, seed=23))
+        cells = compute_cells(evidence)
+        assert len(cells) == max(len(evidence.candidates), 1 + len(evidence.rivals) if n > 1 else 0)
+        first = cells.iloc[0]
+        assert first["bravais"] == evidence.bravais.symbol == "tP"
+        assert first["c"] == pytest.approx(6.13, rel=0.01)
+        assert first["volume"] == pytest.approx(first["a"] ** 2 * first["c"], rel=1e-3)
+        assert 0.9 < first["indexed"] <= 1
+        assert first["gain"] == cells["gain"].max()
 
     def test_mistakes(self):
         evidence = compute_evidence([(np.arange(3.0), np.ones(3), np.ones(3))])

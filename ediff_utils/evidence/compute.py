@@ -121,6 +121,8 @@ class Evidence:
         Which patterns the lattice was solved from.
     patterns : list of CentredPattern
         Those patterns.
+    rivals : list of JointLattice
+        Other lattices of several patterns, best first.
     energy : float
         [eV]
     """
@@ -131,6 +133,7 @@ class Evidence:
     candidates: list[LatticeCandidate]
     used: np.ndarray
     patterns: list[CentredPattern]
+    rivals: list[JointLattice]
     energy: float
 
 
@@ -185,7 +188,8 @@ def compute_evidence(
         solved = _solve_one(chosen[0], known[0], energy)
     else:
         solved = _solve_several(chosen, known, energy)
-    bravais, lattice, candidates, solution, scan, spots = solved
+    bravais, lattices, candidates, solution, scan, spots = solved
+    lattice = lattices[0] if lattices else None
     parts = [
         _lattice_numbers(bravais, lattice, candidates),
         solution,
@@ -196,7 +200,7 @@ def compute_evidence(
     ]
     vector = np.concatenate(parts).astype(np.float32)
     chosen = [centred[p] for p in used]
-    return Evidence(vector, bravais, lattice, candidates, used, chosen, energy)
+    return Evidence(vector, bravais, lattice, candidates, used, chosen, lattices[1:], energy)
 
 
 def solve_alone(pattern: tuple, energy: float = 300e3) -> list[LatticeCandidate]:
@@ -222,7 +226,7 @@ def _centred(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> CentredPatt
 def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) -> tuple:
     solution = np.full(len(_SOLUTION), np.nan)
     if not candidates:
-        return None, None, [], solution, np.full(len(hypotheses.NAMES), np.nan), None
+        return None, [], [], solution, np.full(len(hypotheses.NAMES), np.nan), None
     best = candidates[0]
     scan, best = hypotheses.hypothesis_numbers(best, hypotheses.find_hypotheses(best))
     bravais = find_bravais(best.lattice, tolerance=LARGEST_TOLERANCE)
@@ -253,7 +257,7 @@ def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) 
         error=error[seen],
         pattern=np.zeros(int(seen.sum()), int),
     )
-    return bravais, None, [best, *candidates[1:]], solution, scan, indexed
+    return bravais, [], [best, *candidates[1:]], solution, scan, indexed
 
 
 def _solve_several(
@@ -262,7 +266,7 @@ def _solve_several(
     found = solve_patterns(patterns, energy=energy, free_distortion=True, candidates=candidates)
     solution, scan = np.full(len(_SOLUTION), np.nan), np.full(len(hypotheses.NAMES), np.nan)
     if not found:
-        return None, None, [], solution, scan, None
+        return None, [], [], solution, scan, None
     best, rival = found[0], found[1] if len(found) > 1 else None
     n = sum(len(p[0]) for p in patterns)
     volume = abs(np.linalg.det(best.reciprocal))
@@ -291,7 +295,7 @@ def _solve_several(
             + (g[:, 2] - half * square, np.full(int(seen.sum()), len(columns)))
         )
     indexed = _Indexed(*(np.concatenate(c) for c in zip(*columns, strict=True)))
-    return best.bravais, best, [], solution, scan, indexed
+    return best.bravais, found, [], solution, scan, indexed
 
 
 def _lattice_numbers(

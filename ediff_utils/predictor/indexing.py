@@ -7,6 +7,8 @@ import pandas as pd
 
 from ediff_utils.errors import UserError
 from ediff_utils.evidence import Evidence
+from ediff_utils.lattice import cell_parameters, find_bravais
+from ediff_utils.lattice.bravais import LARGEST_TOLERANCE
 from ediff_utils.lattice.matching import lattice_points
 from ediff_utils.scattering import wavelength
 
@@ -111,3 +113,42 @@ def compute_expected(
     g = lattice_points(basis, q_max)
     error = g[:, 2] - wavelength(evidence.energy) / 2 * (g[:, :2] ** 2).sum(axis=1)
     return g[np.abs(error) <= slab, :2] @ stretch.T + centre
+
+
+def compute_cells(evidence: Evidence) -> pd.DataFrame:
+    """The lattices that were found, best first.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    DataFrame
+        A row a lattice: ``bravais``, ``a, b, c`` [angstrom] and ``alpha, beta, gamma`` [degree] of
+        the conventional cell, ``volume`` of the primitive one [cubic angstrom], ``indexed`` (share
+        of the spots) and ``gain``, by how much likelier it makes a spot than chance does
+        [logarithm]. Symmetry is imposed on all of them as far as
+        their errors allow, or, of one pattern, 1.5 % of a length.
+    """
+    sizes = np.array([len(one.order) for one in evidence.patterns])
+    found = []
+    for joint in [] if evidence.lattice is None else [evidence.lattice, *evidence.rivals]:
+        indexed = np.average(joint.fractions, weights=sizes)
+        found.append((joint.bravais, indexed, joint.gain / sizes.sum()))
+    for n, one in enumerate(evidence.candidates):
+        first = evidence.bravais if n == 0 else None
+        cell = first or find_bravais(one.lattice, tolerance=LARGEST_TOLERANCE)
+        found.append((cell, one.fraction, one.gain / sizes.sum()))
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    rows = [
+        {
+            "bravais": cell.symbol,
+            **dict(zip(names, cell_parameters(cell.conventional), strict=True)),
+            "volume": cell.volume,
+            "indexed": float(indexed),
+            "gain": float(gain),
+        }
+        for cell, indexed, gain in found
+    ]
+    return pd.DataFrame(rows, columns=["bravais", *names, "volume", "indexed", "gain"])
