@@ -116,3 +116,18 @@ def test_same_lattice():
 def test_no_lattice(lattice, message):
     with pytest.raises(UserError, match=message):
         find_bravais(lattice)
+
+
+def test_a_cell_that_one_step_of_reduction_does_not_settle():
+    """A face-centred cubic cell, off by 4e-5, on which spglib 2.8 with eps 1e-5 finds nothing."""
+    lattice = np.array(
+        [
+            [-1.0452722645175336, 2.908089826972303, 4.039176687179315],
+            [-3.5144863840283005, -0.6971069593611938, -3.6094351495108743],
+            [0.6007519097610617, 2.1293056701167417, -4.5791644809116185],
+        ]
+    )
+    reduced = niggli_cell(lattice)
+    np.testing.assert_allclose(cell_parameters(reduced)[:3], 5.0857, rtol=1e-4)
+    assert np.linalg.det(reduced) == pytest.approx(93.0124, rel=1e-4)
+    assert find_bravais(lattice).symbol == "cF"

@@ -225,10 +225,14 @@ def _centred(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> CentredPatt
 
 def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) -> tuple:
     solution = np.full(len(_SOLUTION), np.nan)
+    candidates = [one for one in candidates if _has_cell(one.lattice)]
     if not candidates:
         return None, [], [], solution, np.full(len(hypotheses.NAMES), np.nan), None
-    best = candidates[0]
-    scan, best = hypotheses.hypothesis_numbers(best, hypotheses.find_hypotheses(best))
+    scan, best = hypotheses.hypothesis_numbers(
+        candidates[0], hypotheses.find_hypotheses(candidates[0])
+    )
+    if not _has_cell(best.lattice):
+        best = candidates[0]
     bravais = find_bravais(best.lattice, tolerance=LARGEST_TOLERANCE)
     rival = candidates[1] if len(candidates) > 1 else None
     volume = abs(np.linalg.det(best.reciprocal))
@@ -258,6 +262,15 @@ def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) 
         pattern=np.zeros(int(seen.sum()), int),
     )
     return bravais, [], [best, *candidates[1:]], solution, scan, indexed
+
+
+def _has_cell(lattice: np.ndarray) -> bool:
+    """Whether a lattice can be reduced: one along the beam that is next to nothing cannot."""
+    try:
+        find_bravais(lattice, tolerance=LARGEST_TOLERANCE)
+    except UserError:
+        return False
+    return True
 
 
 def _solve_several(

@@ -60,8 +60,9 @@ SMALLEST_TOLERANCE = 0.002
 DEVIATIONS = 4.5
 #: ... but not beyond this: 1.5 % of a length, 1.7 degrees of an angle.
 LARGEST_TOLERANCE = 0.03
-#: Step by which spglib's Niggli reduction tells lengths apart, relative.
-_NIGGLI_EPS = 1e-5
+#: Steps by which spglib's Niggli reduction tells lengths apart, relative. With any one of them it
+#: goes round in circles now and again, where two lengths differ by about as much.
+_NIGGLI_EPS = (1e-5, 1e-6, 1e-4, 1e-7, 1e-3)
 #: A symmetrised lattice is exact up to rounding [angstrom].
 _EXACT = 1e-4
 #: Rows and columns of the six independent entries of a metric tensor.
@@ -163,10 +164,11 @@ def niggli_cell(lattice: np.ndarray) -> np.ndarray:
     edges = np.linalg.norm(lattice, axis=1).prod()
     if abs(np.linalg.det(lattice)) < 1e-6 * edges or edges == 0:
         raise UserError("lattice: expected three vectors that span a volume")
-    reduced = spglib.niggli_reduce(lattice, eps=_NIGGLI_EPS)
-    if reduced is None:
-        raise UserError("lattice: no Niggli cell found")
-    return reduced if np.linalg.det(reduced) > 0 else -reduced
+    for eps in _NIGGLI_EPS:
+        reduced = spglib.niggli_reduce(lattice, eps=eps)
+        if reduced is not None:
+            return reduced if np.linalg.det(reduced) > 0 else -reduced
+    raise UserError("lattice: no Niggli cell found")
 
 
 def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:

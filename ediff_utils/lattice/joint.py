@@ -152,9 +152,10 @@ def solve_patterns(
         found.sort(key=lambda pair: -pair[0])
         best = enlarge(found[0][1], spots, slab, free)
         found[0] = (gain(best, spots), best)
-    return [
+    lattices = [
         _joint_lattice(fit, value, spots, shifts) for value, fit in _distinct(found) if value > 0
     ]
+    return [one for one in lattices if one is not None]
 
 
 def _settled(
@@ -259,8 +260,13 @@ def _with_flag(hkl: np.ndarray, indexed: np.ndarray) -> np.ndarray:
 
 def _joint_lattice(
     fit: JointFit, value: float, spots: Sequence[Spots], shifts: np.ndarray
-) -> JointLattice:
+) -> JointLattice | None:
+    """What is told of a fit; nothing of one whose cell cannot be reduced."""
     direct = np.linalg.inv(fit.reciprocal).T
+    try:
+        bravais = find_bravais(direct, fit.metric_covariance())
+    except UserError:
+        return None
     orientations = np.full((len(spots), 3, 3), np.nan)
     scales, fractions = np.ones(len(spots)), np.zeros(len(spots))
     hkl = [np.zeros((s.x.size, 3), np.int64) for s in spots]
@@ -271,7 +277,7 @@ def _joint_lattice(
         fractions[p] = fit.indexed(p) / max(spots[p].x.size, 1)
         hkl[p] = fit.hkl[p][:, :3] * fit.hkl[p][:, 3:]
     return JointLattice(
-        bravais=find_bravais(direct, fit.metric_covariance()),
+        bravais=bravais,
         reciprocal=fit.reciprocal,
         orientations=orientations,
         scales=scales,
