@@ -2,8 +2,9 @@
 
     python benchmarks/lattice.py --patterns FOLDER --crystals crystals.parquet [--count 100]
 
-Prints a Markdown table: clean spots, and spots with errors of position and intensity of which the
-weak ones are lost; triclinic crystals and others apart. Runs on one core.
+Prints a Markdown table: clean spots, spots with errors of position and intensity of which the weak
+ones are lost, and what the detector protocol leaves, with errors of scale, centre and ellipse;
+triclinic crystals and others apart. Runs on one core.
 """
 
 from __future__ import annotations
@@ -21,45 +22,52 @@ import click
 import numpy as np
 import pandas as pd
 
+from ediff_utils.detector import CLEAN, DetectorSettings, apply_detector
 from ediff_utils.lattice import find_bravais, same_lattice, solve_pattern, solve_patterns
 from ediff_utils.patterns import read_patterns, spots
 
 #: Metric deviation up to which a tabulated cell has a symmetry: its rounding.
 TABLE_TOLERANCE = 1e-4
-#: Two cells are the same within this.
+#: Two cells are the same within this, beside the error of the scale, which nothing tells.
 SAME_CELL = 0.01
 
 
 @dataclass(frozen=True)
-class Noise:
-    """What happens to the spots.
+class Seen:
+    """What is left of the spots.
 
     Parameters
     ----------
     name : str
-    position : float
-        Standard deviation of each coordinate [1/angstrom].
-    intensity : float
-        Standard deviation, relative.
-    floor : float
-        Weaker spots are lost; a fraction of the incident beam.
+    detector : DetectorSettings
+    free_distortion : bool
+        Whether the solver looks for centres and an ellipse.
     """
 
     name: str
-    position: float = 0.0
-    intensity: float = 0.0
-    floor: float = 0.0
+    detector: DetectorSettings
+    free_distortion: bool = False
 
-    def apply(self, pattern: tuple, rng: np.random.Generator) -> tuple:
-        """Spots of one pattern, qx, qy and intensity, with the noise."""
-        qx, qy, intensity = pattern
-        intensity = intensity * np.maximum(1 + self.intensity * rng.normal(size=qx.size), 0)
-        qx, qy = (v + self.position * rng.normal(size=qx.size) for v in (qx, qy))
-        seen = intensity >= self.floor
-        return qx[seen], qy[seen], intensity[seen]
+    def apply(self, name: str, patterns: list[tuple], seed: int) -> list[tuple]:
+        """Spots of one crystal's patterns, qx, qy and intensity, as they are seen."""
+        offsets = np.concatenate([[0], np.cumsum([len(p[0]) for p in patterns])])
+        columns = (np.concatenate(column) for column in zip(*patterns, strict=True))
+        groups, keys = np.full(len(patterns), name), np.arange(len(patterns))
+        found = apply_detector(*columns, offsets, groups, keys, self.detector, seed)
+        own = [slice(*found.offsets[j : j + 2]) for j in range(len(patterns))]
+        return [(found.qx[o], found.qy[o], found.intensity[o]) for o in own]
 
 
-NOISES = (Noise("clean"), Noise("noise", position=0.003, intensity=0.2, floor=1e-3))
+SIGHTS = (
+    Seen("clean", CLEAN),
+    Seen(
+        "noise",
+        CLEAN.model_copy(
+            update={"position_noise": 0.003, "intensity_noise": 0.2, "dynamic_range": 1e-3}
+        ),
+    ),
+    Seen("detector", DetectorSettings(), free_distortion=True),
+)
 
 
 def read_crystals(folder: Path, crystals: Path, count: int) -> Iterator[tuple[pd.Series, list]]:
@@ -76,7 +84,7 @@ def read_crystals(folder: Path, crystals: Path, count: int) -> Iterator[tuple[pd
         yield rows.loc[name], patterns
 
 
-def measure(row: pd.Series, patterns: list[tuple]) -> dict[str, float]:
+def measure(row: pd.Series, patterns: list[tuple], seen: Seen) -> dict[str, float]:
     """One crystal's results."""
     lattice = np.array(row["lattice"], dtype=float).reshape(3, 3)
     truth = find_bravais(lattice, tolerance=TABLE_TOLERANCE)
@@ -85,14 +93,15 @@ def measure(row: pd.Series, patterns: list[tuple]) -> dict[str, float]:
         solve_pattern(*pattern)
     single = (time.process_time() - start) / len(patterns)
     start = time.process_time()
-    found = solve_patterns(patterns)
+    found = solve_patterns(patterns, free_distortion=seen.free_distortion)
     result = {"single": single, "joint": time.process_time() - start}
     lengths = np.sort(truth.parameters[:3])
     off = np.full(3, np.inf)
     if found:
         off = np.abs(np.sort(found[0].bravais.parameters[:3]) - lengths)
         direct = np.linalg.inv(found[0].reciprocal).T
-        result["right"] = same_lattice(direct, lattice, SAME_CELL)
+        tolerance = SAME_CELL + seen.detector.scale_error
+        result["right"] = same_lattice(direct, lattice, tolerance)
         result["symmetry"] = found[0].bravais.symbol == truth.symbol
     defaults = {"right": False, "symmetry": False}
     return defaults | result | {"error": np.median(off), "relative": np.median(off / lengths)}
@@ -123,11 +132,10 @@ def main(patterns: Path, crystals: Path, count: int, seed: int) -> None:
     chosen = list(read_crystals(patterns, crystals, count))
     # Compiles, or reads what is compiled.
     solve_patterns(chosen[0][1])
-    for noise in NOISES:
-        rng = np.random.default_rng(seed)
+    for seen in SIGHTS:
         rows = pd.DataFrame(
             [
-                measure(row, [noise.apply(p, rng) for p in each])
+                measure(row, seen.apply(str(row.name), each, seed), seen)
                 | {"triclinic": row["crystal_system"] == "triclinic"}
                 for row, each in chosen
             ]
@@ -137,7 +145,7 @@ def main(patterns: Path, crystals: Path, count: int, seed: int) -> None:
             ("triclinic", rows[rows["triclinic"]]),
         ):
             if len(part):
-                lines.append(summarise(noise.name, kind, part))
+                lines.append(summarise(seen.name, kind, part))
     click.echo(_markdown(lines))
 
 

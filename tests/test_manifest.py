@@ -348,7 +348,7 @@ class TestCommand:
             (["-p", "jobs", "[1"], "--parameter: expected NAME VALUE"),
             (["--name", "../x"], "run '../x': expected letters"),
             (["--crystals", "no/such/place"], "no/such/place: no such file or folder"),
-            (["--preset", "nonesuch"], "nonesuch.yml: no such preset; expected one of grid, "),
+            (["--preset", "nonesuch"], "nonesuch.yml: no such preset; expected one of detector, "),
         ],
         ids=lambda value: value[-1] if isinstance(value, list) else "",
     )
