@@ -28,6 +28,8 @@ SYSTEMS = {
     "cubic": 230,
 }
 N_GROUPS = 230
+#: Systems less probable share their probability out evenly among their space groups.
+WORTH_ASKING = 0.005
 #: Least probability that a logarithm is taken of.
 SMALLEST = 1e-6
 #: Temperatures that are tried.
@@ -223,7 +225,12 @@ class SpaceGroupModel:
         systems = self.system.probabilities(vectors)
         for k, system in enumerate(self.system.classes):
             group = self.groups[int(system)]
-            found[:, group.classes - 1] += systems[:, k : k + 1] * group.probabilities(vectors)
+            # Of a system that it is not, the space groups are not asked for.
+            asked = systems[:, k] >= WORTH_ASKING
+            within = np.full((len(vectors), len(group.classes)), 1 / len(group.classes))
+            if asked.any():
+                within[asked] = group.probabilities(vectors[asked])
+            found[:, group.classes - 1] += systems[:, k : k + 1] * within
         return found
 
 
