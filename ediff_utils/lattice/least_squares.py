@@ -200,6 +200,15 @@ def _add_pattern(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _layout(n: int, free: tuple[bool, bool, bool]) -> tuple[int, int, int]:
+    """Parameters that all patterns share, those of each, and all."""
+    free_cell, free_scales, free_distortion = free
+    shared = STRAINS * free_cell + ELLIPSE * (free_distortion and free_cell)
+    each = TURNS + free_scales + CENTRE * free_distortion
+    return shared, each, shared + each * n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add_priors(
     normal: np.ndarray,
     right: np.ndarray,
@@ -210,9 +219,7 @@ def _add_priors(
 ) -> None:
     """What is believed of scales, centres and ellipse beforehand, and a normal matrix in full."""
     free_cell, free_scales, free_distortion = free
-    shared = STRAINS * free_cell + ELLIPSE * (free_distortion and free_cell)
-    each = TURNS + free_scales + CENTRE * free_distortion
-    size = right.shape[0]
+    shared, each, size = _layout(scales.shape[0], free)
     for a in range(size):
         for b in range(a):
             normal[a, b] += normal[b, a]
@@ -236,6 +243,93 @@ def _add_priors(
                 at = start + free_scales + k
                 normal[at, at] += CENTRE_SPREAD**-2
                 right[at] -= centres[p, k] * CENTRE_SPREAD**-2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _normal_equations(
+    x: np.ndarray,
+    y: np.ndarray,
+    half: float,
+    offsets: np.ndarray,
+    hkl: np.ndarray,
+    reciprocal: np.ndarray,
+    rotations: np.ndarray,
+    camera: tuple[np.ndarray, np.ndarray, np.ndarray],
+    weight: np.ndarray,
+    free: tuple[bool, bool, bool],
+    squares: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, int, float]:
+    """Those of all patterns, with what is believed beforehand.
+
+    Fills in the squares of the spots' distances in the plane; returns beside the equations the
+    number of spots and the sum of their squared residuals along z.
+    """
+    free_scales, free_distortion = free[1], free[2]
+    n = offsets.shape[0] - 1
+    shared, each, size = _layout(n, free)
+    normal, right = np.zeros((size, size)), np.zeros(size)
+    columns = np.full(STRAINS + ELLIPSE + TURNS + 1 + CENTRE, -1, np.int64)
+    for k in range(shared):
+        columns[k] = k
+    used, along = 0, 0.0
+    scales, centres, ellipse = camera
+    for p in range(n):
+        start = shared + each * p
+        for k in range(TURNS + free_scales):
+            columns[STRAINS + ELLIPSE + k] = start + k
+        for k in range(CENTRE * free_distortion):
+            columns[STRAINS + ELLIPSE + TURNS + 1 + k] = start + TURNS + free_scales + k
+        own = slice(offsets[p], offsets[p + 1])
+        here, vertical = _add_pattern(
+            x[own],
+            y[own],
+            half,
+            hkl[own],
+            reciprocal,
+            rotations[p],
+            scales[p],
+            centres[p],
+            ellipse,
+            weight,
+            columns,
+            normal,
+            right,
+            squares[used:],
+        )
+        used += here
+        along += vertical
+    _add_priors(normal, right, scales, centres, ellipse, free)
+    return normal, right, used, along
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _apply(
+    change: np.ndarray,
+    reciprocal: np.ndarray,
+    rotations: np.ndarray,
+    camera: tuple[np.ndarray, np.ndarray, np.ndarray],
+    free: tuple[bool, bool, bool],
+) -> None:
+    """Take a step, in place."""
+    free_cell, free_scales, free_distortion = free
+    scales, centres, ellipse = camera
+    shared, each, _ = _layout(rotations.shape[0], free)
+    if free_cell:
+        strain = np.eye(3)
+        for k in range(STRAINS):
+            strain[ROW[k], COLUMN[k]] += change[k]
+            if ROW[k] != COLUMN[k]:
+                strain[COLUMN[k], ROW[k]] += change[k]
+        reciprocal[:] = reciprocal @ strain
+    for k in range(STRAINS, shared):
+        ellipse[k - STRAINS] += change[k]
+    for p in range(rotations.shape[0]):
+        local = change[shared + each * p : shared + each * (p + 1)]
+        rotations[p] = rotations[p] @ turn_matrix(local[:TURNS]).T
+        if free_scales:
+            scales[p] += local[TURNS]
+        if free_distortion:
+            centres[p] += local[TURNS + free_scales :]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -273,69 +367,23 @@ def refine_patterns(
     covariance : ndarray, shape (6, 6)
         Of the strains 11, 22, 33, 23, 13, 12; zero where the cell is not refined.
     """
-    free_cell, free_scales, free_distortion = free
-    n = offsets.shape[0] - 1
-    free_ellipse = free_distortion and free_cell
-    shared = STRAINS * free_cell + ELLIPSE * free_ellipse
-    each = TURNS + free_scales + CENTRE * free_distortion
-    size = shared + each * n
     covariance = np.zeros((STRAINS, STRAINS))
     squares = np.empty(np.sum(hkl[:, 3]))
-    columns = np.full(STRAINS + ELLIPSE + TURNS + 1 + CENTRE, -1, np.int64)
-    for k in range(STRAINS * free_cell + ELLIPSE * free_ellipse):
-        columns[k] = k
+    camera = (scales, centres, ellipse)
     for _ in range(STEPS):
-        normal, right = np.zeros((size, size)), np.zeros(size)
         weight = np.array([1 / sigma, 1 / sigma, 1 / spread])
-        used, along = 0, 0.0
-        for p in range(n):
-            start = shared + each * p
-            for k in range(TURNS + free_scales):
-                columns[STRAINS + ELLIPSE + k] = start + k
-            for k in range(CENTRE * free_distortion):
-                columns[STRAINS + ELLIPSE + TURNS + 1 + k] = start + TURNS + free_scales + k
-            own = slice(offsets[p], offsets[p + 1])
-            here, vertical = _add_pattern(
-                x[own],
-                y[own],
-                half,
-                hkl[own],
-                reciprocal,
-                rotations[p],
-                scales[p],
-                centres[p],
-                ellipse,
-                weight,
-                columns,
-                normal,
-                right,
-                squares[used:],
-            )
-            used += here
-            along += vertical
-        _add_priors(normal, right, scales, centres, ellipse, free)
+        normal, right, used, along = _normal_equations(
+            x, y, half, offsets, hkl, reciprocal, rotations, camera, weight, free, squares
+        )
+        size = right.shape[0]
         ridge = 1 + RIDGE * np.max(np.diag(normal))
         for k in range(size):
             normal[k, k] += ridge
         inverse = np.linalg.inv(normal)
         change = np.clip(inverse @ right, -LONGEST_STEP, LONGEST_STEP)
-        if free_cell:
+        if free[0]:
             covariance[:] = inverse[:STRAINS, :STRAINS]
-            strain = np.eye(3)
-            for k in range(STRAINS):
-                strain[ROW[k], COLUMN[k]] += change[k]
-                if ROW[k] != COLUMN[k]:
-                    strain[COLUMN[k], ROW[k]] += change[k]
-            reciprocal[:] = reciprocal @ strain
-        if free_ellipse:
-            ellipse += change[STRAINS : STRAINS + ELLIPSE]
-        for p in range(n):
-            local = change[shared + each * p : shared + each * (p + 1)]
-            rotations[p] = rotations[p] @ turn_matrix(local[:TURNS]).T
-            if free_scales:
-                scales[p] += local[TURNS]
-            if free_distortion:
-                centres[p] += local[TURNS + free_scales :]
+        _apply(change, reciprocal, rotations, camera, free)
         if used == 0:
             break
         freedom = max(1 - size / (2 * used), SMALLEST_FREEDOM)
