@@ -7,6 +7,7 @@ says how they were made.
 
 from __future__ import annotations
 
+import copy
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -64,9 +65,27 @@ class Hierarchy:
         """Trees that vote on the crystal system."""
         return len(self.system_forest.estimators_)
 
-    def systems_only(self) -> Hierarchy:
-        """The same crystal-system forest without the others."""
-        return Hierarchy(self.system_forest, {}, {}, self.about)
+    def systems_only(self, n_trees: int | None = None) -> Hierarchy:
+        """The same crystal-system forest without the others.
+
+        Parameters
+        ----------
+        n_trees : int, optional
+            Its first trees alone.
+
+        Raises
+        ------
+        UserError
+            It has fewer.
+        """
+        forest = self.system_forest
+        if n_trees is not None and n_trees != self.n_trees:
+            if not 0 < n_trees < self.n_trees:
+                raise UserError(f"trees: expected 1 to {self.n_trees}, got {n_trees}")
+            forest = copy.copy(forest)
+            forest.estimators_ = forest.estimators_[:n_trees]
+            forest.n_estimators = n_trees
+        return Hierarchy(forest, {}, {}, self.about)
 
     def system_votes(self, features: np.ndarray) -> np.ndarray:
         """Votes of the trees on the crystal system.

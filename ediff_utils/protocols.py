@@ -26,10 +26,10 @@ from ediff_utils import aggregation, dataset, evaluation, feature_files, manifes
 from ediff_utils.errors import UserError
 from ediff_utils.estimates import Estimate
 from ediff_utils.feature_files import Features, FeatureSet, turn
-from ediff_utils.models import Hierarchy
+from ediff_utils.models import Hierarchy, forest_settings
 from ediff_utils.paths import Run
 from ediff_utils.settings import ForestSettings, ProtocolSettings
-from ediff_utils.training import make_split, prepare_hierarchy
+from ediff_utils.training import make_split, new_forest, prepare_hierarchy
 
 
 class Protocol(NamedTuple):
@@ -96,6 +96,27 @@ def simulate_random(
     )
 
 
+def comparison_settings(
+    hierarchy: Hierarchy, settings: ProtocolSettings, **changes: object
+) -> ForestSettings:
+    """How forests that are compared are trained: as a hierarchy was, with a share of its trees.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    settings : ProtocolSettings
+    **changes
+        Of the hierarchy's :class:`ediff_utils.settings.ForestSettings`.
+
+    Raises
+    ------
+    UserError
+        A value that does not fit.
+    """
+    fraction = forest_settings(hierarchy.about).tree_fraction * settings.protocol_trees
+    return forest_settings(hierarchy.about, tree_fraction=fraction, **changes)
+
+
 def train_protocols(
     sources: Mapping[str, Features],
     crystals: pd.DataFrame,
@@ -119,7 +140,7 @@ def train_protocols(
         Keeps a folder of models a protocol, so that a stopped training goes on.
     protocols : tuple of Protocol
     trained : mapping, optional
-        Forests that need not be trained again.
+        Forests that need not be trained again; of more trees than ``settings`` asks for, the first.
     progress : bool
         Show progress bars.
 
@@ -127,7 +148,8 @@ def train_protocols(
     -------
     dict of Protocol to Hierarchy
     """
-    forests = dict(trained or {})
+    n_trees = new_forest("crystal_system", settings).n_estimators
+    forests = {name: old.systems_only(n_trees) for name, old in (trained or {}).items()}
     for protocol in protocols:
         if protocol in forests:
             continue

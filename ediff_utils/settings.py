@@ -108,6 +108,9 @@ class ProtocolSettings(_Settings):
 
     random_crystals: int = Field(0, ge=0, description="drawn at random; 0: all")
     random_orientations: int = Field(10, ge=1, le=10000, description="patterns a crystal")
+    protocol_trees: float = Field(
+        1.0, gt=0, le=1, description="share of the system forest's trees that is compared"
+    )
 
 
 class ScanSettings(_Settings):

@@ -16,8 +16,8 @@ from ediff_utils.figures import protocols as figures
 from ediff_utils.pooling import compute_pooled
 from ediff_utils.predictions import compute_predictions
 from ediff_utils.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
-from ediff_utils.settings import ForestSettings
-from ediff_utils.training import make_split
+from ediff_utils.settings import ForestSettings, ProtocolSettings
+from ediff_utils.training import make_split, new_forest
 
 SETTINGS = ForestSettings(
     tree_fraction=0.2, max_features=0.1, jobs=1, patterns_per_prediction=3, test_size=0.5
@@ -131,6 +131,29 @@ def test_trained_forests_are_not_trained_again(crossed, sources, crystals, split
     )
     assert again == forests
     assert not any(tmp_path.iterdir())
+
+
+def test_trained_forests_are_cut_to_the_trees_that_are_compared(
+    crossed, sources, crystals, split, tmp_path
+):
+    forests = crossed[0]
+    fewer = protocols.comparison_settings(forests[GRID], ProtocolSettings(protocol_trees=0.5))
+    cut = protocols.train_protocols(
+        sources, crystals, split, fewer, tmp_path, trained=forests, progress=False
+    )[GRID]
+    n_trees = new_forest("crystal_system", fewer).n_estimators
+    assert cut.n_trees == n_trees < forests[GRID].n_trees
+    features = sources["grid"].take(np.arange(20))
+    kept = np.array([t.predict(features) for t in forests[GRID].system_forest.estimators_[:n_trees]])
+    names = forests[GRID].system_forest.classes_
+    votes = np.stack([(names[kept.astype(int)] == s).sum(axis=0) for s in cut.classes], axis=1)
+    np.testing.assert_array_equal(cut.system_votes(features), votes)
+
+
+@pytest.mark.parametrize("n_trees", [0, -1, 10**6])
+def test_trees_that_a_forest_does_not_have(crossed, n_trees):
+    with pytest.raises(UserError, match="trees: expected 1 to"):
+        crossed[0][GRID].systems_only(n_trees)
 
 
 def test_relatives_stay_on_one_side(sources, crystals, tmp_path):
