@@ -125,7 +125,10 @@ def train(
     from ediff_utils.settings import check
 
     settings = check(PredictorSettings, **_overrides(parameter))
-    runs = {"clean": paths.Run(clean), "detector": paths.Run(detector)}
+    names = {"clean": clean, "detector": detector}
+    runs = {protocol: paths.Run(run) for protocol, run in names.items() if run}
+    if not runs:
+        raise UserError("--clean, --detector: expected the name of a run")
     card = build_predictor(runs, SHIPPED / name, settings, jobs=jobs)
     for protocol in runs:
         figures = {key: card[protocol][key] for key in ("one", "ten", "space_group_top1_ten")}

@@ -29,7 +29,7 @@ from ediff_utils.workers import run_tasks
 #: What is done to the patterns.
 DETECTORS = {"clean": CLEAN, "detector": DetectorSettings()}
 #: Counts up when the vectors' meaning changes.
-FORMAT = 1
+FORMAT = 2
 _MADE_FROM = b"ediff_examples"
 
 
@@ -40,7 +40,7 @@ class ExampleSettings(BaseModel):
 
     protocol: str = Field("clean", description="clean or detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
-    together: tuple[int, ...] = Field((10,), description="sizes of groups, first patterns first")
+    together: tuple[int, ...] = Field((10,), description="sizes of groups")
     random_groups: int = Field(1, ge=0, le=100, description="groups of random sizes")
     random_sizes: tuple[int, int] = Field((2, 9), description="between which they are drawn")
     seed: int = Field(0, ge=0)
@@ -61,7 +61,7 @@ def build_examples(
     Parameters
     ----------
     patterns : Path
-        A dataset of patterns at random orientations.
+        A dataset of patterns.
     folder : Path
         Where the files go, one a row group of the dataset.
     settings : ExampleSettings
@@ -131,13 +131,17 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     """
     digest = hashlib.blake2b(material.encode(), digest_size=8).digest()
     rng = np.random.default_rng([settings.seed, int.from_bytes(digest, "little")])
-    groups = [np.array([j]) for j in range(min(settings.singles, n))]
-    groups += [np.arange(size) for size in settings.together if size <= n]
+    # All draw on the same few, as each has to be solved.
+    order = rng.permutation(n)[
+        : max(settings.singles, *settings.together, settings.random_sizes[1])
+    ]
+    groups = [order[j : j + 1] for j in range(min(settings.singles, n))]
+    groups += [np.sort(order[:size]) for size in settings.together if size <= n]
     low, high = settings.random_sizes
     for _ in range(settings.random_groups):
         size = int(rng.integers(low, high + 1))
         if size <= n:
-            groups.append(np.sort(rng.choice(n, size, replace=False)))
+            groups.append(np.sort(rng.choice(order, size, replace=False)))
     return groups
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,9 @@ class PredictorSettings(BaseModel):
     materials: int = Field(0, ge=0, description="drawn at random; 0: all")
     singles: int = Field(6, ge=1, description="patterns of a crystal on their own")
     random_groups: int = Field(1, ge=0, description="groups of random sizes beside one of ten")
+    orientations: Literal["random", "grid"] = Field(
+        "random", description="of the patterns; the paper's grid is for comparison alone"
+    )
     by_prototype: bool = Field(False, description="isostructural materials on one side")
     boosting: BoostingSettings = BoostingSettings()
     seed: int = Field(0, ge=0)
@@ -61,12 +65,12 @@ def gather_examples(
     jobs: int = -1,
     progress: bool = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Examples of both protocols, computed where they are not there yet.
+    """Examples of all protocols, computed where they are not there yet.
 
     Parameters
     ----------
     runs : dict of str to Run
-        "clean" and "detector": whose patterns.
+        "clean" and "detector", or one of them: whose patterns.
     settings : PredictorSettings
     jobs, progress
         See :func:`ediff_utils.predictor.examples.build_examples`.
@@ -83,15 +87,18 @@ def gather_examples(
     UserError
         Patterns that are not there, or are not of the same crystals.
     """
-    crystals = read_crystals(runs["clean"].crystals)
+    first = next(iter(runs.values()))
+    crystals = read_crystals(first.crystals)
     if settings.materials:
         n = min(settings.materials, len(crystals))
         crystals = crystals.sample(n, random_state=settings.seed).sort_index()
     chosen = set(crystals["material_id"]) if settings.materials else None
     folders = []
     for protocol, run in runs.items():
-        if read_settings(run.patterns).protocol != "random":
-            raise UserError(f"{run.patterns}: protocol: expected random orientations")
+        if read_settings(run.patterns).protocol != settings.orientations:
+            raise UserError(
+                f"{run.patterns}: protocol: expected orientations '{settings.orientations}'"
+            )
         examples = ExampleSettings(
             protocol=protocol,
             singles=settings.singles,
@@ -107,8 +114,8 @@ def gather_examples(
     known = index["material_id"].isin(set(crystals["material_id"])).to_numpy()
     if not known.all():
         raise UserError(
-            f"{runs['detector'].patterns}: holds patterns of other crystals than "
-            f"{runs['clean'].crystals}; simulate both of the same ones"
+            f"{run.patterns}: holds patterns of other crystals than {first.crystals}; "
+            "simulate both of the same ones"
         )
     return crystals, index, vectors
 
