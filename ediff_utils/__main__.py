@@ -138,6 +138,22 @@ def train(
 
 
 @main.command()
+@click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
+def card(model: str) -> None:
+    """Compute a predictor's figures again from its answers, and some answers from their spots."""
+    from ediff_utils.predictor.card import format_figures
+    from ediff_utils.predictor.pipeline import check_predictor
+    from ediff_utils.predictor.predictor import find_predictor
+
+    figures, comparison = check_predictor(find_predictor(model))
+    click.echo(format_figures(figures))
+    click.echo(
+        f"\n{comparison['answers']:,} answers made again from their spots: "
+        f"{comparison['same']:.1%} the same, confidences within {comparison['largest']:.1g}"
+    )
+
+
+@main.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
 @click.option("--energy", default=300.0, show_default=True, help="of the electrons [keV]")

@@ -199,7 +199,7 @@ class TestTraining:
         index, vectors, crystals, split = world
         test = index["material_id"].isin(split.loc[split["part"] == "test", "material_id"])
         found = judge(models, index[test].reset_index(drop=True), vectors[test], crystals)
-        together = summarise(found.table[found.table["patterns"] == 3])
+        together = summarise(found[found["patterns"] == 3])
         assert together["accuracy"] > 0.8
         assert together["space_group_top5"] >= together["space_group_top1"] > 0.7
         assert together["n"] == together["n_materials"] == 12

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +183,12 @@ def _by_material(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield str(names[start]), table.slice(start, stop - start)
 
 
-def compute_examples(material: str, table: pa.Table, settings: ExampleSettings) -> list[dict]:
+def compute_examples(
+    material: str,
+    table: pa.Table,
+    settings: ExampleSettings,
+    groups: Sequence[np.ndarray] | None = None,
+) -> list[dict]:
     """Vectors of evidence of one crystal.
 
     Parameters
@@ -192,6 +197,8 @@ def compute_examples(material: str, table: pa.Table, settings: ExampleSettings) 
     table : pyarrow.Table
         Its patterns.
     settings : ExampleSettings
+    groups : sequence of ndarray of int, optional
+        Which of them are taken together, instead of what the settings say.
 
     Returns
     -------
@@ -215,7 +222,8 @@ def compute_examples(material: str, table: pa.Table, settings: ExampleSettings) 
         for j in range(n)
     ]
     thickness = table["thickness"].to_numpy()
-    groups = choose_groups(n, settings, material)
+    if groups is None:
+        groups = choose_groups(n, settings, material)
     # A pattern is in more than one group.
     alone = {j: solve_alone(patterns[j]) for j in sorted({int(j) for g in groups for j in g})}
     return [
