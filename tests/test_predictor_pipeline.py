@@ -99,8 +99,9 @@ def test_mistakes(trained, arguments, line):
 class TestCard:
     def test_its_figures_are_made_again(self, trained):
         root, _ = trained
-        found = run(root, "card")
+        found = run(root, "card", "--figure", str(root / "card.png"))
         assert found.returncode == 0, found.stderr
+        assert (root / "card.png").read_bytes().startswith(b"\x89PNG")
         card = json.loads((root / "data/models/default/card.json").read_text())
         line = next(x for x in found.stdout.splitlines() if x.startswith("crystal system, one"))
         assert line.split()[-2:] == [f"{card[p]['one']:.2%}" for p in ("clean", "detector")]

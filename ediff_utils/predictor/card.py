@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from ediff_utils.estimates import compute_wilson_interval
 from ediff_utils.evaluation import right_system
-from ediff_utils.predictor.training import ERRORS, LENGTHS, summarise
+from ediff_utils.predictor.training import ERRORS, LENGTHS, TOP, summarise
 
 #: An answer is called sure where answers as confident are right so often.
 SURE = 0.9
@@ -68,6 +69,35 @@ def describe(table: pd.DataFrame) -> dict[str, dict]:
             "n": {"one": single["n"], "ten": joint["n"]},
         }
     return found
+
+
+def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
+    """How answers gain with the number of patterns.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`ediff_utils.predictor.training.judge`.
+
+    Returns
+    -------
+    DataFrame
+        By ``protocol`` and ``patterns``: the shares ``system``, ``space_group`` and ``first_five``
+        of right answers, with 95 % intervals ``<name>_low`` and ``<name>_high`` (Wilson) and ``n``.
+    """
+    right = table[["protocol", "patterns"]].assign(
+        system=right_system(table),
+        space_group=table["rank"] == 1,
+        first_five=table["rank"] <= TOP,
+    )
+    rows = []
+    for (protocol, patterns), part in right.groupby(["protocol", "patterns"]):
+        row = {"protocol": protocol, "patterns": patterns, "n": len(part)}
+        for name in ("system", "space_group", "first_five"):
+            row[name] = float(part[name].mean())
+            row[f"{name}_low"], row[f"{name}_high"] = compute_wilson_interval(row[name], len(part))
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
