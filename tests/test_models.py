@@ -314,7 +314,8 @@ def test_saved_and_loaded_forests_say_the_same(hierarchy, saved, features):
         )
     assert loaded.about["settings"] == hierarchy.about["settings"]
     alone = load_hierarchy(saved, only_system=True, progress=False)
-    assert not alone.space_group and not alone.lattice
+    assert not alone.space_group
+    assert not alone.lattice
     np.testing.assert_array_equal(
         alone.system_votes(features.vectors), hierarchy.system_votes(features.vectors)
     )
