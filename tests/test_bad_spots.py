@@ -194,6 +194,14 @@ def test_another_lattice_over_the_first(model, tmp_path):
     assert "a second grain" in found.notes[-1]
 
 
+def test_one_pattern_of_another_crystal(model, tmp_path):
+    other = synthetic_patterns("oF", 1, seed=8)
+    found = answer(table([*synthetic_patterns("tP", 5, seed=40), *other]), model, tmp_path)
+    assert found["system"] == "tetragonal"
+    assert found["fits"][5] < 0.5 < min(found["fits"][:5])
+    assert found["notes"] == ["pattern 6: few of the spots fit: another grain or crystal?"]
+
+
 @pytest.mark.parametrize("energy", ["0.3", "300000"])
 def test_energies_that_no_microscope_has(model, tmp_path, energy):
     found = ask(table(SPOTS), model, tmp_path, "--energy", energy)

@@ -18,6 +18,7 @@ from ediff_utils.predictor.spot_checks import (
     CheckedPattern,
     check_patterns,
     gather_notes,
+    name_patterns,
 )
 from ediff_utils.predictor.store import load_models
 
@@ -227,6 +228,10 @@ class Predictor:
         sizes = np.array([one.qx.size for one in checked])
         seen = np.isfinite(fits)
         indexed = float(np.average(fits[seen], weights=sizes[seen]))
+        poor = np.flatnonzero(seen & (fits < self.card["least_indexed"])) + 1
+        if len(checked) > 1 and len(poor):
+            name = name_patterns(poor.tolist(), int(seen.sum()))
+            notes = (*notes, f"{name}: few of the spots fit: another grain or crystal?")
         doubts = self._doubts(indexed, [checked[n] for n in usable])
         systems = sum_classes(probabilities, "system")
         sure = max(systems.values()) >= self.card["thresholds"][kind] and not doubts

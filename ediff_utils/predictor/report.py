@@ -17,6 +17,8 @@ from ediff_utils.predictor.predictor import Answer, Predictor, check_energy
 
 #: Probabilities below this are not listed.
 WORTH_SAYING = 0.01
+#: Uncertainties below this are none: symmetry fixes the value.
+ROUNDING = 5e-7
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
@@ -29,7 +31,7 @@ def format_number(value: float, error: float) -> str:
     """A value with its standard uncertainty in its last digits, as crystallographers write it."""
     if not np.isfinite(error):
         return f"{value:.3f}"
-    if error == 0:
+    if error < ROUNDING:
         return f"{value:g}"
     digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 6))
     if error * 10**digits >= 19.5:

@@ -171,10 +171,13 @@ def gather_notes(checked: Sequence[CheckedPattern]) -> tuple[str, ...]:
     for n, one in enumerate(checked):
         for note in one.notes:
             owners.setdefault(note, []).append(n + 1)
-    return tuple(f"{_name(numbers, len(checked))}: {note}" for note, numbers in owners.items())
+    return tuple(
+        f"{name_patterns(numbers, len(checked))}: {note}" for note, numbers in owners.items()
+    )
 
 
-def _name(numbers: list[int], n: int) -> str:
+def name_patterns(numbers: Sequence[int], n: int) -> str:
+    """Patterns by their numbers from 1, or how many of ``n`` where these are many."""
     if len(numbers) > MOST_NAMED:
         return f"{len(numbers)} of {n} patterns"
     return f"pattern{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
