@@ -13,7 +13,7 @@ from predictor_world import CARD, make_world
 
 from ediff_utils.__main__ import main
 from ediff_utils.errors import UserError
-from ediff_utils.examples import simulate_example
+from ediff_utils.examples import MINERAL, simulate_example
 from ediff_utils.figures.unknown import figure_growth, figure_patterns
 from ediff_utils.paths import EXAMPLE
 from ediff_utils.predictor.boosting import SYSTEMS, BoostingSettings
@@ -24,9 +24,13 @@ from ediff_utils.predictor.draws import (
     summarise_growth,
 )
 from ediff_utils.predictor.indexing import compute_strays
+from ediff_utils.predictor.known import look_up
 from ediff_utils.predictor.predictor import Predictor
+from ediff_utils.predictor.report import read_patterns
 from ediff_utils.predictor.store import save_models
 from ediff_utils.predictor.training import train_predictor
+from ediff_utils.settings import CrystalSettings
+from ediff_utils.structures.embedded import load_prototypes
 
 FEW = (np.array([0.3, 0.5]), np.ones(2), np.ones(2))
 PATTERNS = [FEW, *synthetic_patterns("tP", 4, seed=40)]
@@ -168,3 +172,17 @@ def test_the_example_is_what_its_function_makes():
     assert len(shipped) == len(made)
     for name, close in (("frame", 0), ("qx", 1.1e-4), ("qy", 1.1e-4), ("intensity", 0.2)):
         np.testing.assert_allclose(shipped[name], made[name], atol=close, rtol=1e-3)
+
+
+def test_the_example_is_found_among_known_crystals(predictor):
+    """Its cell is off by the detector's error of the scale, up to 3 %, and found all the same."""
+    prototypes, _ = load_prototypes(CrystalSettings().symprec)
+    names = (MINERAL, "A2B_tP6_136_f_a-TiO2", "A2B_oP24_61_2c_c-TiO2", "A4BC_tI24_141_h_b_a-ZrSiO4")
+    crystals = pd.DataFrame([p.row for p in prototypes if p.name in names])
+    assert len(crystals) == 4
+    answer = predictor.predict(read_patterns(EXAMPLE))
+    assert answer.lattice.symbol == "tI"
+    assert look_up(answer, crystals, ["Ti", "O"])["material_id"].tolist() == [MINERAL]
+    assert look_up(answer, crystals)["material_id"].tolist() == [MINERAL]
+    assert look_up(answer, crystals, ["Si", "O"]).empty
+    assert look_up(answer, None).empty
