@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 
 import numpy as np
 import pandas as pd
@@ -107,8 +108,8 @@ class TestSpotChecks:
         assert len(found.qx) == n
         assert [note.split(" left out")[0] for note in found.notes] == [
             "direct beam",
-            "1 spots of no intensity",
-            "2 spots that are listed twice",
+            "1 spot of no intensity",
+            "2 spots listed twice",
         ]
 
     @pytest.mark.parametrize("n", [0, 1, 4])
@@ -174,6 +175,20 @@ class TestBoosting:
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
+
+    @pytest.mark.parametrize("classes", [2, 5])
+    def test_one_row_is_answered_as_many_are(self, classes):
+        rng = np.random.default_rng(3)
+        vectors = rng.normal(size=(120, 6)).astype(np.float32)
+        vectors[rng.random(vectors.shape) < 0.1] = np.nan
+        booster = train_booster(vectors, np.arange(120) % classes, np.zeros(120, bool), SMALL)
+        together = booster.probabilities(vectors)
+        for n in range(0, 120, 7):
+            np.testing.assert_array_equal(booster.probabilities(vectors[n : n + 1])[0], together[n])
+        copied = pickle.loads(pickle.dumps(booster))
+        np.testing.assert_array_equal(copied.probabilities(vectors[:1])[0], together[0])
+        with pytest.raises(ValueError, match="expected 6 numbers"):
+            booster.probabilities(vectors[:1, :5])
 
     def test_the_same_seed_gives_the_same_trees(self):
         rng = np.random.default_rng(2)
@@ -345,7 +360,7 @@ class TestPredictor:
         answer = predictor.predict([(np.arange(4) * 0.2, np.ones(4) * 0.1)])
         assert (answer.status, answer.system, answer.confidence) == ("cannot tell", None, 0.0)
         assert json.loads(json.dumps(answer.to_dict()))["lattice"] is None
-        with pytest.raises(UserError, match="at least one"):
+        with pytest.raises(UserError, match="expected 1 to"):
             predictor.predict([])
         with pytest.raises(UserError, match="pattern 2: spots"):
             predictor.predict([(np.ones(3), np.ones(3)), (np.ones(5), np.ones(4))])
