@@ -188,7 +188,7 @@ def test_another_lattice_over_the_first(model, tmp_path):
     pairs = zip(SPOTS, others, strict=True)
     both = [tuple(map(np.concatenate, zip(*pair, strict=True))) for pair in pairs]
     careful = Predictor.load(model)
-    careful.card["least_indexed"] = 0.8
+    careful.card["least_indexed"] = {"single": 0.8, "several": 0.8}
     found = careful.predict(both)
     assert found.status == "not sure"
     assert "a second grain" in found.notes[-1]

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattice_patterns import synthetic_patterns
 from predictor_world import CARD, make_world
@@ -32,7 +32,13 @@ from ediff_utils.predictor.boosting import (
     train_booster,
     train_model,
 )
-from ediff_utils.predictor.card import compute_growth
+from ediff_utils.predictor.card import (
+    ONE_GRAIN,
+    SURE,
+    compute_growth,
+    find_least_indexed,
+    find_thresholds,
+)
 from ediff_utils.predictor.examples import (
     ExampleSettings,
     build_examples,
@@ -116,7 +122,8 @@ class TestSpotChecks:
     def test_few_spots_tell_nothing(self, n):
         found = check_pattern(np.arange(1, n + 1) * 0.1, np.arange(n) * 0.2)
         assert not found.usable
-        assert f"cannot tell: {n} spots" in found.notes[-1]
+        plural = "" if n == 1 else "s"
+        assert f"cannot tell: {n} spot{plural}, expected at least 5" in found.notes[-1]
 
     def test_a_line_tells_nothing(self):
         q = np.linspace(-1, 1, 9)
@@ -254,6 +261,38 @@ class TestGrowth:
         # Wilson (1927): three of four at 95 %.
         assert found.loc[("clean", 1), "system_low"] == pytest.approx(0.3006, abs=1e-3)
         assert found.loc[("clean", 1), "system_high"] == pytest.approx(0.9544, abs=1e-3)
+
+
+class TestThresholds:
+    @given(st.integers(0, 50))
+    @settings(max_examples=10, deadline=None)
+    def test_answers_as_confident_as_the_threshold_are_right_so_often(self, seed):
+        """Nine in ten of calibrated answers are right where their confidence is 0.9."""
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.3, 1, 20_000)
+        right = rng.random(len(confidence)) < confidence
+        table = pd.DataFrame(
+            {
+                "material_id": "a",
+                "patterns": rng.integers(1, 3, len(confidence)),
+                "true_system": "cubic",
+                "system": np.where(right, "cubic", "trigonal"),
+                "confidence": confidence,
+            }
+        )
+        found = find_thresholds(table)
+        # Even where most answers are right, those of low confidence are not sure.
+        assert found["single"] == pytest.approx(SURE, abs=0.04)
+        assert found["several"] == pytest.approx(SURE, abs=0.04)
+        never = table.assign(system="trigonal")
+        assert find_thresholds(never) == {"single": 1.0, "several": 1.0}
+
+    def test_least_indexed_is_of_each_kind(self):
+        table = pd.DataFrame({"patterns": [1] * 101 + [10] * 101})
+        table["indexed"] = [*np.linspace(0, 1, 101), *np.linspace(0.5, 1, 101)]
+        found = find_least_indexed(table)
+        assert found["single"] == pytest.approx(ONE_GRAIN)
+        assert found["several"] == pytest.approx(0.5 + ONE_GRAIN / 2)
 
 
 class TestStore:

@@ -263,7 +263,8 @@ def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
     if not paths:
         raise UserError(f"{folders[0]}: no examples there; build them first")
     tables = [pq.read_table(path).replace_schema_metadata(None) for path in paths]
-    table = pa.concat_tables(tables)
+    # Of a block without any of the materials pandas does not know the types.
+    table = pa.concat_tables([table for table in tables if table.num_rows] or tables[:1])
     flat = table["evidence"].combine_chunks()
     vectors = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, len(NAMES))
     return table.drop(["evidence"]).to_pandas(), vectors

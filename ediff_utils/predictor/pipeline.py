@@ -12,11 +12,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from ediff_utils.errors import UserError
-from ediff_utils.evidence import NAMES
 from ediff_utils.manifest import read_settings
 from ediff_utils.paths import Run
 from ediff_utils.predictor.boosting import BoostingSettings
-from ediff_utils.predictor.card import TEN, describe, find_thresholds
+from ediff_utils.predictor.card import TEN, describe, find_least_indexed, find_thresholds
 from ediff_utils.predictor.examples import (
     DETECTORS,
     ExampleSettings,
@@ -38,8 +37,6 @@ from ediff_utils.settings import ForestSettings, check
 from ediff_utils.structures.tables import read_crystals
 from ediff_utils.training import make_split
 
-#: Fewer of the spots than this share of one-grain examples indexes call for a second grain.
-ONE_GRAIN = 0.02
 SOURCE = (
     "Materials Project (Jain et al., APL Materials 1, 011002, 2013), CC BY 4.0, "
     "https://materialsproject.org"
@@ -180,7 +177,6 @@ def build_predictor(
         name: judge(models, index[own].reset_index(drop=True), vectors[own], crystals)
         for name, own in rows.items()
     }
-    indexed = vectors[rows["apart"], NAMES.index("indexed")]
     card = {
         "source": SOURCE,
         "materials": {name: int((split["part"] == name).sum()) for name in ("train", "test")},
@@ -192,7 +188,7 @@ def build_predictor(
         **describe(judged["test"]),
         # Of materials that no tree was grown on, but none of the test's.
         "thresholds": find_thresholds(judged["apart"]),
-        "least_indexed": float(np.nanquantile(indexed, ONE_GRAIN)),
+        "least_indexed": find_least_indexed(judged["apart"]),
     }
     write_answers(judged["test"], folder)
     wanted = example_settings(settings, runs)

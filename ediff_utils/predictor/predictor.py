@@ -133,7 +133,7 @@ class Predictor:
         "single" and "several".
     card : dict
         The model card; of it ``thresholds``: the least confidence of each kind that is sure, and
-        ``least_indexed``: the least share of indexed spots that one grain leaves.
+        ``least_indexed``: the least share of indexed spots of each kind that one grain leaves.
     """
 
     def __init__(self, models: dict[str, SpaceGroupModel], card: dict) -> None:
@@ -228,11 +228,11 @@ class Predictor:
         sizes = np.array([one.qx.size for one in checked])
         seen = np.isfinite(fits)
         indexed = float(np.average(fits[seen], weights=sizes[seen]))
-        poor = np.flatnonzero(seen & (fits < self.card["least_indexed"])) + 1
+        poor = np.flatnonzero(seen & (fits < self.card["least_indexed"]["single"])) + 1
         if len(checked) > 1 and len(poor):
             name = name_patterns(poor.tolist(), int(seen.sum()))
             notes = (*notes, f"{name}: few of the spots fit: another grain or crystal?")
-        doubts = self._doubts(indexed, [checked[n] for n in usable])
+        doubts = self._doubts(indexed, kind, [checked[n] for n in usable])
         systems = sum_classes(probabilities, "system")
         sure = max(systems.values()) >= self.card["thresholds"][kind] and not doubts
         order = np.argsort(-probabilities, kind="stable")[:TOP]
@@ -250,10 +250,10 @@ class Predictor:
             probabilities=probabilities,
         )
 
-    def _doubts(self, indexed: float, usable: Sequence[CheckedPattern]) -> list[str]:
+    def _doubts(self, indexed: float, kind: str, usable: Sequence[CheckedPattern]) -> list[str]:
         """Why no answer is sure, however confident the trees are."""
         doubts = []
-        if indexed < self.card["least_indexed"]:
+        if indexed < self.card["least_indexed"][kind]:
             doubts.append(f"{1 - indexed:.0%} of the spots do not fit: a second grain, or noise?")
         if not any(one.graded for one in usable):
             doubts.append("all intensities are alike: symmetry is seen in positions alone")
