@@ -109,8 +109,9 @@ def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, protocol: str)
     """Patterns of some materials that examples are made of, and which of all they are."""
     parts = []
     for path in part_files(run.patterns):
-        table = pq.read_table(path, columns=list(_COLUMNS))
-        table = table.filter(pc.is_in(table["material_id"], pa.array(drawn)))
+        # Lists of spots are large: blocks without any of the materials are not read.
+        where = pc.field("material_id").isin(drawn.tolist())
+        table = pq.read_table(path, columns=list(_COLUMNS), filters=where)
         for material in table["material_id"].unique().to_pylist():
             own = table.filter(pc.equal(table["material_id"], material))
             used = np.unique(np.concatenate(choose_groups(own.num_rows, settings, material)))
