@@ -323,6 +323,8 @@ def assert_one_line(returncode: int, stderr: str, words: list[str]) -> None:
         (["--preset", "smoke", "-p", "thicknesses", "[-20]"], ["thicknesses"]),
         (["--preset", "smoke", "-p", "orientations", "many"], ["orientations", "many"]),
         (["--preset", "smoke", "-p", "colour", "red"], ["colour"]),
+        # What datasets know and notebooks do not is not taken and forgotten.
+        (["--preset", "smoke", "-p", "q_max", "1.5"], ["q_max", "no notebook"]),
         (["--preset", "smoke", "--name", "../elsewhere"], ["../elsewhere"]),
         (["--preset", "smoke", "--only", "99"], ["99"]),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import pickle
 
 import numpy as np
 import pandas as pd
@@ -182,20 +181,6 @@ class TestBoosting:
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
-
-    @pytest.mark.parametrize("classes", [2, 5])
-    def test_one_row_is_answered_as_many_are(self, classes):
-        rng = np.random.default_rng(3)
-        vectors = rng.normal(size=(120, 6)).astype(np.float32)
-        vectors[rng.random(vectors.shape) < 0.1] = np.nan
-        booster = train_booster(vectors, np.arange(120) % classes, np.zeros(120, bool), SMALL)
-        together = booster.probabilities(vectors)
-        for n in range(0, 120, 7):
-            np.testing.assert_array_equal(booster.probabilities(vectors[n : n + 1])[0], together[n])
-        copied = pickle.loads(pickle.dumps(booster))
-        np.testing.assert_array_equal(copied.probabilities(vectors[:1])[0], together[0])
-        with pytest.raises(ValueError, match="expected 6 numbers"):
-            booster.probabilities(vectors[:1, :5])
 
     def test_the_same_seed_gives_the_same_trees(self):
         rng = np.random.default_rng(2)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import lightgbm
 import numpy as np
@@ -17,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize_scalar
 
 from ediff_utils.errors import UserError
-from ediff_utils.predictor.single_row import SingleRow
 
 #: Crystal systems in the order of their space groups, with the last number of each.
 SYSTEMS = {
@@ -78,21 +76,10 @@ class Booster:
         """Of each class; shape (n, classes)."""
         if self.model is None:
             return np.ones((len(vectors), 1))
-        if len(vectors) == 1:
-            raw = self._single_row(vectors[0])[None]
-        else:
-            raw = np.asarray(self.model.predict(vectors, num_threads=1))
+        raw = np.asarray(self.model.predict(vectors, num_threads=1))
         if raw.ndim == 1:
             raw = np.column_stack([1 - raw, raw])
         return soften(raw, self.temperature)
-
-    @cached_property
-    def _single_row(self) -> SingleRow:
-        return SingleRow(self.model)
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without what holds memory of LightGBM's, which another process cannot have."""
-        return {key: value for key, value in vars(self).items() if key != "_single_row"}
 
 
 def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
