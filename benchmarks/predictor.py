@@ -15,7 +15,6 @@ import timing
 timing.use_one_core()
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,16 +25,13 @@ from ediff_utils.crystal import Crystal
 from ediff_utils.detector import apply_detector
 from ediff_utils.orientations import random_orientations
 from ediff_utils.patterns import read_patterns, spots
+from ediff_utils.predictor.card import TEN
 from ediff_utils.predictor.examples import DETECTORS
 from ediff_utils.predictor.predictor import Predictor
+from ediff_utils.predictor.trials import measure_times
 from ediff_utils.settings import CrystalSettings, SimulationSettings
 from ediff_utils.simulation import prepare, simulate_orientation
 from ediff_utils.structures import load_crystals
-
-#: Patterns together.
-TEN = 10
-#: Each is timed so often, of which the shortest counts.
-REPEATS = 3
 
 
 def simulated(count: int, seed: int) -> Iterator[tuple[str, list[tuple]]]:
@@ -71,16 +67,6 @@ def seen(name: str, patterns: list[tuple], protocol: str, seed: int) -> list[tup
     return [(found.qx[o], found.qy[o], found.intensity[o]) for o in own]
 
 
-def measure(predictor: Predictor, patterns: list[tuple]) -> float:
-    """Shortest of some runs [ms of processor time]."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        predictor.predict(patterns)
-        times.append(time.process_time() - start)
-    return 1e3 * min(times)
-
-
 @click.command(help=__doc__)
 @click.option("--model", default="default", show_default=True, help="Name or folder of one.")
 @click.option("--crystals", default=40, show_default=True, help="How many.")
@@ -90,21 +76,10 @@ def main(model: str, crystals: int, patterns: Path | None, seed: int) -> None:
     predictor = Predictor.load(model)
     source = stored(patterns, crystals) if patterns else simulated(crystals, seed)
     chosen = [(name, each) for name, each in source if len(each) == TEN]
-    # Compiles, or reads what is compiled.
-    predictor.predict(chosen[0][1])
-    predictor.predict(chosen[0][1][:1])
     found = {}
     for protocol in DETECTORS:
         shown = [seen(name, each, protocol, seed) for name, each in chosen]
-        one = [measure(predictor, [p]) for each in shown for p in each]
-        ten = [measure(predictor, each) for each in shown]
-        found[protocol] = {
-            "ms_one": float(np.median(one)),
-            "ms_ten": float(np.median(ten)),
-            "ms_one_90": float(np.quantile(one, 0.9)),
-            "ms_ten_90": float(np.quantile(ten, 0.9)),
-            "n": {"one": len(one), "ten": len(ten)},
-        }
+        found[protocol] = measure_times(predictor, shown) | {"crystals": len(shown)}
     click.echo(json.dumps(found, indent=1))
 
 

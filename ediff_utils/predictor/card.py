@@ -148,7 +148,7 @@ def find_least_indexed(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
-#: Lines of :func:`format_figures`.
+#: Lines of :func:`format_figures`: shares, and times.
 _LINES = {
     "one": "crystal system, one pattern",
     "ten": "crystal system, ten patterns",
@@ -158,6 +158,8 @@ _LINES = {
     "ece_one": "calibration error, one pattern",
     "ece": "calibration error, ten patterns",
     "axes_relative_ten": "median error of an axis, ten patterns",
+    "ms_one": "ms of processor time, one pattern",
+    "ms_ten": "ms of processor time, ten patterns",
 }
 
 
@@ -167,12 +169,14 @@ def format_figures(figures: dict[str, dict]) -> str:
     Parameters
     ----------
     figures : dict of str to dict
-        See :func:`describe`.
+        See :func:`describe`, with or without times.
     """
     names = list(figures)
     lines = [f"{'':40}" + "".join(f"{name:>10}" for name in names)]
     for key, label in _LINES.items():
-        values = "".join(f"{figures[name][key]:10.2%}" for name in names)
-        lines.append(f"{label:40}{values}")
+        form = "10.1f" if key.startswith("ms_") else "10.2%"
+        if all(key in figures[name] for name in names):
+            values = "".join(f"{figures[name][key]:{form}}" for name in names)
+            lines.append(f"{label:40}{values}")
     sizes = "".join(f"{figures[name]['n']['ten']:10,}" for name in names)
     return "\n".join([*lines, f"{'test materials':40}{sizes}"])
