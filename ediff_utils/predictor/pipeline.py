@@ -23,6 +23,7 @@ from ediff_utils.predictor.examples import (
     build_examples,
     read_examples,
 )
+from ediff_utils.predictor.model_card import write_card
 from ediff_utils.predictor.predictor import Predictor
 from ediff_utils.predictor.sample import (
     ANSWERS,
@@ -193,6 +194,7 @@ def build_predictor(
     for protocol, times in time_sample(predictor, wanted, folder).items():
         card[protocol] |= times
     card["second_grain"] = find_mixtures(predictor, wanted, folder)
+    write_card(card, folder)
     save_models(models, card, folder)
     return card
 
