@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import irfft2, rfft2
+from scipy.integrate import trapezoid
 
 from ediff_utils.detector import distortion
 from ediff_utils.gold_scan.settings import GoldScanSettings
@@ -197,4 +198,4 @@ def background_profiles(settings: GoldScanSettings, microscope: Microscope) -> n
 
 def _normalised(q: np.ndarray, profile: np.ndarray) -> np.ndarray:
     """A profile whose integral over the plane is 1."""
-    return profile / np.trapz(2 * np.pi * q * profile, q)
+    return profile / trapezoid(2 * np.pi * q * profile, q)
