@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import dask
@@ -22,7 +23,7 @@ from ediff_utils.errors import UserError
 from ediff_utils.gold_scan.render import GoldScan, iterate_frames, prepare_gold_scan
 from ediff_utils.gold_scan.settings import GoldScanSettings
 from ediff_utils.gold_scan.truth import compute_domains, compute_microscope, compute_positions
-from ediff_utils.paths import atomic_write
+from ediff_utils.paths import atomic_write, require
 
 #: Frames in a chunk of the file, all of one scan row.
 CHUNK = 16
@@ -174,10 +175,19 @@ def _signal(data: da.Array, settings: GoldScanSettings) -> dict[str, object]:
         "attributes": {"_lazy": True, "ragged": False},
         "models": {},
         "tmp_parameters": {},
-        "package_info": {"package": "ediff_utils", "package_version": "0"},
+        "package_info": {
+            "package": "ediff_utils",
+            "package_version": metadata.version("ediff-utils"),
+        },
     }
 
 
 def read_positions(files: GoldScanFiles) -> pd.DataFrame:
-    """The truth of a written scan; see :func:`ediff_utils.gold_scan.truth.compute_positions`."""
-    return pd.read_parquet(files.positions)
+    """The truth of a written scan; see :func:`ediff_utils.gold_scan.truth.compute_positions`.
+
+    Raises
+    ------
+    UserError
+        The scan is not there.
+    """
+    return pd.read_parquet(require(files.positions, "write_gold_scan"))

@@ -296,7 +296,8 @@ def merge_spots(
                     total += intensity[first + k]
                     sum_x += intensity[first + k] * qx[first + k]
                     sum_y += intensity[first + k] * qy[first + k]
-            x[end], y[end], value[end] = sum_x / total, sum_y / total, total
-            end += 1
+            if total > 0:
+                x[end], y[end], value[end] = sum_x / total, sum_y / total, total
+                end += 1
         ends[j + 1] = end
     return x[: ends[n]], y[: ends[n]], value[: ends[n]], ends
