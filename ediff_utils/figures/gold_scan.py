@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
@@ -88,7 +88,9 @@ def plot_dark_field(image: np.ndarray, ax: Axes, step: float) -> None:
         Distance of probe positions [angstrom].
     """
     low, high = np.quantile(image, (0.01, 0.995))
-    drawn = ax.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    # by its root, as particles at a Bragg condition are a hundred times as bright as others
+    norm = PowerNorm(0.5, low, max(high, low + 1))
+    drawn = ax.imshow(image, cmap="gray", norm=norm, interpolation="nearest")
     plot_scale_bar(ax, image.shape[1], step)
     _bare(ax, "Virtual dark field")
     ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="electrons")
@@ -175,6 +177,8 @@ def plot_frame(
         ring = Circle((column, row), 0.02 * len(frame), fill=False, linewidth=0.7)
         ring.set_edgecolor(SYSTEM_COLORS["monoclinic"])
         ax.add_patch(ring)
+    rows, columns = frame.shape
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     ax.set_title(title, loc="left")
     ax.set_xlabel("detector column (pixels)")
     ax.set_ylabel("detector row (pixels)")

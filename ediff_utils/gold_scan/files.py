@@ -166,6 +166,7 @@ def _signal(data: da.Array, settings: GoldScanSettings) -> dict[str, object]:
         }
         for i, (name, length) in enumerate(zip(("x", "y", "qx", "qy"), data.shape, strict=True))
     ]
+    version = metadata.version("ediff-utils")
     return {
         "data": data,
         "axes": axes,
@@ -175,10 +176,7 @@ def _signal(data: da.Array, settings: GoldScanSettings) -> dict[str, object]:
         "attributes": {"_lazy": True, "ragged": False},
         "models": {},
         "tmp_parameters": {},
-        "package_info": {
-            "package": "ediff_utils",
-            "package_version": metadata.version("ediff-utils"),
-        },
+        "package_info": {"package": "ediff_utils", "package_version": version},
     }
 
 

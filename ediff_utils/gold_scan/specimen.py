@@ -27,8 +27,8 @@ from ediff_utils.orientations import lattice_fixed_orientation, random_orientati
 KINDS = ("single", "lamellar", "decahedron")
 #: Distance of overlapping particles' centres in projection, as a fraction of the radii's sum.
 OVERLAP_DISTANCES = (0.4, 0.9)
-#: Places tried for a particle.
-_TRIES = 2000
+#: Places drawn at a time for a particle, and how often.
+_PLACES, _TRIES = 20, 200
 
 
 @dataclass(frozen=True)
@@ -136,32 +136,50 @@ def _place(
     """Centres; a particle that overlaps another one touches it from above."""
     centres = np.empty((0, 3))
     for i, radius in enumerate(radii):
-        partner = np.full(_TRIES, -1)
-        tried = rng.uniform(0, width, (_TRIES, 2))
         on_top = i > 0 and rng.random() < overlapping
-        if on_top:
-            partner = rng.integers(0, i, _TRIES)
-            distance = rng.uniform(*OVERLAP_DISTANCES, _TRIES) * (radii[partner] + radius)
-            angle = rng.uniform(0, 2 * np.pi, _TRIES)
-            aside = distance[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-            tried = centres[partner, :2] + aside
-        gap = np.linalg.norm(tried[:, None] - centres[None, :, :2], axis=2) - radii[:i] - radius
-        if on_top:
-            gap[np.arange(_TRIES), partner] = np.inf
-        inside = np.all((tried >= 0) & (tried <= width), axis=1)
-        free = np.flatnonzero(np.all(gap > 0, axis=1) & inside)
-        if not free.size:
+        for _ in range(_TRIES):
+            place = _try(radius, radii[:i], centres, width, on_top, rng)
+            if place is not None:
+                break
+        else:
             raise UserError(
                 f"coverage: only {i} of {len(radii)} particles fit on a scan of {width:g} "
                 f"angstrom; expected a smaller coverage or a larger scan_size"
             )
-        place, below = tried[free[0]], partner[free[0]]
-        height = radius
-        if on_top:
-            square = (radii[below] + radius) ** 2 - np.sum((place - centres[below, :2]) ** 2)
-            height = centres[below, 2] + np.sqrt(square)
-        centres = np.vstack([centres, [*place, height]])
+        centres = np.vstack([centres, place])
     return centres
+
+
+def _try(
+    radius: float,
+    radii: np.ndarray,
+    centres: np.ndarray,
+    width: float,
+    on_top: bool,
+    rng: np.random.Generator,
+) -> np.ndarray | None:
+    """One of some places drawn where the particle lies alone, or on one other alone."""
+    partner = np.full(_PLACES, -1)
+    tried = rng.uniform(0, width, (_PLACES, 2))
+    if on_top:
+        partner = rng.integers(0, len(radii), _PLACES)
+        distance = rng.uniform(*OVERLAP_DISTANCES, _PLACES) * (radii[partner] + radius)
+        angle = rng.uniform(0, 2 * np.pi, _PLACES)
+        aside = distance[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
+        tried = centres[partner, :2] + aside
+    gap = np.linalg.norm(tried[:, None] - centres[None, :, :2], axis=2) - radii - radius
+    if on_top:
+        gap[np.arange(_PLACES), partner] = np.inf
+    inside = np.all((tried >= 0) & (tried <= width), axis=1)
+    free = np.flatnonzero(np.all(gap > 0, axis=1) & inside)
+    if not free.size:
+        return None
+    place, below = tried[free[0]], partner[free[0]]
+    height = radius
+    if on_top:
+        square = (radii[below] + radius) ** 2 - np.sum((place - centres[below, :2]) ** 2)
+        height = centres[below, 2] + np.sqrt(square)
+    return np.append(place, height)
 
 
 def _texture(spread: float, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -78,7 +78,7 @@ def _row(scan: GoldScan, row: int) -> pd.DataFrame:
             "y": position,
             "domain": found.domain + 1,
             "particle": scan.specimen.domain_particle[found.domain] + 1,
-            "share": found.scattered / total[position],
+            "share": found.scattered / np.maximum(total[position], np.finfo(float).tiny),
             "thickness_domain": found.thickness,
         }
     )
