@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from scipy import ndimage
+from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
 from ediff_utils.errors import UserError
@@ -178,8 +179,8 @@ def test_wedges_of_a_decahedron_share_the_planes_between_them(seed):
         for orientation in (first, second):
             assert np.abs(PLANES_111 @ orientation @ normal).max() == pytest.approx(1)
     # the gap of 360 - 5 * 70.53 degrees lies at the last boundary
-    closing = misorientation(domains.orientations[4], domains.orientations[0])
-    assert closing == pytest.approx(60 - 7.356, abs=0.5)
+    last = Rotation.from_matrix(domains.orientations[0] @ domains.orientations[4].T)
+    assert np.degrees(last.magnitude()) == pytest.approx(70.5288 + 7.3561, abs=1e-3)
 
 
 @given(
@@ -229,7 +230,7 @@ def test_overlapping_particles_touch_and_do_not_enter_each_other():
 
 def test_shares_of_kinds_and_texture():
     how = GoldScanSettings(
-        scan_size=200,
+        scan_size=90,
         diameters=(30, 60),
         twinned=0.5,
         five_fold=0.4,
@@ -276,7 +277,7 @@ def test_intensities_are_bloch_waves_at_the_local_thickness():
     for qx, qy, intensity in zip(pattern.qx, pattern.qy, pattern.intensity, strict=True):
         if intensity > 1e-3:
             same = np.hypot(found.qx - qx, found.qy - qy) < 1e-6
-            assert found.intensity[same].sum() == pytest.approx(intensity, rel=0.02)
+            assert found.intensity[same].sum() == pytest.approx(intensity, rel=0.02, abs=2e-4)
     assert found.direct[0] == pytest.approx(pattern.direct_beam, rel=0.01)
 
 
@@ -377,8 +378,8 @@ def test_background_adds_up_to_one():
     profiles = background_profiles(GoldScanSettings(), microscope)
     q = 0.005 * np.arange(profiles.shape[1])
     pixel = 1 / abs(np.linalg.det(microscope.matrix))
-    total = np.trapezoid if hasattr(np, "trapezoid") else np.trapz
-    np.testing.assert_allclose(total(2 * np.pi * q * profiles / pixel, q), 1, rtol=1e-3)
+    total = trapezoid(2 * np.pi * q * profiles / pixel, q)
+    np.testing.assert_allclose(total, 1, rtol=1e-3)
     # the rings of the film
     assert q[60 + profiles[0, 60:].argmax()] == pytest.approx(0.48, abs=0.03)
 
@@ -521,18 +522,20 @@ def test_truth_of_the_centre_is_where_the_beam_lies(frames, positions):
     assert np.all((spread > 1) & (spread <= 4))
 
 
-def test_frames_are_bright_where_the_truth_has_crystals(scan, frames, positions):
-    """Electrons on the ring of 111 to 220 grow as the truth's share that is scattered there."""
-    centres = positions[["centre_row", "centre_column"]].to_numpy()
-    flat = frames.reshape(-1, *frames.shape[2:]).copy()
+def test_frames_are_bright_where_the_truth_has_crystals(scan, positions):
+    """Electrons on the ring of 111 to 220 are those of the truth's spots, and the film's."""
+    clean = SMALL.model_copy(update={"diffuse_length": 1e12, "tails": 0.0})
+    scan = replace(scan, settings=clean)
+    painter = FramePainter(scan)
+    flat = np.concatenate([painter.frames(row) for row in range(SMALL.scan_size)])
     flat[:, scan.microscope.hot[:, 0], scan.microscope.hot[:, 1]] = 0
+    centres = positions[["centre_row", "centre_column"]].to_numpy()
     field = compute_dark_field(flat, centres, SMALL.pixel_size)
     bare = positions["thickness"].to_numpy() == 0
     ground = field[bare].mean()
     assert field[bare].std() < 3 * np.sqrt(ground)
     strong = positions["scattered"].to_numpy() > 0.05
     assert strong.sum() > 3
-    assert field[strong].min() > ground + 10 * np.sqrt(ground)
     expected = []
     for row in range(SMALL.scan_size):
         found = scatter_positions(scan, row)
@@ -541,8 +544,9 @@ def test_frames_are_bright_where_the_truth_has_crystals(scan, frames, positions)
         ring = (q > 0.41) & (q < 0.72)
         expected.append(np.bincount(position[ring], found.intensity[ring], SMALL.scan_size))
     electrons = SMALL.electrons * (1 - SMALL.carbon) * np.concatenate(expected)
-    # tails and the gold's own ground come on top
-    np.testing.assert_allclose(field[strong] - ground, electrons[strong], rtol=0.25)
+    noise = 6 * np.sqrt(ground + electrons.max())
+    np.testing.assert_allclose(field - ground, electrons, rtol=0.02, atol=noise)
+    assert electrons[strong].max() > 10 * noise
 
 
 # --- Bragg lists ----------------------------------------------------------------------------------
@@ -696,7 +700,7 @@ def test_bad_settings_get_one_line(values, message):
     ("values", "message"),
     [
         ({"scan_size": 4}, "coverage: 0.4 of a scan of 63 angstrom is less than one"),
-        ({"coverage": 0.5, "scan_size": 40, "overlapping": 0, "diameters": (199, 200)}, "coverage"),
+        ({"coverage": 0.8, "scan_size": 120, "overlapping": 0}, "coverage: only"),
     ],
 )
 def test_particles_that_do_not_fit_get_one_line(values, message):

@@ -30,7 +30,7 @@ _CARBON_DIFFUSE = 1 - sum(ring[2] for ring in CARBON_RINGS)
 #: Distance of the background's sampling points [1/angstrom], and how far it goes.
 BACKGROUND_SPACING, BACKGROUND_END = 0.005, 10.0
 #: Places between two pixels at which a disk is tabulated, and points a pixel it is summed from.
-_PHASES, _FINE = 16, 16
+_PHASES, _FINE = 8, 8
 #: Half width of the tabulated disks beyond their radius: the direct beam's tails go far [pixels].
 _SPOT_MARGIN, _DIRECT_MARGIN = 6, 24
 
@@ -126,7 +126,7 @@ def disk_templates(
 
     Returns
     -------
-    spot, direct : ndarray, shape (17, 17, 2 w + 1, 2 w + 1)
+    spot, direct : ndarray, shape (9, 9, 2 w + 1, 2 w + 1)
         See :func:`ediff_utils.kernels.frames.paint_disk`.
     """
     radius = settings.disk_radius / settings.pixel_size
@@ -142,8 +142,10 @@ def _template(settings: GoldScanSettings, microscope: Microscope, half: int) -> 
     # a pixel more on either side, as the disk moves by up to one
     n = (2 * half + 3) * _FINE
     u = (np.arange(n) - n // 2) / _FINE
-    x, y = np.meshgrid(u, u, indexing="ij")
-    square = x * x + y * y
+    square = u[:, None] ** 2 + u**2
+    # the disk's centre between two fine points, the spread's on one: together between two, in the
+    # middle of a pixel's even number of points
+    x, y = np.meshgrid(u + 0.5 / _FINE, u + 0.5 / _FINE, indexing="ij")
     inverse = np.linalg.inv(microscope.matrix)
     q = np.hypot(inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y)
     # half covered at the rim, or the area would depend on the fine grid
@@ -159,7 +161,6 @@ def _template(settings: GoldScanSettings, microscope: Microscope, half: int) -> 
     blurred = np.maximum(blurred[n // 2 : n // 2 + n, n // 2 : n // 2 + n], 0)
     template = np.empty((_PHASES + 1, _PHASES + 1, 2 * half + 1, 2 * half + 1))
     sums = np.pad(np.cumsum(np.cumsum(blurred, axis=0), axis=1), ((1, 0), (1, 0)))
-    # the fine point n // 2, the disk's centre, comes to lie in the middle of a pixel's points
     first = n // 2 - _FINE // 2 - half * _FINE
     for a in range(_PHASES + 1):
         for b in range(_PHASES + 1):

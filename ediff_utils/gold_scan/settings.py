@@ -33,7 +33,7 @@ class GoldScanSettings(BaseModel):
     )
     # These shares are assumptions.
     coverage: float = Field(
-        0.35, gt=0, le=0.5, description="area of all particles as a fraction of the scan's"
+        0.35, gt=0, le=0.8, description="area of all particles as a fraction of the scan's"
     )
     overlapping: float = Field(
         0.15, ge=0, le=1, description="share of the particles that lie partly on another one"

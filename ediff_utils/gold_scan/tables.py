@@ -2,7 +2,7 @@
 
 A domain's intensities are those of a crystal of the local thickness on its own; several domains
 along the beam diffract one after another, each what the ones above have left in the direct beam.
-Diffracted beams are not diffracted again, and debye-waller factors are left out.
+Diffracted beams are not diffracted again, and Debye-Waller factors are left out.
 """
 
 from __future__ import annotations
