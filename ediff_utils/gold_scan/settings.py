@@ -76,8 +76,9 @@ class GoldScanSettings(BaseModel):
         None, ge=-360, le=360, description="of the detector against the scan [degree]; None: drawn"
     )
 
+    # Beams at an excitation error of 0.06 1/angstrom come and go within 17 angstrom.
     thickness_step: float = Field(
-        4.0, gt=0, le=50, description="of the series that intensities are read from [angstrom]"
+        1.0, gt=0, le=50, description="of the series that intensities are read from [angstrom]"
     )
     q_max: float = Field(2.0, gt=0, le=4, description="outermost simulated beam [1/angstrom]")
     calibrated: bool = Field(
