@@ -118,6 +118,46 @@ def _scatter(
 
 
 @njit(cache=True, nogil=True)
+def _cross(
+    beam: float,
+    weight: float,
+    stack: np.ndarray,
+    path: np.ndarray,
+    tables: tuple[np.ndarray, ...],
+    step: float,
+    met: np.ndarray,
+    met_thickness: np.ndarray,
+    n_met: int,
+    spectra: np.ndarray,
+) -> tuple[int, float]:
+    """Send the direct beam through a column; the number of domains met so far, and what is left."""
+    beam_offsets, _, _, thickness_offsets, direct, table_offsets, intensity = tables
+    for s in range(len(stack)):
+        slot = 0
+        while slot < n_met and met[slot] != stack[s]:
+            slot += 1
+        if slot == _MOST:
+            continue
+        if slot == n_met:
+            met[slot], met_thickness[slot] = stack[s], 0.0
+            n_met += 1
+        met_thickness[slot] += weight * path[s]
+        beam = _scatter(
+            beam,
+            stack[s],
+            path[s],
+            step,
+            beam_offsets,
+            thickness_offsets,
+            direct,
+            table_offsets,
+            intensity,
+            spectra[slot],
+        )
+    return n_met, beam
+
+
+@njit(cache=True, nogil=True)
 def _grown(array: np.ndarray, size: int) -> np.ndarray:
     """The array, or a longer copy of it that holds at least that many."""
     if size <= len(array):
@@ -171,12 +211,9 @@ def mix_positions(
     spot_offsets : ndarray of int, shape (n + 1,)
     qx, qy, intensity : ndarray, shape (spots,)
     """
-    beam_offsets, qx, qy, thickness_offsets, direct, table_offsets, intensity = tables
+    beam_offsets, qx, qy = tables[:3]
     n = len(positions)
-    widest = 0
-    for i in range(len(beam_offsets) - 1):
-        widest = max(widest, beam_offsets[i + 1] - beam_offsets[i])
-    spectra = np.zeros((_MOST, widest))
+    spectra = np.zeros((_MOST, np.max(np.diff(beam_offsets))))
     met, met_thickness = np.empty(_MOST, np.int64), np.empty(_MOST)
     stack = np.empty(_MOST, np.int64)
     path, height = np.empty(_MOST), np.empty(_MOST)
@@ -193,28 +230,18 @@ def mix_positions(
             lost = 1 - np.exp(-np.sum(path[:size]) / diffuse_length)
             diffuse[j] += probe[c, 2] * lost
             beam = probe[c, 2] * (1 - lost)
-            for s in range(size):
-                slot = 0
-                while slot < n_met and met[slot] != stack[s]:
-                    slot += 1
-                if slot == _MOST:
-                    continue
-                if slot == n_met:
-                    met[slot], met_thickness[slot] = stack[s], 0.0
-                    n_met += 1
-                met_thickness[slot] += probe[c, 2] * path[s]
-                beam = _scatter(
-                    beam,
-                    stack[s],
-                    path[s],
-                    step,
-                    beam_offsets,
-                    thickness_offsets,
-                    direct,
-                    table_offsets,
-                    intensity,
-                    spectra[slot],
-                )
+            n_met, beam = _cross(
+                beam,
+                probe[c, 2],
+                stack[:size],
+                path,
+                tables,
+                step,
+                met,
+                met_thickness,
+                n_met,
+                spectra,
+            )
             left[j] += beam
         start, end = domain_ends[j], spot_ends[j]
         out_domain = _grown(out_domain, start + n_met)
@@ -222,17 +249,15 @@ def mix_positions(
         out_thickness = _grown(out_thickness, start + n_met)
         for slot in range(n_met):
             first, last = beam_offsets[met[slot]], beam_offsets[met[slot] + 1]
-            size = last - first
-            out_x, out_y = _grown(out_x, end + size), _grown(out_y, end + size)
-            out_value = _grown(out_value, end + size)
-            total = 0.0
-            for b in range(size):
-                value = spectra[slot, b]
-                spectra[slot, b] = 0.0
-                total += value
-                if value >= floor:
-                    out_x[end], out_y[end], out_value[end] = qx[first + b], qy[first + b], value
+            out_x, out_y = _grown(out_x, end + last - first), _grown(out_y, end + last - first)
+            out_value = _grown(out_value, end + last - first)
+            total = np.sum(spectra[slot])
+            for b in range(last - first):
+                if spectra[slot, b] >= floor:
+                    out_x[end], out_y[end] = qx[first + b], qy[first + b]
+                    out_value[end] = spectra[slot, b]
                     end += 1
+            spectra[slot] = 0.0
             out_domain[start + slot], out_share[start + slot] = met[slot], total
             out_thickness[start + slot] = met_thickness[slot]
         domain_ends[j + 1], spot_ends[j + 1] = start + n_met, end
