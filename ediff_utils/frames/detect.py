@@ -1,0 +1,345 @@
+"""Bragg disks of small convergence angles in detector frames, many frames a second.
+
+Arrays in, arrays out, all in pixels; rows are x and columns y. What the kernels do with a frame
+stands in :mod:`ediff_utils.kernels.spots`.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import nnls
+
+from ediff_utils.errors import UserError
+from ediff_utils.kernels import spots as kernels
+
+#: Width of the wide Gaussian of the band-pass over that of the narrow one.
+_WIDE = 2.5
+#: Gaussians end after so many standard deviations.
+_CUT = 3.0
+#: Samples a pixel of the disk's radial profile, and step of its table [pixel^2].
+_OVERSAMPLING, _STEP = 8, 0.25
+#: Frames that one call of the kernel works on.
+_CHUNK = 16
+#: Pixels whose noise is measured, classes of equal background among them, and the share of the
+#: pixels, the darker ones, that is used: bright backgrounds are next to strong spots.
+_NOISE_PIXELS, _NOISE_CLASSES, _NOISE_SHARE = 400_000, 16, 0.9
+
+
+class DetectionSettings(BaseModel):
+    """What a Bragg disk is on this detector, and how sure one must be of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    radius: float = Field(gt=0, le=30, description="of the disks: convergence angle [pixel]")
+    # A fibre-coupled camera's point spread. Direct detectors have less.
+    blur: float = Field(
+        0.7, ge=0, le=10, description="standard deviation of the point spread [pixel]"
+    )
+    # One pixel in 3.5 million lies above five standard deviations by chance.
+    threshold: float = Field(
+        5.0, gt=0, le=1000, description="least response to a disk, in standard deviations of noise"
+    )
+    spacing: float | None = Field(
+        None, gt=0, description="least distance of two spots [pixel]; None: radius + 2 blur + 1"
+    )
+    edge: int | None = Field(
+        None, ge=1, description="no spots so close to the edge [pixel]; None: the disk's radius"
+    )
+    max_spots: int = Field(1000, ge=1, description="the strongest so many of a frame are kept")
+    gain: float | None = Field(
+        None, ge=0, description="detector counts an electron; None: measured, as is read_noise"
+    )
+    read_noise: float | None = Field(
+        None, ge=0, description="standard deviation without electrons [counts]; None: measured"
+    )
+
+    def model_post_init(self, _context: object) -> None:
+        """Check what a field alone cannot."""
+        if (self.gain is None) != (self.read_noise is None):
+            raise UserError("gain, read_noise: expected both, or neither to have them measured")
+        if self.gain == 0 and self.read_noise == 0:
+            raise UserError("gain, read_noise: expected one of them above 0")
+
+
+@dataclass(frozen=True)
+class DiskDetector:
+    """Settings turned into what the kernels need; made by :func:`compute_detector`.
+
+    Attributes
+    ----------
+    narrow, wide : ndarray of float32
+        Halves of one-dimensional Gaussians.
+    profile : ndarray, shape (n, 2)
+        The disk at squared distances 0, 0.25, 0.5 ... pixel^2, and its derivative.
+    noise : ndarray, shape (2,)
+        Variance of the response: noise[0] + noise[1] * background [counts^2].
+    variance : ndarray, shape (2,)
+        The same of a pixel.
+    radii : ndarray, shape (3,)
+        Aperture, and inner and outer radius of the ring for the background [pixel].
+    threshold, spacing, edge, max_spots
+        See :class:`DetectionSettings`.
+    """
+
+    narrow: np.ndarray
+    wide: np.ndarray
+    profile: np.ndarray
+    noise: np.ndarray
+    variance: np.ndarray
+    radii: np.ndarray
+    threshold: float
+    spacing: float
+    edge: int
+    max_spots: int
+
+
+def _half_gaussian(sigma: float) -> np.ndarray:
+    weights = np.exp(-0.5 * (np.arange(int(np.ceil(_CUT * sigma)) + 1) / sigma) ** 2)
+    return (weights / (weights[0] + 2 * weights[1:].sum())).astype(np.float32)
+
+
+def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, float]:
+    """Filters of the band-pass.
+
+    Parameters
+    ----------
+    settings : DetectionSettings
+        ``radius`` and ``blur`` are used: the narrow Gaussian has the second moment of a flat disk
+        that is blurred, radius^2 / 4 + blur^2.
+
+    Returns
+    -------
+    narrow, wide : ndarray of float32, shape (reach + 1,)
+        From the middle outwards.
+    power : float
+        Variance of the response to white noise of variance 1.
+    """
+    sigma = max(np.hypot(settings.radius / 2, settings.blur), 0.6)
+    narrow, wide = _half_gaussian(sigma), _half_gaussian(_WIDE * sigma)
+    full = [np.concatenate([half[:0:-1], half]).astype(float) for half in (narrow, wide)]
+    full[0] = np.pad(full[0], len(wide) - len(narrow))
+    power = np.sum((np.outer(full[0], full[0]) - np.outer(full[1], full[1])) ** 2)
+    return narrow, wide, float(power)
+
+
+def compute_profile(
+    settings: DetectionSettings, template: np.ndarray | None = None
+) -> np.ndarray:
+    """A disk as a function of the squared distance from its centre.
+
+    Parameters
+    ----------
+    settings : DetectionSettings
+        ``radius`` and ``blur`` are used: a flat disk, blurred, or how far a template reaches.
+    template : ndarray, shape (height, width), optional
+        The probe without a sample, anywhere in the frame; its mean around its centre of mass takes
+        the flat disk's place.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        At 0, 0.25, 0.5 ... pixel^2; the largest value is 1. Second column: the derivative.
+
+    Raises
+    ------
+    UserError
+        A template that holds no disk.
+    """
+    reach = settings.radius + 2.5 * settings.blur + 1
+    squares = np.arange(0, reach**2 + 2 * _STEP, _STEP)
+    if template is None:
+        half = int(np.ceil((reach + 1) * _OVERSAMPLING))
+        axis = np.arange(-half, half + 1) / _OVERSAMPLING
+        distance = np.hypot(axis[:, None], axis[None])
+        # A pixel integrates over its area, which blurs like a Gaussian of the same second moment.
+        blur = np.sqrt(settings.blur**2 + 1 / 12)
+        disk = gaussian_filter((distance <= settings.radius).astype(float), blur * _OVERSAMPLING)
+        values = np.interp(np.sqrt(squares), axis[half:], disk[half, half:])
+    else:
+        values = _template_profile(np.asarray(template, float), reach, np.sqrt(squares))
+    values = values / values.max()
+    return np.column_stack([values, np.gradient(values, _STEP)])
+
+
+def _template_profile(template: np.ndarray, reach: float, radii: np.ndarray) -> np.ndarray:
+    if template.ndim != 2 or not np.isfinite(template).all():
+        raise UserError("template: expected one frame of finite numbers, the probe alone")
+    above = template - np.median(template)
+    bright = above > 0.2 * above.max()
+    if above.max() <= 0 or bright.mean() > 0.25:
+        raise UserError("template: expected a bright disk on a dark background, found none")
+    place = np.argwhere(bright)
+    centre = np.average(place, axis=0, weights=above[bright])
+    distance = np.hypot(*(np.indices(template.shape) - centre[:, None, None]))
+    near = distance < reach + 1
+    # Means over rings of half a pixel; the ring inside is the smallest that has a pixel.
+    bins = np.rint(2 * distance[near]).astype(int)
+    counts = np.bincount(bins)
+    sums = np.bincount(bins, weights=above[near])
+    where = np.bincount(bins, weights=distance[near])
+    there = counts > 0
+    return np.interp(radii, where[there] / counts[there], sums[there] / counts[there])
+
+
+def compute_noise(frames: np.ndarray, settings: DetectionSettings) -> np.ndarray:
+    """Noise of the response to disks, as a function of the background.
+
+    Most pixels of a frame show no disk, so that the spread of the response among pixels of about
+    the same background, by its median absolute deviation, is the noise. Whatever correlates
+    neighbouring pixels is in it, which a detector's gain would miss.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, height, width)
+        A few frames, hot pixels replaced.
+    settings : DetectionSettings
+
+    Returns
+    -------
+    ndarray, shape (2,)
+        c0 and c1 of the variance c0 + c1 * background, neither below 0 [counts^2, counts].
+
+    Raises
+    ------
+    UserError
+        Frames without any noise: blank ones.
+    """
+    narrow, wide, power = compute_band(settings)
+    if settings.gain is not None:
+        return power * np.array([settings.read_noise**2, settings.gain])
+    every = max(1, frames.size // _NOISE_PIXELS)
+    pairs = [kernels.band_pass(np.ascontiguousarray(f, np.float32), narrow, wide) for f in frames]
+    response, background = (np.concatenate([p[k].ravel()[::every] for p in pairs]) for k in (0, 1))
+    order = np.argsort(background)[: int(_NOISE_SHARE * background.size)]
+    classes = [c for c in np.array_split(order, _NOISE_CLASSES) if c.size]
+    level = np.array([background[c].mean() for c in classes], float)
+    spread = np.array(
+        [1.4826 * np.median(np.abs(response[c] - np.median(response[c]))) for c in classes], float
+    )
+    seen = spread > 0
+    if not seen.any():
+        raise UserError("frames: no noise in them, all blank? expected counts; or give gain")
+    variance = spread[seen] ** 2
+    rows = np.column_stack([np.ones(seen.sum()), np.maximum(level[seen], 0)]) / variance[:, None]
+    scale = np.linalg.norm(rows, axis=0)
+    scale[scale == 0] = 1
+    return nnls(rows / scale, np.ones(len(rows)))[0] / scale
+
+
+def compute_detector(
+    settings: DetectionSettings, noise: np.ndarray, template: np.ndarray | None = None
+) -> DiskDetector:
+    """Everything that does not change from frame to frame.
+
+    Parameters
+    ----------
+    settings : DetectionSettings
+    noise : ndarray, shape (2,)
+        See :func:`compute_noise`.
+    template : ndarray, shape (height, width), optional
+        See :func:`compute_profile`.
+
+    Returns
+    -------
+    DiskDetector
+    """
+    narrow, wide, power = compute_band(settings)
+    noise = np.asarray(noise, float)
+    # Without any background or read-out noise a frame's empty parts would have no variance at all.
+    noise = noise + np.array([1e-6 * max(noise.max(), 1e-12), 0])
+    aperture = settings.radius + 1.5 * settings.blur + 0.5
+    spacing = settings.spacing or settings.radius + 2 * settings.blur + 1
+    return DiskDetector(
+        narrow=narrow,
+        wide=wide,
+        profile=compute_profile(settings, template),
+        noise=noise,
+        variance=noise / power,
+        radii=np.array([aperture, aperture + 1, aperture + 3]),
+        threshold=settings.threshold,
+        spacing=spacing,
+        edge=settings.edge or max(int(np.ceil(settings.radius)), 1),
+        max_spots=settings.max_spots,
+    )
+
+
+def detect_spots(
+    frames: np.ndarray, detector: DiskDetector, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spots of many frames, the direct beam among them.
+
+    Parameters
+    ----------
+    frames : ndarray, shape (n, height, width)
+        Counts, hot pixels replaced.
+    detector : DiskDetector
+    threads : int, optional
+        One a core by default.
+
+    Returns
+    -------
+    spots : ndarray, shape (n_spots, 4)
+        Row x and column y [pixel], sum above the background [counts], response in standard
+        deviations of the noise; a frame's strongest response first.
+    offsets : ndarray of int64, shape (n + 1,)
+        Frame i has the spots ``offsets[i]`` to ``offsets[i + 1] - 1``.
+
+    Raises
+    ------
+    UserError
+        Not a stack of frames, one smaller than the filters, or a value that is not finite.
+    """
+    frames = _check_stack(frames, detector)
+    parts = [frames[start : start + _CHUNK] for start in range(0, len(frames), _CHUNK)]
+    threads = threads or os.cpu_count() or 1
+    if threads == 1 or len(parts) == 1:
+        found = [_detect_part(part, detector) for part in parts]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(lambda part: _detect_part(part, detector), parts))
+    spots = [np.empty((0, 4)), *(part[0] for part in found)]
+    counts = [np.zeros(1, np.int64), *(part[1] for part in found)]
+    return np.concatenate(spots), np.cumsum(np.concatenate(counts))
+
+
+def _check_stack(frames: np.ndarray, detector: DiskDetector) -> np.ndarray:
+    frames = np.asarray(frames)
+    if frames.ndim != 3 or frames.dtype.kind not in "iuf":
+        raise UserError(
+            f"frames: expected a stack of frames of counts, got shape {frames.shape} "
+            f"of {frames.dtype.name}"
+        )
+    least = 2 * detector.edge + 3
+    if min(frames.shape[1:]) < least:
+        raise UserError(
+            f"frames: {frames.shape[1]} x {frames.shape[2]} pixels; expected at least {least} "
+            f"each way for disks of this radius"
+        )
+    return frames
+
+
+def _detect_part(frames: np.ndarray, d: DiskDetector) -> tuple[np.ndarray, np.ndarray]:
+    frames = np.ascontiguousarray(frames, np.float32)
+    # One number tells: a sum is finite only if all it adds up are.
+    if not np.isfinite(frames.sum(dtype=float)):
+        raise UserError("frames: a value is not finite; expected counts")
+    return kernels.find_spots(
+        frames,
+        d.narrow,
+        d.wide,
+        d.noise,
+        d.profile,
+        _STEP,
+        d.variance,
+        d.radii,
+        d.threshold,
+        d.spacing,
+        d.edge,
+        d.max_spots,
+    )
