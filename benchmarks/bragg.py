@@ -202,7 +202,7 @@ def tune_py4dstem(world: World, frames: np.ndarray, radius: float, subpixel: str
     for sigma in (0.0, 0.5, 1.0, 1.5):
         # Every threshold in one run: spots come with their correlation.
         options = {"subpixel": subpixel, "sigma_cc": sigma}
-        for floor in np.geomspace(0.3, 30, 21):
+        for floor in np.geomspace(0.1, 30, 16):
             options["minAbsoluteIntensity"] = float(floor)
             found, _ = run_py4dstem(frames, world.template, radius, **options)
             got = score(found, world)

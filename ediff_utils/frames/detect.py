@@ -12,18 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.optimize import nnls
 
 from ediff_utils.errors import UserError
 from ediff_utils.kernels import spots as kernels
 
-#: Width of the wide Gaussian of the band-pass over that of the narrow one.
-_WIDE = 2.5
+#: Narrow Gaussian of the band-pass over one of the disk's second moment, and wide over narrow. A
+#: disk on white noise then has 92 to 95 % of the best filter's signal to noise.
+_NARROW, _WIDE = 1.2, 2.5
 #: Gaussians end after so many standard deviations.
 _CUT = 3.0
-#: Samples a pixel of the disk's radial profile, and step of its table [pixel^2].
-_OVERSAMPLING, _STEP = 8, 0.25
+#: Samples a pixel of the disk's radial profile, and places a pixel of the disks to fit with.
+_OVERSAMPLING, _SHIFTS = 8, 8
+#: Least share of the pixels without spots near them that the noise is measured again on.
+_QUIET = 0.02
 #: Frames that one call of the kernel works on.
 _CHUNK = 16
 #: Pixels whose noise is measured, classes of equal background among them, and the share of the
@@ -75,8 +78,10 @@ class DiskDetector:
     ----------
     narrow, wide : ndarray of float32
         Halves of one-dimensional Gaussians.
-    profile : ndarray, shape (n, 2)
-        The disk at squared distances 0, 0.25, 0.5 ... pixel^2, and its derivative.
+    bank : ndarray of float32, shape (8, 8, 3, width * width)
+        The disk at shifts between the pixels, and its derivatives.
+    unit : float
+        Response in the middle of a disk of amplitude 1.
     noise : ndarray, shape (2,)
         Variance of the response: noise[0] + noise[1] * background [counts^2].
     variance : ndarray, shape (2,)
@@ -89,7 +94,8 @@ class DiskDetector:
 
     narrow: np.ndarray
     wide: np.ndarray
-    profile: np.ndarray
+    bank: np.ndarray
+    unit: float
     noise: np.ndarray
     variance: np.ndarray
     radii: np.ndarray
@@ -110,8 +116,8 @@ def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, f
     Parameters
     ----------
     settings : DetectionSettings
-        ``radius`` and ``blur`` are used: the narrow Gaussian has the second moment of a flat disk
-        that is blurred, radius^2 / 4 + blur^2.
+        ``radius`` and ``blur`` are used: a flat disk that is blurred has the second moment
+        radius^2 / 4 + blur^2 along each axis.
 
     Returns
     -------
@@ -120,18 +126,20 @@ def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, f
     power : float
         Variance of the response to white noise of variance 1.
     """
-    sigma = max(np.hypot(settings.radius / 2, settings.blur), 0.6)
-    narrow, wide = _half_gaussian(sigma), _half_gaussian(_WIDE * sigma)
-    full = [np.concatenate([half[:0:-1], half]).astype(float) for half in (narrow, wide)]
-    full[0] = np.pad(full[0], len(wide) - len(narrow))
-    power = np.sum((np.outer(full[0], full[0]) - np.outer(full[1], full[1])) ** 2)
-    return narrow, wide, float(power)
+    sigma = max(_NARROW * np.hypot(settings.radius / 2, settings.blur), 0.8)
+    # Halving the frame and doubling it again blur by 1/2 pixel^2 together.
+    wide_sigma = np.sqrt(max((_WIDE * sigma) ** 2 - 0.5, 1)) / 2
+    narrow, wide = _half_gaussian(sigma), _half_gaussian(wide_sigma)
+    impulse = np.zeros((8 * len(wide),) * 2, np.float32)
+    impulse[4 * len(wide), 4 * len(wide)] = 1
+    response, _ = kernels.band_pass(impulse, narrow, wide)
+    return narrow, wide, float(np.sum(response.astype(float) ** 2))
 
 
 def compute_profile(
     settings: DetectionSettings, template: np.ndarray | None = None
 ) -> np.ndarray:
-    """A disk as a function of the squared distance from its centre.
+    """A disk as a function of the distance from its centre.
 
     Parameters
     ----------
@@ -143,8 +151,8 @@ def compute_profile(
 
     Returns
     -------
-    ndarray, shape (n, 2)
-        At 0, 0.25, 0.5 ... pixel^2; the largest value is 1. Second column: the derivative.
+    ndarray, shape (n,)
+        At distances 0, 1/8, 2/8 ... pixel; the largest value is 1.
 
     Raises
     ------
@@ -152,7 +160,7 @@ def compute_profile(
         A template that holds no disk.
     """
     reach = settings.radius + 2.5 * settings.blur + 1
-    squares = np.arange(0, reach**2 + 2 * _STEP, _STEP)
+    radii = np.arange(0, reach + 2, 1 / _OVERSAMPLING)
     if template is None:
         half = int(np.ceil((reach + 1) * _OVERSAMPLING))
         axis = np.arange(-half, half + 1) / _OVERSAMPLING
@@ -160,11 +168,50 @@ def compute_profile(
         # A pixel integrates over its area, which blurs like a Gaussian of the same second moment.
         blur = np.sqrt(settings.blur**2 + 1 / 12)
         disk = gaussian_filter((distance <= settings.radius).astype(float), blur * _OVERSAMPLING)
-        values = np.interp(np.sqrt(squares), axis[half:], disk[half, half:])
+        values = np.interp(radii, axis[half:], disk[half, half:])
     else:
-        values = _template_profile(np.asarray(template, float), reach, np.sqrt(squares))
-    values = values / values.max()
-    return np.column_stack([values, np.gradient(values, _STEP)])
+        values = _template_profile(np.asarray(template, float), reach, radii)
+    return values / values.max()
+
+
+def compute_bank(
+    profile: np.ndarray, narrow: np.ndarray, wide: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The disk at places between the pixels.
+
+    Parameters
+    ----------
+    profile : ndarray, shape (n,)
+        See :func:`compute_profile`.
+    narrow, wide : ndarray of float32
+        See :func:`compute_band`.
+
+    Returns
+    -------
+    bank : ndarray of float32, shape (8, 8, 3, width * width)
+        See :func:`ediff_utils.kernels.spots.fit_spot`.
+    unit : float
+        Response of the band-pass in the middle of the disk.
+    """
+    half = (len(profile) - 2) // _OVERSAMPLING - 1
+    axis = np.arange(-half, half + 1)
+    shifts = (np.arange(_SHIFTS) + 0.5) / _SHIFTS - 0.5
+    grid = np.arange(len(profile)) / _OVERSAMPLING
+    slope = np.gradient(profile, 1 / _OVERSAMPLING)
+    p, q = (axis - shifts[:, None])[:, None, :, None], (axis - shifts[:, None])[None, :, None, :]
+    distance = np.hypot(p, q)
+    shape = np.interp(distance, grid, profile)
+    rate = -np.interp(distance, grid, slope) / np.maximum(distance, 1e-9)
+    bank = np.stack([shape, rate * p, rate * q], axis=2)
+    canvas = np.zeros((2 * half + 8 * len(wide),) * 2, np.float32)
+    middle = len(canvas) // 2
+    distance = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
+    canvas[:] = np.interp(distance, grid, profile, right=0)
+    response, _ = kernels.band_pass(canvas, narrow, wide)
+    return (
+        np.ascontiguousarray(bank.reshape(_SHIFTS, _SHIFTS, 3, -1), np.float32),
+        float(response[middle, middle]),
+    )
 
 
 def _template_profile(template: np.ndarray, reach: float, radii: np.ndarray) -> np.ndarray:
@@ -213,9 +260,23 @@ def compute_noise(frames: np.ndarray, settings: DetectionSettings) -> np.ndarray
     narrow, wide, power = compute_band(settings)
     if settings.gain is not None:
         return power * np.array([settings.read_noise**2, settings.gain])
-    every = max(1, frames.size // _NOISE_PIXELS)
     pairs = [kernels.band_pass(np.ascontiguousarray(f, np.float32), narrow, wide) for f in frames]
-    response, background = (np.concatenate([p[k].ravel()[::every] for p in pairs]) for k in (0, 1))
+    response, background = (np.stack([pair[k] for pair in pairs]) for k in (0, 1))
+    noise = _fit_noise(response.ravel(), background.ravel())
+    # Spots and the dark rings that the band-pass draws around them are no noise.
+    square = 3**2 * (noise[0] + noise[1] * np.maximum(background, 0))
+    spots = (response > 0) & (response**2 > square)
+    reach = 4 * len(narrow) // 3
+    quiet = ~maximum_filter(spots, (1, 2 * reach + 1, 2 * reach + 1))
+    if quiet.mean() > _QUIET:
+        noise = _fit_noise(response[quiet], background[quiet])
+    return noise
+
+
+def _fit_noise(response: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """c0 and c1 of the response's variance, from its spread in classes of like background."""
+    every = max(1, response.size // _NOISE_PIXELS)
+    response, background = response[::every], background[::every]
     order = np.argsort(background)[: int(_NOISE_SHARE * background.size)]
     classes = [c for c in np.array_split(order, _NOISE_CLASSES) if c.size]
     level = np.array([background[c].mean() for c in classes], float)
@@ -250,6 +311,7 @@ def compute_detector(
     DiskDetector
     """
     narrow, wide, power = compute_band(settings)
+    bank, unit = compute_bank(compute_profile(settings, template), narrow, wide)
     noise = np.asarray(noise, float)
     # Without any background or read-out noise a frame's empty parts would have no variance at all.
     noise = noise + np.array([1e-6 * max(noise.max(), 1e-12), 0])
@@ -258,7 +320,8 @@ def compute_detector(
     return DiskDetector(
         narrow=narrow,
         wide=wide,
-        profile=compute_profile(settings, template),
+        bank=bank,
+        unit=unit,
         noise=noise,
         variance=noise / power,
         radii=np.array([aperture, aperture + 1, aperture + 3]),
@@ -334,8 +397,8 @@ def _detect_part(frames: np.ndarray, d: DiskDetector) -> tuple[np.ndarray, np.nd
         d.narrow,
         d.wide,
         d.noise,
-        d.profile,
-        _STEP,
+        d.bank,
+        d.unit,
         d.variance,
         d.radii,
         d.threshold,

@@ -15,10 +15,9 @@ from numba import njit
 
 #: Columns of the spots that :func:`find_spots` returns.
 COLUMNS = ("x", "y", "intensity", "significance")
-_ITERATIONS = 8
-#: A fit that moves farther than this share of the disk's radius, plus a pixel, has left its spot.
+_ITERATIONS = 6
+#: A fit that moves farther than this share of its window's half, plus a pixel, has left its spot.
 _FARTHEST = 0.5
-_CONVERGED = 2e-3
 
 
 @njit(cache=True, nogil=True)
@@ -57,6 +56,43 @@ def smooth(frame: np.ndarray, weights: np.ndarray, out: np.ndarray, row: np.ndar
 
 
 @njit(cache=True, nogil=True)
+def _halve(frame: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels; an odd last row or column counts twice."""
+    height, width = frame.shape
+    small = np.empty(((height + 1) // 2, (width + 1) // 2), np.float32)
+    for i in range(small.shape[0]):
+        first, second, target = frame[2 * i], frame[min(2 * i + 1, height - 1)], small[i]
+        for j in range(width // 2):
+            total = first[2 * j] + first[2 * j + 1] + second[2 * j] + second[2 * j + 1]
+            target[j] = np.float32(0.25) * total
+        if width % 2:
+            target[-1] = np.float32(0.5) * (first[width - 1] + second[width - 1])
+    return small
+
+
+@njit(cache=True, nogil=True)
+def _double(small: np.ndarray, out: np.ndarray) -> None:
+    """Undo :func:`_halve` by linear interpolation, on the grid of ``out``."""
+    height, width = out.shape
+    near, far = np.float32(0.75), np.float32(0.25)
+    rows, columns = small.shape
+    mixed = np.empty(columns + 2, np.float32)
+    inner = mixed[1 : columns + 1]
+    for i in range(height):
+        own = small[i // 2]
+        other = small[min(i // 2 + 1, rows - 1)] if i % 2 else small[max(i // 2 - 1, 0)]
+        for j in range(columns):
+            inner[j] = near * own[j] + far * other[j]
+        mixed[0], mixed[columns + 1] = mixed[1], mixed[columns]
+        target = out[i]
+        for j in range(width // 2):
+            target[2 * j] = near * mixed[j + 1] + far * mixed[j]
+            target[2 * j + 1] = near * mixed[j + 1] + far * mixed[j + 2]
+        if width % 2:
+            target[width - 1] = near * mixed[columns] + far * mixed[columns - 1]
+
+
+@njit(cache=True, nogil=True)
 def band_pass(
     frame: np.ndarray, narrow: np.ndarray, wide: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +102,8 @@ def band_pass(
     ----------
     frame : ndarray of float32, shape (height, width)
     narrow, wide : ndarray of float32, shape (reach + 1,)
-        One-dimensional filters from the middle outwards, each with a sum over both sides of 1.
+        One-dimensional filters from the middle outwards, each with a sum over both sides of 1. The
+        wide one counts in pixels of twice the size: it has no use for finer ones.
 
     Returns
     -------
@@ -76,25 +113,15 @@ def band_pass(
     row = np.empty(frame.shape[1] + 2 * max(len(narrow), len(wide)), np.float32)
     response, background = np.empty_like(frame), np.empty_like(frame)
     smooth(frame, narrow, response, row)
-    smooth(frame, wide, background, row)
+    small = _halve(frame)
+    smoothed = np.empty_like(small)
+    smooth(small, wide, smoothed, row)
+    _double(smoothed, background)
     for i in range(frame.shape[0]):
         first, second = response[i], background[i]
         for j in range(frame.shape[1]):
             first[j] -= second[j]
     return response, background
-
-
-@njit(cache=True, nogil=True)
-def _is_maximum(response: np.ndarray, i: int, j: int) -> bool:
-    """Whether no neighbour is larger; of equal ones the first is the maximum."""
-    value = response[i, j]
-    for u in range(-1, 2):
-        for v in range(-1, 2):
-            before = u < 0 or (u == 0 and v < 0)
-            other = response[i + u, j + v]
-            if other > value or (before and other == value):
-                return False
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -127,25 +154,36 @@ def find_maxima(
         Rows and columns, the strongest response first.
     """
     height, width = response.shape
-    room = 64
+    # No two maxima are neighbours.
+    room = ((height + 1) // 2) * ((width + 1) // 2)
     rows, values, n = np.empty((room, 2), np.int64), np.empty(room, np.float32), 0
     square = np.float32(threshold * threshold)
-    floor, slope = np.float32(noise[0]), np.float32(noise[1])
+    floor, slope, zero = np.float32(noise[0]), np.float32(noise[1]), np.float32(0)
+    high = np.empty(width, np.uint8)
     for i in range(edge, height - edge):
+        line, under = response[i], background[i]
+        # Without branches, so that it goes many pixels at a time; few are left for the next loop.
+        some = np.uint8(0)
+        for j in range(width):
+            value = max(line[j], zero)
+            high[j] = value * value > square * (floor + slope * max(under[j], zero))
+            some |= high[j]
+        if some == 0:
+            continue
+        above, below = response[i - 1], response[i + 1]
         for j in range(edge, width - edge):
-            value = response[i, j]
-            if value <= 0:
-                continue
-            variance = floor + slope * max(background[i, j], np.float32(0))
-            if value * value > square * variance and _is_maximum(response, i, j):
-                if n == room:
-                    room *= 4
-                    more, longer = np.empty((room, 2), np.int64), np.empty(room, np.float32)
-                    more[:n], longer[:n] = rows, values
-                    rows, values = more, longer
-                rows[n, 0], rows[n, 1], values[n] = i, j, value
+            value = line[j]
+            # Of equal neighbours the first is the maximum.
+            if (
+                high[j]
+                and value > line[j - 1]
+                and value >= line[j + 1]
+                and value > max(above[j - 1], above[j], above[j + 1])
+                and value >= max(below[j - 1], below[j], below[j + 1])
+            ):
+                rows[n, 0], rows[n, 1], values[n] = i, j, line[j]
                 n += 1
-    order = np.argsort(-values[:n], kind="mergesort")
+    order = np.argsort(-values[:n])
     kept = np.empty((n, 2), np.int64)
     m = 0
     for place in order:
@@ -162,108 +200,131 @@ def find_maxima(
 
 
 @njit(cache=True, nogil=True)
-def ring_median(frame: np.ndarray, x: float, y: float, inner: float, outer: float) -> float:
-    """Median of the pixels of a ring; of the nearest pixel where the ring is off the frame."""
+def cover(maxima: np.ndarray, radius: float, covered: np.ndarray) -> None:
+    """Mark the disks around maxima in ``covered``, bool, shape (height, width)."""
+    height, width = covered.shape
+    reach = int(radius)
+    for m in range(len(maxima)):
+        x, y = maxima[m, 0], maxima[m, 1]
+        for i in range(max(x - reach, 0), min(x + reach, height - 1) + 1):
+            half = int(np.sqrt(radius * radius - (i - x) ** 2))
+            covered[i, max(y - half, 0) : min(y + half, width - 1) + 1] = True
+
+
+@njit(cache=True, nogil=True)
+def ring_mean(
+    frame: np.ndarray, covered: np.ndarray, x: int, y: int, inner: float, outer: float
+) -> float:
+    """Mean of a ring's pixels that no disk covers; NaN where there are fewer than eight."""
     height, width = frame.shape
-    low_i, high_i = max(int(np.ceil(x - outer)), 0), min(int(x + outer), height - 1)
-    low_j, high_j = max(int(np.ceil(y - outer)), 0), min(int(y + outer), width - 1)
-    values = np.empty(max(high_i - low_i + 1, 0) * max(high_j - low_j + 1, 0), np.float32)
-    n = 0
-    for i in range(low_i, high_i + 1):
-        for j in range(low_j, high_j + 1):
+    reach = int(outer)
+    total, n = 0.0, 0
+    for i in range(max(x - reach, 0), min(x + reach, height - 1) + 1):
+        for j in range(max(y - reach, 0), min(y + reach, width - 1) + 1):
             square = (i - x) ** 2 + (j - y) ** 2
-            if inner * inner < square <= outer * outer:
-                values[n] = frame[i, j]
+            if inner * inner < square <= outer * outer and not covered[i, j]:
+                total += frame[i, j]
                 n += 1
-    if n == 0:
-        return frame[min(max(int(x), 0), height - 1), min(max(int(y), 0), width - 1)]
-    return np.median(values[:n])
+    return total / n if n >= 8 else np.nan
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+def _normal_equations(
+    values: np.ndarray, inside: np.ndarray, model: np.ndarray, amplitude: float, floor: float,
+    gain: float,
+) -> tuple[float, float, float, float, float, float, float, float, float]:
+    """Weighted sums of products of the disk, its two derivatives and the values."""
+    shape, down, right = model[0], model[1], model[2]
+    zero = np.float32(0)
+    aa = ax = ay = xx = xy = yy = ra = rx = ry = zero
+    strength, low, slope = np.float32(amplitude), np.float32(floor), np.float32(gain)
+    for k in range(values.shape[0]):
+        weight = inside[k] / (low + slope * strength * shape[k])
+        a, dx, dy, value = weight * shape[k], down[k], right[k], values[k]
+        aa += a * shape[k]
+        ax += a * dx
+        ay += a * dy
+        ra += a * value
+        xx += weight * dx * dx
+        xy += weight * dx * dy
+        yy += weight * dy * dy
+        rx += weight * dx * value
+        ry += weight * dy * value
+    return aa, ax, ay, xx, xy, yy, ra, rx, ry
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_spot(
     frame: np.ndarray,
-    x: float,
-    y: float,
+    row: int,
+    column: int,
     base: float,
-    profile: np.ndarray,
-    step: float,
+    amplitude: float,
+    bank: np.ndarray,
     variance: np.ndarray,
 ) -> tuple[float, float]:
-    """Position of one disk, by weighted least squares.
+    """Position of one disk, by weighted least squares (Gauss and Newton).
 
     Parameters
     ----------
     frame : ndarray of float32, shape (height, width)
-    x, y : float
-        Where to start, row and column [pixel].
-    base : float
-        Background under the disk.
-    profile : ndarray, shape (n, 2)
-        The disk at squared distances 0, step, 2 step ... and its derivative by squared distance.
-    step : float
-        [pixel^2]
+    row, column : int
+        Where to start [pixel].
+    base, amplitude : float
+        Background under the disk, and about how far its middle is above it.
+    bank : ndarray of float32, shape (shifts, shifts, 3, width * width)
+        The disk on a window of odd width, and its derivatives by the shift along rows and columns.
+        The shifts are (k + 1/2) / shifts - 1/2, k from 0.
     variance : ndarray, shape (2,)
         A pixel's variance is variance[0] + variance[1] * expected value.
 
     Returns
     -------
     x, y : float
-        The start again where the fit leaves it for good [pixel].
+        The start where the fit leaves the spot for good [pixel].
     """
     height, width = frame.shape
-    last = len(profile) - 1
-    reach = np.sqrt(last * step)
-    limit = (_FARTHEST * reach + 1) ** 2
-    u, v, amplitude = x, y, -1.0
+    shifts, size = bank.shape[0], int(np.sqrt(bank.shape[3]))
+    half = size // 2
+    values, inside = np.empty(size * size, np.float32), np.empty(size * size, np.float32)
+    floor = variance[0] + variance[1] * max(base, 0.0)
+    limit = (_FARTHEST * half + 1) ** 2
+    x, y = float(row), float(column)
+    centre_i, centre_j, last = -1, -1, -1
     for _ in range(_ITERATIONS):
-        aa = ax = ay = xx = xy = yy = ra = rx = ry = 0.0
-        for i in range(max(int(np.ceil(u - reach)), 0), min(int(u + reach), height - 1) + 1):
-            for j in range(max(int(np.ceil(v - reach)), 0), min(int(v + reach), width - 1) + 1):
-                p, q = i - u, j - v
-                place = (p * p + q * q) / step
-                k = int(place)
-                if k >= last:
-                    continue
-                part = place - k
-                shape = profile[k, 0] + part * (profile[k + 1, 0] - profile[k, 0])
-                slope = profile[k, 1] + part * (profile[k + 1, 1] - profile[k, 1])
-                expected = max(base + max(amplitude, 0.0) * shape, 0.0)
-                weight = 1 / (variance[0] + variance[1] * expected)
-                value = frame[i, j] - base
-                dx, dy = -2 * p * slope, -2 * q * slope
-                aa += weight * shape * shape
-                ax += weight * shape * dx
-                ay += weight * shape * dy
-                xx += weight * dx * dx
-                xy += weight * dx * dy
-                yy += weight * dy * dy
-                ra += weight * shape * value
-                rx += weight * dx * value
-                ry += weight * dy * value
-        if amplitude < 0:
-            # The first round finds only how strong the spot is, which the weights hang on.
-            if not ra > 0:
-                return x, y
-            amplitude = ra / aa
-            continue
-        # The amplitude is linear: solved for, it leaves two unknowns.
+        i, j = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+        if i != centre_i or j != centre_j:
+            centre_i, centre_j, last = i, j, -1
+            for u in range(size):
+                for v in range(size):
+                    p, q = i + u - half, j + v - half
+                    there = 0 <= p < height and 0 <= q < width
+                    values[u * size + v] = frame[p, q] - base if there else 0.0
+                    inside[u * size + v] = 1.0 if there else 0.0
+        k = min(int((x - i + 0.5) * shifts), shifts - 1)
+        m = min(int((y - j + 0.5) * shifts), shifts - 1)
+        if k * shifts + m == last:
+            break
+        last = k * shifts + m
+        aa, ax, ay, xx, xy, yy, ra, rx, ry = _normal_equations(
+            values, inside, bank[k, m], amplitude, floor, variance[1]
+        )
         amplitude = ra / aa
+        # The amplitude is linear: solved for, it leaves two unknowns.
         xx, xy, yy = xx - ax * ax / aa, xy - ax * ay / aa, yy - ay * ay / aa
         rx, ry = (rx - ax * amplitude) / amplitude, (ry - ay * amplitude) / amplitude
         determinant = xx * yy - xy * xy
         if not (amplitude > 0 and determinant > 0):
-            return x, y
+            return float(row), float(column)
         du, dv = (yy * rx - xy * ry) / determinant, (xx * ry - xy * rx) / determinant
         long = np.sqrt(du * du + dv * dv)
         if long > 1:
             du, dv = du / long, dv / long
-        u, v = u + du, v + dv
-        if not (u - x) ** 2 + (v - y) ** 2 < limit:
-            return x, y
-        if long < _CONVERGED:
-            break
-    return u, v
+        x = i + (k + 0.5) / shifts - 0.5 + du
+        y = j + (m + 0.5) / shifts - 0.5 + dv
+        if not (x - row) ** 2 + (y - column) ** 2 < limit:
+            return float(row), float(column)
+    return x, y
 
 
 @njit(cache=True, nogil=True)
@@ -294,8 +355,8 @@ def find_spots(
     narrow: np.ndarray,
     wide: np.ndarray,
     noise: np.ndarray,
-    profile: np.ndarray,
-    step: float,
+    bank: np.ndarray,
+    unit: float,
     variance: np.ndarray,
     radii: np.ndarray,
     threshold: float,
@@ -310,8 +371,10 @@ def find_spots(
     frames : ndarray of float32, shape (n, height, width)
     narrow, wide, noise, threshold, spacing, edge
         See :func:`band_pass` and :func:`find_maxima`.
-    profile, step, variance
+    bank, variance
         See :func:`fit_spot`.
+    unit : float
+        Response in the middle of a disk of amplitude 1.
     radii : ndarray, shape (3,)
         Of the aperture, and of the ring around it that is the background: inner, outer [pixel].
     max_spots : int
@@ -326,16 +389,22 @@ def find_spots(
         Spots of each frame.
     """
     counts = np.zeros(len(frames), np.int64)
+    covered = np.empty(frames.shape[1:], np.bool_)
     found = np.empty((16 * len(frames) + 16, 4))
     n = 0
     for frame_number in range(len(frames)):
         frame = frames[frame_number]
         response, background = band_pass(frame, narrow, wide)
         maxima = find_maxima(response, background, noise, threshold, spacing, edge)
+        covered[:] = False
+        cover(maxima, radii[1], covered)
         for m in range(min(len(maxima), max_spots)):
             i, j = maxima[m, 0], maxima[m, 1]
-            base = ring_median(frame, float(i), float(j), radii[1], radii[2])
-            x, y = fit_spot(frame, float(i), float(j), base, profile, step, variance)
+            base = ring_mean(frame, covered, i, j, radii[1], radii[2])
+            if np.isnan(base):
+                base = float(background[i, j])
+            amplitude = response[i, j] / unit
+            x, y = fit_spot(frame, i, j, base, amplitude, bank, variance)
             total = aperture_sum(frame, x, y, base, radii[0])
             if total <= 0 or _taken(found[n - counts[frame_number] : n], x, y, spacing):
                 continue
