@@ -44,9 +44,9 @@ class DetectionSettings(BaseModel):
     blur: float = Field(
         0.7, ge=0, le=10, description="standard deviation of the point spread [pixel]"
     )
-    # One pixel in 3.5 million lies above five standard deviations by chance.
+    # One place in 30,000 lies above four standard deviations by chance: a frame has some thousand.
     threshold: float = Field(
-        5.0, gt=0, le=1000, description="least response to a disk, in standard deviations of noise"
+        4.0, gt=0, le=1000, description="least response to a disk, in standard deviations of noise"
     )
     spacing: float | None = Field(
         None, gt=0, description="least distance of two spots [pixel]; None: radius + 2 blur + 1"
@@ -106,7 +106,8 @@ class DiskDetector:
 
 
 def _half_gaussian(sigma: float) -> np.ndarray:
-    weights = np.exp(-0.5 * (np.arange(int(np.ceil(_CUT * sigma)) + 1) / sigma) ** 2)
+    reach = 2 * int(np.ceil(_CUT * sigma / 2))
+    weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
     return (weights / (weights[0] + 2 * weights[1:].sum())).astype(np.float32)
 
 

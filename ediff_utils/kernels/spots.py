@@ -28,38 +28,41 @@ def smooth(frame: np.ndarray, weights: np.ndarray, out: np.ndarray, row: np.ndar
     ----------
     frame, out : ndarray of float32, shape (height, width)
     weights : ndarray of float32, shape (reach + 1,)
-        From the middle outwards.
+        From the middle outwards; ``reach`` is even.
     row : ndarray of float32, shape (width + 2 reach,)
         Room to work in, or more of it.
     """
     height, width = frame.shape
-    reach = len(weights) - 1
+    reach, end = len(weights) - 1, height - 1
     middle = row[reach : reach + width]
     for i in range(height):
         first = frame[i]
         for j in range(width):
             middle[j] = weights[0] * first[j]
-        for k in range(1, reach + 1):
-            above, below, weight = frame[max(i - k, 0)], frame[min(i + k, height - 1)], weights[k]
+        # Two weights at a time: half as many passes over the row.
+        for k in range(1, reach, 2):
+            a, b = frame[max(i - k, 0)], frame[min(i + k, end)]
+            c, d = frame[max(i - k - 1, 0)], frame[min(i + k + 1, end)]
+            near, far = weights[k], weights[k + 1]
             for j in range(width):
-                middle[j] += weight * (above[j] + below[j])
+                middle[j] += near * (a[j] + b[j]) + far * (c[j] + d[j])
         row[:reach] = middle[0]
         row[reach + width : width + 2 * reach] = middle[width - 1]
         target = out[i]
         for j in range(width):
             target[j] = weights[0] * middle[j]
-        for k in range(1, reach + 1):
-            left, right = row[reach - k : reach - k + width], row[reach + k : reach + k + width]
-            weight = weights[k]
+        for k in range(1, reach, 2):
+            a, b = row[reach - k : reach - k + width], row[reach + k : reach + k + width]
+            c, d = row[reach - k - 1 :][:width], row[reach + k + 1 :][:width]
+            near, far = weights[k], weights[k + 1]
             for j in range(width):
-                target[j] += weight * (left[j] + right[j])
+                target[j] += near * (a[j] + b[j]) + far * (c[j] + d[j])
 
 
 @njit(cache=True, nogil=True)
-def _halve(frame: np.ndarray) -> np.ndarray:
+def _halve(frame: np.ndarray, small: np.ndarray) -> None:
     """Means of 2 x 2 pixels; an odd last row or column counts twice."""
     height, width = frame.shape
-    small = np.empty(((height + 1) // 2, (width + 1) // 2), np.float32)
     for i in range(small.shape[0]):
         first, second, target = frame[2 * i], frame[min(2 * i + 1, height - 1)], small[i]
         for j in range(width // 2):
@@ -67,7 +70,6 @@ def _halve(frame: np.ndarray) -> np.ndarray:
             target[j] = np.float32(0.25) * total
         if width % 2:
             target[-1] = np.float32(0.5) * (first[width - 1] + second[width - 1])
-    return small
 
 
 @njit(cache=True, nogil=True)
@@ -93,6 +95,38 @@ def _double(small: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
+def _band_pass(
+    frame: np.ndarray,
+    narrow: np.ndarray,
+    wide: np.ndarray,
+    response: np.ndarray,
+    background: np.ndarray,
+    small: np.ndarray,
+    row: np.ndarray,
+) -> None:
+    """See :func:`band_pass`; ``small`` has room for two halved frames."""
+    smooth(frame, narrow, response, row)
+    _halve(frame, small[0])
+    smooth(small[0], wide, small[1], row)
+    _double(small[1], background)
+    for i in range(frame.shape[0]):
+        first, second = response[i], background[i]
+        for j in range(frame.shape[1]):
+            first[j] -= second[j]
+
+
+@njit(cache=True, nogil=True)
+def _make_room(height: int, width: int, reach: int) -> tuple[np.ndarray, ...]:
+    """What :func:`_band_pass` works in: response, background, halved frames, a row."""
+    return (
+        np.empty((height, width), np.float32),
+        np.empty((height, width), np.float32),
+        np.empty((2, (height + 1) // 2, (width + 1) // 2), np.float32),
+        np.empty(width + 2 * reach, np.float32),
+    )
+
+
+@njit(cache=True, nogil=True)
 def band_pass(
     frame: np.ndarray, narrow: np.ndarray, wide: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -102,25 +136,17 @@ def band_pass(
     ----------
     frame : ndarray of float32, shape (height, width)
     narrow, wide : ndarray of float32, shape (reach + 1,)
-        One-dimensional filters from the middle outwards, each with a sum over both sides of 1. The
-        wide one counts in pixels of twice the size: it has no use for finer ones.
+        One-dimensional filters from the middle outwards, ``reach`` even, each with a sum over both
+        sides of 1. The wide one counts in pixels of twice the size: it has no use for finer ones.
 
     Returns
     -------
     response, background : ndarray of float32, shape (height, width)
         Narrow minus wide, and wide.
     """
-    row = np.empty(frame.shape[1] + 2 * max(len(narrow), len(wide)), np.float32)
-    response, background = np.empty_like(frame), np.empty_like(frame)
-    smooth(frame, narrow, response, row)
-    small = _halve(frame)
-    smoothed = np.empty_like(small)
-    smooth(small, wide, smoothed, row)
-    _double(smoothed, background)
-    for i in range(frame.shape[0]):
-        first, second = response[i], background[i]
-        for j in range(frame.shape[1]):
-            first[j] -= second[j]
+    height, width = frame.shape
+    response, background, small, row = _make_room(height, width, max(len(narrow), len(wide)))
+    _band_pass(frame, narrow, wide, response, background, small, row)
     return response, background
 
 
@@ -132,6 +158,8 @@ def find_maxima(
     threshold: float,
     spacing: float,
     edge: int,
+    rows: np.ndarray,
+    values: np.ndarray,
 ) -> np.ndarray:
     """Local maxima that stand out of the noise, none too close to a stronger one.
 
@@ -147,6 +175,8 @@ def find_maxima(
         Least distance of two maxima [pixel].
     edge : int
         Maxima so close to the edge are left out; 1 or more [pixel].
+    rows, values : ndarray of int64, shape (m, 2), and of float32, shape (m,)
+        Room to work in. No two maxima are neighbours: a quarter of the pixels is enough.
 
     Returns
     -------
@@ -154,9 +184,7 @@ def find_maxima(
         Rows and columns, the strongest response first.
     """
     height, width = response.shape
-    # No two maxima are neighbours.
-    room = ((height + 1) // 2) * ((width + 1) // 2)
-    rows, values, n = np.empty((room, 2), np.int64), np.empty(room, np.float32), 0
+    n = 0
     square = np.float32(threshold * threshold)
     floor, slope, zero = np.float32(noise[0]), np.float32(noise[1]), np.float32(0)
     high = np.empty(width, np.uint8)
@@ -389,13 +417,19 @@ def find_spots(
         Spots of each frame.
     """
     counts = np.zeros(len(frames), np.int64)
-    covered = np.empty(frames.shape[1:], np.bool_)
+    height, width = frames.shape[1:]
+    # Room for all frames: the system hands out large arrays page by page, which takes its time.
+    response, background, small, row = _make_room(height, width, max(len(narrow), len(wide)))
+    rows = np.empty((((height + 1) // 2) * ((width + 1) // 2), 2), np.int64)
+    values, covered = np.empty(len(rows), np.float32), np.empty((height, width), np.bool_)
     found = np.empty((16 * len(frames) + 16, 4))
     n = 0
     for frame_number in range(len(frames)):
         frame = frames[frame_number]
-        response, background = band_pass(frame, narrow, wide)
-        maxima = find_maxima(response, background, noise, threshold, spacing, edge)
+        _band_pass(frame, narrow, wide, response, background, small, row)
+        maxima = find_maxima(
+            response, background, noise, threshold, spacing, edge, rows, values
+        )
         covered[:] = False
         cover(maxima, radii[1], covered)
         for m in range(min(len(maxima), max_spots)):
