@@ -226,8 +226,10 @@ def main(
 ) -> None:
     world = make_world(n, size, radius, blur, dose, seed)
     mask = compute_hot_pixels(world.frames.mean(axis=0), np.median(world.frames, axis=0))
-    click.echo(f"hot pixels: {(mask & world.hot).sum()} of {world.hot.sum()} found, "
-               f"{(mask & ~world.hot).sum()} others\n")
+    click.echo(
+        f"hot pixels: {(mask & world.hot).sum()} of {world.hot.sum()} found, "
+        f"{(mask & ~world.hot).sum()} others\n"
+    )
     clean = replace_pixels(world.frames, mask)
     settings = DetectionSettings(radius=radius, blur=blur)
     found, seconds = run_ours(clean, clean[:20], settings)
@@ -243,8 +245,15 @@ def main(
 
 
 def _markdown(lines: list[tuple[str, float, dict]], n: int, pixel_size: float) -> str:
-    head = ["", "frames a second", "ours is faster by", "recall", "precision",
-            "rms error [pixel]", "rms error [1/Å]"]
+    head = [
+        "",
+        "frames a second",
+        "ours is faster by",
+        "recall",
+        "precision",
+        "rms error [pixel]",
+        "rms error [1/Å]",
+    ]
     rows = [
         [
             name,

@@ -44,9 +44,9 @@ class DetectionSettings(BaseModel):
     blur: float = Field(
         0.7, ge=0, le=10, description="standard deviation of the point spread [pixel]"
     )
-    # One place in 30,000 lies above four standard deviations by chance: a frame has some thousand.
+    # Of Poisson noise alone, about one spot in five frames of 128 x 128 pixels and radius 3.
     threshold: float = Field(
-        4.0, gt=0, le=1000, description="least response to a disk, in standard deviations of noise"
+        4.5, gt=0, le=1000, description="least response to a disk, in standard deviations of noise"
     )
     spacing: float | None = Field(
         None, gt=0, description="least distance of two spots [pixel]; None: radius + 2 blur + 1"
@@ -137,9 +137,7 @@ def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, f
     return narrow, wide, float(np.sum(response.astype(float) ** 2))
 
 
-def compute_profile(
-    settings: DetectionSettings, template: np.ndarray | None = None
-) -> np.ndarray:
+def compute_profile(settings: DetectionSettings, template: np.ndarray | None = None) -> np.ndarray:
     """A disk as a function of the distance from its centre.
 
     Parameters

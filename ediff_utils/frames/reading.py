@@ -120,7 +120,10 @@ class Frames:
         nx, ny = self.scan_shape
         numbers = np.unique(np.linspace(0, nx * ny - 1, min(n, nx * ny)).round().astype(int))
         return np.concatenate(
-            [self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in (divmod(k, ny) for k in numbers)]
+            [
+                self.read(slice(i, i + 1), slice(j, j + 1))
+                for i, j in (divmod(k, ny) for k in numbers)
+            ]
         )
 
 
@@ -165,9 +168,7 @@ def open_frames(
         raise UserError(f"{path}: expected frames of counts, found {stored.data.dtype.name}")
     stored = _order_axes(path, stored, signal_axes)
     data, step = _shape_scan(path, stored, scan_shape)
-    frames = Frames(
-        path, data, step, _pixel_size(stored.axes[-2:], energy or stored.energy)
-    )
+    frames = Frames(path, data, step, _pixel_size(stored.axes[-2:], energy or stored.energy))
     low = min(frames.detector_shape)
     if low < SMALLEST_DETECTOR:
         raise UserError(

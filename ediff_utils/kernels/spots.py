@@ -258,7 +258,11 @@ def ring_mean(
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def _normal_equations(
-    values: np.ndarray, inside: np.ndarray, model: np.ndarray, amplitude: float, floor: float,
+    values: np.ndarray,
+    inside: np.ndarray,
+    model: np.ndarray,
+    amplitude: float,
+    floor: float,
     gain: float,
 ) -> tuple[float, float, float, float, float, float, float, float, float]:
     """Weighted sums of products of the disk, its two derivatives and the values."""
@@ -427,9 +431,7 @@ def find_spots(
     for frame_number in range(len(frames)):
         frame = frames[frame_number]
         _band_pass(frame, narrow, wide, response, background, small, row)
-        maxima = find_maxima(
-            response, background, noise, threshold, spacing, edge, rows, values
-        )
+        maxima = find_maxima(response, background, noise, threshold, spacing, edge, rows, values)
         covered[:] = False
         cover(maxima, radii[1], covered)
         for m in range(min(len(maxima), max_spots)):
