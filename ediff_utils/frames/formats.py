@@ -169,6 +169,9 @@ def _open_rosettasciio(path: Path) -> Stored:
     except Exception as error:
         name = found[0]["name"]
         raise UserError(f"{path}: not a {name} file, or cut short: {error}") from None
+    found_shapes = [np.shape(s.get("data")) for s in signals]
+    if len(found_shapes) == 1 and len(found_shapes[0]) == 2:
+        raise UserError(f"{path}: a scan of one probe position, a single frame; expected more")
     signals = [s for s in signals if getattr(s.get("data"), "ndim", 0) >= 3]
     if len(signals) != 1:
         raise UserError(
