@@ -15,6 +15,7 @@ from ediff_utils.detector import distortion
 from ediff_utils.errors import UserError
 from ediff_utils.frames.detect import DiskDetector
 from ediff_utils.kernels import spots as kernels
+from ediff_utils.kernels.band_pass import band_pass
 
 #: How far a hot pixel's excess is above the spread of its like, in standard deviations.
 _HOT = 8.0
@@ -213,9 +214,7 @@ def compute_beam(mean: np.ndarray, detector: DiskDetector) -> tuple[float, float
     UserError
         There is none, behind a beam stop for instance.
     """
-    response, _ = kernels.band_pass(
-        np.ascontiguousarray(mean, np.float32), detector.narrow, detector.wide
-    )
+    response, _ = band_pass(np.ascontiguousarray(mean, np.float32), detector.narrow, detector.wide)
     inside = np.zeros(response.shape, bool)
     edge = detector.edge
     inside[edge:-edge, edge:-edge] = True

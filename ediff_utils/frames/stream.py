@@ -70,7 +70,7 @@ def compute_looks(
     frames : Frames
     settings : DetectionSettings
     template : ndarray, shape (height, width), optional
-        See :func:`ediff_utils.frames.detect.compute_profile`.
+        See :func:`ediff_utils.frames.disks.compute_profile`.
 
     Returns
     -------
