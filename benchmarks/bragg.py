@@ -29,9 +29,9 @@ from ediff_utils.frames.calibrate import compute_hot_pixels, replace_pixels
 from ediff_utils.frames.detect import (
     DetectionSettings,
     compute_detector,
-    compute_noise,
     detect_spots,
 )
+from ediff_utils.frames.noise import compute_noise
 
 #: A spot is found within this distance [pixel].
 NEAR = 1.5

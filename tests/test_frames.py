@@ -5,20 +5,27 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from frame_files import signal_of, write_emd, write_hspy, write_mrc
 
 from ediff_utils.errors import UserError
 from ediff_utils.frames.calibrate import (
+    choose_origins,
     compute_beam,
     compute_calibration,
+    compute_disk_radius,
     compute_hot_pixels,
-    compute_origins,
-    compute_ring,
     fit_descan,
     replace_pixels,
 )
-from ediff_utils.frames.detect import DetectionSettings, compute_detector, compute_noise
+from ediff_utils.frames.detect import (
+    DetectionSettings,
+    compute_detector,
+    detect_spots,
+)
+from ediff_utils.frames.noise import compute_noise
 from ediff_utils.frames.reading import open_frames
-from ediff_utils.frames.stream import compute_looks, detect_scan, find_origins
+from ediff_utils.frames.rings import compute_ring, fit_ring
+from ediff_utils.frames.stream import build_lists, calibrate_scan, compute_looks, detect_scan
 from ediff_utils.scattering import wavelength
 
 SHAPE = (3, 4, 32, 32)
@@ -28,66 +35,6 @@ SETTINGS = DetectionSettings(radius=3.0, blur=0.7)
 @pytest.fixture(scope="module")
 def counts():
     return np.random.default_rng(0).poisson(9, SHAPE).astype(np.uint8)
-
-
-def signal_of(data, units=("nm", "nm", "1/nm", "1/nm"), navigate=(1, 1, 0, 0), energy=None):
-    axes = [
-        {
-            "name": name,
-            "size": n,
-            "index_in_array": k,
-            "scale": 0.5,
-            "offset": 0.0,
-            "units": units[k],
-            "navigate": bool(navigate[k]),
-        }
-        for k, (name, n) in enumerate(zip(("y", "x", "ky", "kx"), data.shape, strict=True))
-    ]
-    metadata = {"General": {"title": ""}, "Signal": {"signal_type": "electron_diffraction"}}
-    if energy:
-        metadata["Acquisition_instrument"] = {"TEM": {"beam_energy": energy}}
-    return {
-        "data": data,
-        "axes": axes,
-        "metadata": metadata,
-        "original_metadata": {},
-        "attributes": {"_lazy": False, "ragged": False},
-        "package_info": {"package": "none", "package_version": "0"},
-        "learning_results": {},
-        "models": None,
-        "tmp_parameters": {},
-    }
-
-
-def write_hspy(path, data, **options):
-    from rsciio.hspy import file_writer
-
-    file_writer(str(path), signal_of(data, **options))
-    return path
-
-
-def write_mrc(path, stack):
-    """MRC 2014: a header of 1,024 bytes, columns fastest; mode 6 is uint16."""
-    header = np.zeros(256, "<i4")
-    header[:4] = *stack.shape[::-1], 6
-    header[7:10] = stack.shape[::-1]
-    header[16:19] = 1, 2, 3
-    header[52] = int.from_bytes(b"MAP ", "little")
-    header[53] = 0x4444
-    path.write_bytes(header.tobytes() + stack.astype("<u2").tobytes())
-    return path
-
-
-def write_emd(path, data, units="A^-1"):
-    import py4DSTEM
-
-    cube = py4DSTEM.DataCube(data)
-    cube.calibration.set_Q_pixel_size(0.02)
-    cube.calibration.set_Q_pixel_units(units)
-    cube.calibration.set_R_pixel_size(2.0)
-    cube.calibration.set_R_pixel_units("nm")
-    py4DSTEM.save(str(path), cube, mode="o")
-    return path
 
 
 def all_frames(frames, block_bytes=3000):
@@ -333,7 +280,8 @@ def test_origins_and_descan(scan):
     detector = compute_detector(SETTINGS, compute_noise(flat, SETTINGS))
     guess = compute_beam(flat.mean(axis=0), detector)
     assert np.hypot(*(np.array(guess) - centres.mean(axis=(0, 1)))) < 2
-    found = compute_origins(flat, detector, guess, 10).reshape(centres.shape)
+    spots = detect_spots(flat, detector, threads=1)
+    found = choose_origins(*spots, guess, 10).reshape(centres.shape)
     np.testing.assert_allclose(found, centres, atol=0.1)
     found[2, 2], found[4, 1] = np.nan, [60, 10]
     np.testing.assert_allclose(fit_descan(found), centres, atol=0.03)
@@ -341,7 +289,7 @@ def test_origins_and_descan(scan):
     assert np.ptp(fit_descan(found, 0), axis=(0, 1)).max() < 1e-9
     line = fit_descan(found[:1])
     np.testing.assert_allclose(line, centres[:1], atol=0.1)
-    nowhere = compute_origins(flat, detector, (8.0, 8.0), 3)
+    nowhere = choose_origins(*spots, (8.0, 8.0), 3)
     assert np.isnan(nowhere).all()
     with pytest.raises(UserError, match=r"^origin: the direct beam was found in 0 frames"):
         fit_descan(nowhere.reshape(centres.shape))
@@ -402,10 +350,12 @@ def test_from_a_file_to_bragg_lists(tmp_path, scan):
     frames = open_frames(write_hspy(tmp_path / "scan.hspy", data))
     looks = compute_looks(frames, SETTINGS)
     assert not looks.hot.any()
-    origins = fit_descan(find_origins(frames, looks))
-    np.testing.assert_allclose(origins, centres, atol=0.1)
-    calibration = compute_calibration(origins, pixel_size=frames.pixel_size)
-    lists = detect_scan(frames, looks, calibration, block_bytes=4 * 80 * 80 * 2)
+    assert looks.saturated == 0
+    detected = detect_scan(frames, looks, block_bytes=4 * 80 * 80 * 2)
+    calibration, ring = calibrate_scan(detected, pixel_size=frames.pixel_size, order=1)
+    assert ring is None
+    np.testing.assert_allclose(calibration.origins, centres, atol=0.1)
+    lists = build_lists(detected, calibration)
     assert lists.shape == (6, 5)
     assert len(lists) == 30
     assert np.mean(lists.n_spots == 8) > 0.8
@@ -415,9 +365,138 @@ def test_from_a_file_to_bragg_lists(tmp_path, scan):
     distance = np.hypot(lists.qx[:, None] - want[:, 0], lists.qy[:, None] - want[:, 1])
     assert np.mean(distance.min(axis=1) < 0.4 * 0.05) > 0.98
     assert np.hypot(lists.qx, lists.qy).min() > 0.5
-    again = detect_scan(frames, looks, calibration)
-    np.testing.assert_array_equal(again.qx, lists.qx)
-    with pytest.raises(UserError, match=r"^calibration: origins for a scan of \(1, 5\)"):
-        detect_scan(frames, looks, compute_calibration(origins[:1], pixel_size=0.05))
+    # Another block size, and as many threads as there are cores: the same.
+    again = detect_scan(frames, looks)
+    np.testing.assert_array_equal(again.x, detected.x)
+    np.testing.assert_array_equal(again.dark_field, detected.dark_field)
+    with pytest.raises(UserError, match=r"calibration: origins for a scan of \(1, 5\)"):
+        build_lists(detected, compute_calibration(centres[:1], pixel_size=0.05))
     with pytest.raises(UserError, match="no spots besides the direct beam"):
-        detect_scan(frames, looks, calibration, direct_beam_radius=9)
+        build_lists(detected, calibration, direct_beam_radius=9)
+
+
+def test_dark_field_is_the_sum_over_a_ring(tmp_path, scan):
+    data, _ = scan
+    frames = open_frames(write_hspy(tmp_path / "scan.hspy", data))
+    detected = detect_scan(frames, compute_looks(frames, SETTINGS), dark_field=(9.5, 25.0))
+    rows, columns = np.indices((80, 80))
+    for place in np.ndindex(6, 5):
+        distance = np.hypot(*(np.stack([rows, columns]) - detected.origins[place][:, None, None]))
+        inside = (distance >= 9.5) & (distance < 25.0)
+        assert detected.dark_field[place] == data[place][inside].sum()
+
+
+def test_a_ring_of_the_scan_gives_pixel_size_and_ellipse(tmp_path, scan):
+    """Grains of four-fold spots, each turned by 13 degrees more: the ring's radius is 17 pixels."""
+    rng = np.random.default_rng(4)
+    data = np.full((3, 4, 80, 80), 0.5)
+    for number, place in enumerate(np.ndindex(3, 4)):
+        data[place] += 300 * disk((80, 80), 40, 39)
+        for angle in np.radians(13 * number + np.array([0, 90, 180, 270])):
+            data[place] += 60 * disk((80, 80), 40 + 17 * np.cos(angle), 39 + 17 * np.sin(angle))
+    path = write_hspy(tmp_path / "turned.hspy", rng.poisson(data).astype(np.uint16))
+    frames = open_frames(path)
+    detected = detect_scan(frames, compute_looks(frames, SETTINGS))
+    radius = 0.4
+    calibration, ring = calibrate_scan(detected, pixel_size=0.024, ring_radius=radius)
+    assert ring.radius == pytest.approx(17, abs=0.05)
+    assert calibration.ellipticity < 0.006
+    assert calibration.pixel_size == pytest.approx(radius / 17, rel=0.003)
+    known, _ = calibrate_scan(detected, ring_radius=radius, ring_window=(15, 19))
+    assert known.pixel_size == pytest.approx(calibration.pixel_size, rel=1e-3)
+    for options, match in (
+        ({}, "pixel_size: the file has none in units that are known; give it"),
+        ({"ring_radius": radius}, "or ring_window, the radii in pixels"),
+        ({"ring_radius": radius, "ring_window": (27, 30)}, r"ring: \d+ spots between 27 and 30"),
+    ):
+        with pytest.raises(UserError, match=match):
+            calibrate_scan(detected, **options)
+    # One grain of four-fold spots fits many an ellipse.
+    frames = open_frames(write_hspy(tmp_path / "scan.hspy", scan[0]))
+    detected = detect_scan(frames, compute_looks(frames, SETTINGS))
+    with pytest.raises(UserError, match="in too few directions for an ellipse"):
+        calibrate_scan(detected, ring_radius=radius, ring_window=(15, 19))
+
+
+@pytest.mark.parametrize("rotation", [0.0, 30.0, -75.0])
+def test_rotation_of_the_detector_is_from_x_towards_y(rotation):
+    """A vector along the scan's x falls on the detector turned by the angle towards columns."""
+    turn = np.radians(rotation)
+    place = 40 + 10 * np.array([[np.cos(turn)], [np.sin(turn)]])
+    known = compute_calibration(np.full((1, 1, 2), 40.0), pixel_size=0.05, rotation=rotation)
+    np.testing.assert_allclose(known.apply(*place, np.zeros(1, int)), [[0.5], [0]], atol=1e-12)
+
+
+@pytest.mark.parametrize(("ellipticity", "axis"), [(0.0, 0.0), (0.03, 70.0), (0.06, 150.0)])
+def test_ring_of_spots(ellipticity, axis):
+    rng = np.random.default_rng(1)
+    phi = rng.uniform(0, 2 * np.pi, 400)
+    turn = np.radians(axis)
+    along, across = (
+        30 * np.cos(phi) * (1 + ellipticity / 2),
+        30 * np.sin(phi) * (1 - ellipticity / 2),
+    )
+    x = along * np.cos(turn) - across * np.sin(turn) + rng.normal(0, 0.1, 400)
+    y = along * np.sin(turn) + across * np.cos(turn) + rng.normal(0, 0.1, 400)
+    # Spots of another grain's rings, and noise, are not part of it.
+    stray = rng.uniform(-60, 60, (2, 200))
+    x, y = np.append(x, stray[0]), np.append(y, stray[1])
+    ring = fit_ring(x, y, 27.5, 32.5)
+    assert ring.radius == pytest.approx(30, abs=0.03)
+    assert ring.ellipticity == pytest.approx(ellipticity, abs=0.002)
+    if ellipticity:
+        assert abs((ring.axis - axis + 90) % 180 - 90) < 3
+
+
+def test_a_ring_needs_spots_all_around():
+    phi = np.linspace(-0.2, 0.2, 100)
+    for x, y in (
+        (30 * np.cos(phi), 30 * np.sin(phi)),
+        (30 * np.cos(phi[:5]), 30 * np.sin(phi[:5])),
+    ):
+        with pytest.raises(
+            UserError, match=r"^ring: \d+ spots between 27 and 33 pixels, too few or"
+        ):
+            fit_ring(x, y, 27, 33)
+
+
+@pytest.mark.parametrize("radius", [1.2, 2.1, 4.0, 9.0])
+def test_radius_of_the_disks_is_the_direct_beams(radius):
+    rng = np.random.default_rng(0)
+    frames = [
+        200 * disk((96, 96), *(48 + rng.uniform(-3, 3, 2)), radius)
+        + 60 * disk((96, 96), 20, 70, radius)
+        for _ in range(8)
+    ]
+    found = compute_disk_radius(rng.poisson(frames))
+    assert found == pytest.approx(radius, abs=0.35)
+
+
+def test_saturated_frames(tmp_path, scan):
+    data = np.minimum(scan[0], 255).astype(np.uint8)
+    frames = open_frames(write_hspy(tmp_path / "some.hspy", data))
+    # The direct beam alone is at the ceiling, as it is in many a blockfile.
+    assert 0 < compute_looks(frames).saturated < 0.01
+    data = np.minimum(30 * data.astype(int), 255).astype(np.uint8)
+    frames = open_frames(write_hspy(tmp_path / "all.hspy", data))
+    with pytest.raises(UserError, match=r"all\.hspy: saturated: \d+% of the pixels are at .* 255"):
+        compute_looks(frames)
+
+
+def test_frames_with_a_value_that_is_not_finite(tmp_path, scan):
+    data = scan[0].astype(np.float32)
+    data[3, 2, 10, 10] = np.nan
+    frames = open_frames(write_hspy(tmp_path / "nan.hspy", data))
+    with pytest.raises(UserError, match=r"nan\.hspy: a value is not finite"):
+        compute_looks(frames, SETTINGS)
+
+
+def test_a_frame_past_the_sample_that_is_not_finite(tmp_path, scan):
+    """The sample does not see all frames of a large scan; the whole reading does."""
+    data = scan[0].astype(np.float32)
+    frames = open_frames(write_hspy(tmp_path / "good.hspy", data))
+    looks = compute_looks(frames, SETTINGS)
+    data[3, 2, 10, 10] = np.inf
+    frames = open_frames(write_hspy(tmp_path / "bad.hspy", data))
+    with pytest.raises(UserError, match=r"bad\.hspy: .*not finite"):
+        detect_scan(frames, looks)

@@ -21,7 +21,6 @@ from scipy.spatial.transform import Rotation
 from ediff_utils.errors import UserError
 from ediff_utils.figures.gold_scan import (
     FLAGS,
-    compute_dark_field,
     figure_gold_scan,
     plot_flags,
     plot_frame,
@@ -51,6 +50,7 @@ from ediff_utils.gold_scan.twins import (
     twin_orientation,
 )
 from ediff_utils.kernels.columns import cut_column, merge_spots
+from ediff_utils.kernels.dark_field import ring_sums
 from ediff_utils.kernels.frames import count_electrons, paint_disk
 from ediff_utils.orientations import lattice_fixed_orientation, random_orientations
 from ediff_utils.scattering import wavelength
@@ -530,7 +530,8 @@ def test_frames_are_bright_where_the_truth_has_crystals(scan, positions):
     flat = np.concatenate([painter.frames(row) for row in range(SMALL.scan_size)])
     flat[:, scan.microscope.hot[:, 0], scan.microscope.hot[:, 1]] = 0
     centres = positions[["centre_row", "centre_column"]].to_numpy()
-    field = compute_dark_field(flat, centres, SMALL.pixel_size)
+    inner, outer = 0.38 / SMALL.pixel_size, 0.75 / SMALL.pixel_size
+    field = ring_sums(flat, centres, inner, outer)
     bare = positions["thickness"].to_numpy() == 0
     ground = field[bare].mean()
     assert field[bare].std() < 3 * np.sqrt(ground)
@@ -749,4 +750,4 @@ def test_figure_of_the_scan(frames, positions):
         np.ones((12, 12)), positions, frames[6, 6], step=21.0, centre=(48, 48)
     )
     labels = {ax.get_ylabel() for ax in figure.axes}
-    assert {"electrons", "thickness of gold (nm)", "electrons a pixel"} <= labels
+    assert {"counts", "thickness of gold (nm)", "counts a pixel"} <= labels

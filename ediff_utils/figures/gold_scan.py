@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap, LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
-from ediff_utils.figures.scan import plot_scale_bar
+from ediff_utils.figures.scan import bare, plot_scale_bar
 from ediff_utils.figures.style import (
     SYSTEM_COLORS,
     TWO_COLUMNS,
@@ -29,51 +29,11 @@ FLAGS = {
     "twinned": SYSTEM_COLORS["orthorhombic"],
     "overlapping": SYSTEM_COLORS["cubic"],
 }
-#: Radii of the dark field's detector [1/angstrom]: around gold's 111 to 220.
-DARK_FIELD = (0.38, 0.75)
 
 
 def _map(positions: pd.DataFrame, column: str) -> np.ndarray:
     """Column of the truth as an array, x along its first axis."""
     return positions[column].to_numpy().reshape(positions["x"].max() + 1, -1)
-
-
-def _bare(ax: Axes, title: str) -> None:
-    ax.set_title(title, loc="left")
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-
-
-def compute_dark_field(
-    frames: np.ndarray,
-    centres: np.ndarray,
-    pixel_size: float,
-    radii: tuple[float, float] = DARK_FIELD,
-) -> np.ndarray:
-    """Counts on a ring about each frame's own centre.
-
-    Parameters
-    ----------
-    frames : ndarray, shape (n, rows, columns)
-    centres : ndarray, shape (n, 2)
-        Row and column of the direct beam [pixels].
-    pixel_size : float
-        [1/angstrom]
-    radii : (float, float)
-        Of the ring [1/angstrom].
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        In the frames' unit.
-    """
-    rows, columns = np.indices(frames.shape[1:])
-    sums = np.empty(len(frames))
-    for i, (frame, (row, column)) in enumerate(zip(frames, centres, strict=True)):
-        q = pixel_size * np.hypot(rows - row, columns - column)
-        sums[i] = frame[(q >= radii[0]) & (q < radii[1])].sum()
-    return sums
 
 
 def plot_dark_field(image: np.ndarray, ax: Axes, step: float) -> None:
@@ -82,7 +42,7 @@ def plot_dark_field(image: np.ndarray, ax: Axes, step: float) -> None:
     Parameters
     ----------
     image : ndarray, shape (nx, ny)
-        See :func:`compute_dark_field`.
+        Counts; see :func:`ediff_utils.frames.stream.detect_scan`.
     ax : Axes
     step : float
         Distance of probe positions [angstrom].
@@ -92,8 +52,8 @@ def plot_dark_field(image: np.ndarray, ax: Axes, step: float) -> None:
     norm = PowerNorm(0.5, low, max(high, low + 1))
     drawn = ax.imshow(image, cmap="gray", norm=norm, interpolation="nearest")
     plot_scale_bar(ax, image.shape[1], step)
-    _bare(ax, "Virtual dark field")
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="electrons")
+    bare(ax, "Virtual dark field")
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="counts")
 
 
 def plot_flags(positions: pd.DataFrame, ax: Axes, step: float) -> None:
@@ -115,7 +75,7 @@ def plot_flags(positions: pd.DataFrame, ax: Axes, step: float) -> None:
     ax.imshow(image, cmap=colours, vmin=-0.5, vmax=len(FLAGS) - 0.5, interpolation="nearest")
     _outline(_map(positions, "particle"), ax)
     plot_scale_bar(ax, image.shape[1], step)
-    _bare(ax, "Truth: what the probe meets")
+    bare(ax, "Truth: what the probe meets")
     handles = [Patch(facecolor=c, edgecolor="0.5", label=name) for name, c in FLAGS.items()]
     ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2)
 
@@ -143,7 +103,7 @@ def plot_thickness(positions: pd.DataFrame, ax: Axes, step: float) -> None:
     image = _map(positions, "thickness") / 10
     drawn = ax.imshow(image, cmap="cividis", vmin=0, interpolation="nearest")
     plot_scale_bar(ax, image.shape[1], step)
-    _bare(ax, "Truth: thickness")
+    bare(ax, "Truth: thickness")
     ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="thickness of gold (nm)")
 
 
@@ -182,7 +142,7 @@ def plot_frame(
     ax.set_title(title, loc="left")
     ax.set_xlabel("detector column (pixels)")
     ax.set_ylabel("detector row (pixels)")
-    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="electrons a pixel")
+    ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="counts a pixel")
 
 
 @styled
@@ -200,7 +160,7 @@ def figure_gold_scan(
     Parameters
     ----------
     dark_field : ndarray, shape (nx, ny)
-        See :func:`compute_dark_field`.
+        Counts; see :func:`ediff_utils.frames.stream.detect_scan`.
     positions : DataFrame
         See :func:`ediff_utils.gold_scan.truth.compute_positions`.
     frame : ndarray, shape (rows, columns)

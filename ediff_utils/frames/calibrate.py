@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import map_coordinates, median_filter, rank_filter
+from scipy.ndimage import gaussian_filter, label, median_filter, rank_filter, zoom
 
 from ediff_utils.detector import distortion
 from ediff_utils.errors import UserError
 from ediff_utils.frames.detect import DiskDetector
-from ediff_utils.kernels import spots as kernels
+from ediff_utils.frames.rings import Ring
 from ediff_utils.kernels.band_pass import band_pass
 
 #: How far a hot pixel's excess is above the spread of its like, in standard deviations.
@@ -24,30 +24,8 @@ _HOT = 8.0
 _HOT_SHARE = 0.5
 #: Centres farther than this from the fitted surface are outliers, in robust standard deviations.
 _OUTLYING = 4.0
-#: Rays that a ring is looked for along, samples a pixel, and the least share of rays that show it.
-_RAYS, _PER_PIXEL, _SEEN = 180, 4, 0.5
-
-
-@dataclass(frozen=True)
-class Ring:
-    """An ellipse that a ring of one spacing draws on the detector.
-
-    Attributes
-    ----------
-    centre : ndarray, shape (2,)
-        Row and column [pixel].
-    radius : float
-        Mean of the half axes [pixel].
-    ellipticity : float
-        (major - minor) / mean axis.
-    axis : float
-        Direction of the major axis, from rows towards columns in [0, 180) [degree].
-    """
-
-    centre: np.ndarray
-    radius: float
-    ellipticity: float
-    axis: float
+#: Samples a pixel by which the direct beam's rim is measured.
+_FINE = 4
 
 
 @dataclass(frozen=True)
@@ -62,12 +40,16 @@ class Calibration:
         [1/angstrom, without 2 pi]
     ellipticity, axis : float
         See :class:`Ring`.
+    rotation : float
+        Of the detector against the scan, from x (rows) towards y (columns): a vector along the
+        scan's x falls on the detector turned by so much [degree].
     """
 
     origins: np.ndarray
     pixel_size: float
     ellipticity: float = 0.0
     axis: float = 0.0
+    rotation: float = 0.0
 
     def apply(self, x: np.ndarray, y: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
         """Reciprocal coordinates of spots.
@@ -82,13 +64,16 @@ class Calibration:
         Returns
         -------
         qx, qy : ndarray, shape (n_spots,)
-            From the direct beam, the ellipse made a circle of its mean axis [1/angstrom].
+            From the direct beam along the scan's x and y, the ellipse made a circle of its mean
+            axis [1/angstrom].
         """
         centre = self.origins.reshape(-1, 2)[numbers]
         u, v = x - centre[:, 0], y - centre[:, 1]
         xx, xy, yy = distortion(np.ones(1), np.array([self.ellipticity]), np.array([self.axis]))[0]
         scale = self.pixel_size / (xx * yy - xy * xy)
-        return scale * (yy * u - xy * v), scale * (xx * v - xy * u)
+        u, v = scale * (yy * u - xy * v), scale * (xx * v - xy * u)
+        cosine, sine = np.cos(np.radians(self.rotation)), np.sin(np.radians(self.rotation))
+        return cosine * u + sine * v, cosine * v - sine * u
 
 
 def compute_hot_pixels(mean: np.ndarray, median: np.ndarray) -> np.ndarray:
@@ -166,40 +151,65 @@ def replace_pixels(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def compute_origins(
-    frames: np.ndarray, detector: DiskDetector, guess: tuple[float, float], search: float
-) -> np.ndarray:
-    """Where the direct beam is in each frame.
+def compute_disk_radius(frames: np.ndarray) -> float:
+    """Radius of the direct beam: half way down its rim, median over frames.
 
     Parameters
     ----------
     frames : ndarray, shape (n, height, width)
-    detector : DiskDetector
+        A few frames, hot pixels replaced.
+
+    Returns
+    -------
+    float
+        [pixel]
+
+    Raises
+    ------
+    UserError
+        No frame has a bright disk near the place where their mean has one.
+    """
+    mean = gaussian_filter(np.mean(frames, axis=0), 1)
+    place = np.unravel_index(np.argmax(mean), mean.shape)
+    reach = max(min(mean.shape) // 6, 8)
+    part = tuple(slice(max(i - reach, 0), i + reach + 1) for i in place)
+    radii = []
+    for frame in frames[(slice(None), *part)]:
+        fine = zoom(frame.astype(float), _FINE, order=1)
+        fine -= np.median(fine)
+        plateau = np.median(fine[fine > fine.max() / 2]) if fine.max() > 0 else np.inf
+        regions, _ = label(fine > plateau / 2)
+        own = regions[np.unravel_index(np.argmax(fine), fine.shape)]
+        if own:
+            radii.append(np.sqrt(np.sum(regions == own) / np.pi) / _FINE)
+    if not radii or not np.median(radii) < reach:
+        raise UserError("disk_radius: no direct beam that it can be measured of; give it in pixels")
+    return float(np.median(radii))
+
+
+def choose_origins(
+    spots: np.ndarray, offsets: np.ndarray, guess: tuple[float, float], search: float
+) -> np.ndarray:
+    """Which of each frame's spots is the direct beam: the strongest one near the guess.
+
+    Parameters
+    ----------
+    spots, offsets : ndarray
+        See :func:`ediff_utils.frames.detect.detect_spots`.
     guess : tuple of float
         Row and column of about where it is, as of :func:`compute_beam` [pixel].
     search : float
-        It is the strongest disk within this distance of the guess [pixel].
+        How far from there it may be [pixel].
 
     Returns
     -------
     ndarray, shape (n, 2)
         Row and column [pixel]; NaN where no disk is there.
     """
-    origins = np.full((len(frames), 2), np.nan)
-    low = np.maximum(np.floor(np.asarray(guess) - search).astype(int), 0)
-    reach = 2 * len(detector.wide) + 4
-    start = np.maximum(low - reach, 0)
-    stop = np.ceil(np.asarray(guess) + search).astype(int) + reach + 1
-    part = np.ascontiguousarray(frames[:, start[0] : stop[0], start[1] : stop[1]], np.float32)
-    spots, counts = kernels.find_spots(
-        part, detector.narrow, detector.wide, detector.noise, detector.bank, detector.unit,
-        detector.variance, detector.radii, detector.threshold, detector.spacing, detector.edge,
-        detector.max_spots,
-    )  # fmt: skip
-    owner = np.repeat(np.arange(len(frames)), counts)
-    place = spots[:, :2] + start
-    near = np.hypot(*(place - np.asarray(guess)).T) <= search
-    owner, place, strength = owner[near], place[near], spots[near, 2]
+    origins = np.full((len(offsets) - 1, 2), np.nan)
+    owner = np.repeat(np.arange(len(origins)), np.diff(offsets))
+    near = np.hypot(*(spots[:, :2] - np.asarray(guess)).T) <= search
+    owner, place, strength = owner[near], spots[near, :2], spots[near, 3]
     order = np.argsort(strength, kind="stable")
     # The last one written is the strongest.
     origins[owner[order]] = place[order]
@@ -272,86 +282,13 @@ def fit_descan(origins: np.ndarray, order: int = 1) -> np.ndarray:
     return (rows @ factors).reshape(origins.shape)
 
 
-def compute_ring(
-    image: np.ndarray, centre: tuple[float, float], inner: float, outer: float
-) -> Ring:
-    """Ellipse of a diffraction ring, of amorphous carbon or a polycrystal.
-
-    Along each ray from the centre the ring is the centroid of what lies above the line from inner
-    to outer radius; a conic goes through these points by least squares, twice, the second time
-    without outliers.
-
-    Parameters
-    ----------
-    image : ndarray, shape (height, width)
-        Mean over frames, as a rule, their centres alike.
-    centre : tuple of float
-        Row and column of the direct beam [pixel].
-    inner, outer : float
-        Radii between which there is this ring and no other [pixel].
-
-    Returns
-    -------
-    Ring
-
-    Raises
-    ------
-    UserError
-        The radii are none, or no ring is seen between them.
-    """
-    if not 0 < inner < outer:
-        raise UserError(f"ring: expected radii 0 < inner < outer, got {inner:g} and {outer:g}")
-    radii = np.linspace(inner, outer, int(np.ceil((outer - inner) * _PER_PIXEL)) + 1)
-    angles = 2 * np.pi * np.arange(_RAYS) / _RAYS
-    directions = np.stack([np.cos(angles), np.sin(angles)])
-    centre = np.asarray(centre, float)
-    points = centre[:, None, None] + directions[:, :, None] * radii
-    inside = np.all((points >= 0) & (points <= np.array(image.shape)[:, None, None] - 1), axis=0)
-    values = map_coordinates(np.asarray(image, float), points, order=1, mode="nearest")
-    # Rays beside each other share pixels and noise; a few together show a weak ring.
-    values = sum(np.roll(values, k, axis=0) for k in (-2, -1, 0, 1, 2)) / 5
-    part = (radii - inner) / (outer - inner)
-    ends = max(len(radii) // 8, 1)
-    low, high = values[:, :ends].mean(axis=1), values[:, -ends:].mean(axis=1)
-    above = np.maximum(values - (low[:, None] * (1 - part) + high[:, None] * part), 0)
-    # Centroid of the upper half alone: the feet are background.
-    above = np.maximum(above - 0.5 * above.max(axis=1, keepdims=True), 0)
-    weight = above.sum(axis=1)
-    middle = (above @ radii) / np.where(weight > 0, weight, 1)
-    good = inside.all(axis=1) & (weight > 0) & (middle > radii[ends]) & (middle < radii[-ends - 1])
-    if good.mean() < _SEEN:
-        raise UserError(
-            f"ring: no ring between {inner:g} and {outer:g} pixels, or half of it is off the frame"
-        )
-    for _ in range(2):
-        ring = _fit_conic(directions[:, good] * middle[good], middle[good].mean())
-        off = np.abs(middle - np.median(middle[good]))
-        good &= off <= max(_OUTLYING * 1.4826 * np.median(off[good]), 1)
-    return Ring(ring.centre + centre, ring.radius, ring.ellipticity, ring.axis)
-
-
-def _fit_conic(points: np.ndarray, scale: float) -> Ring:
-    """Ellipse through points, shape (2, n)."""
-    x, y = points / scale
-    rows = np.column_stack([x * x, 2 * x * y, y * y, x, y])
-    a, b, c, d, e = np.linalg.lstsq(rows, np.ones(len(x)), rcond=None)[0]
-    form = np.array([[a, b], [b, c]])
-    if not np.all(np.linalg.eigvalsh(form) > 0):
-        raise UserError("ring: what lies between the radii is no ellipse")
-    centre = -0.5 * np.linalg.solve(form, [d, e])
-    values, vectors = np.linalg.eigh(form / (1 + centre @ form @ centre))
-    major, minor = 1 / np.sqrt(values)
-    mean = (major + minor) / 2
-    angle = np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])) % 180
-    return Ring(centre * scale, float(mean * scale), float((major - minor) / mean), float(angle))
-
-
 def compute_calibration(
     origins: np.ndarray,
     *,
     pixel_size: float | None = None,
     ring: Ring | None = None,
     ring_radius: float | None = None,
+    rotation: float = 0.0,
 ) -> Calibration:
     """Put a calibration together; what is missing is not guessed.
 
@@ -362,9 +299,11 @@ def compute_calibration(
     pixel_size : float, optional
         [1/angstrom]; that of the file, as a rule.
     ring : Ring, optional
-        See :func:`compute_ring`; its ellipse is used.
+        See :mod:`ediff_utils.frames.rings`; its ellipse is used.
     ring_radius : float, optional
         Of that ring [1/angstrom, without 2 pi]: 1 / spacing. Goes before ``pixel_size``.
+    rotation : float
+        See :class:`Calibration` [degree].
 
     Returns
     -------
@@ -390,5 +329,5 @@ def compute_calibration(
     if not (np.isfinite(pixel_size) and pixel_size > 0):
         raise UserError(f"pixel_size: expected 1/angstrom above 0, got {pixel_size}")
     if ring is None:
-        return Calibration(origins, float(pixel_size))
-    return Calibration(origins, float(pixel_size), ring.ellipticity, ring.axis)
+        return Calibration(origins, float(pixel_size), rotation=rotation)
+    return Calibration(origins, float(pixel_size), ring.ellipticity, ring.axis, rotation)

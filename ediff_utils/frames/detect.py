@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import maximum_filter
-from scipy.optimize import nnls
 
 from ediff_utils.errors import UserError
 from ediff_utils.frames.disks import compute_bank, compute_profile
@@ -25,13 +23,8 @@ from ediff_utils.kernels.band_pass import band_pass
 _NARROW, _WIDE = 1.2, 2.5
 #: Gaussians end after so many standard deviations.
 _CUT = 3.0
-#: Least share of the pixels without spots near them that the noise is measured again on.
-_QUIET = 0.02
 #: Frames that one call of the kernel works on.
 _CHUNK = 16
-#: Pixels whose noise is measured, classes of equal background among them, and the share of the
-#: pixels, the darker ones, that is used: bright backgrounds are next to strong spots.
-_NOISE_PIXELS, _NOISE_CLASSES, _NOISE_SHARE = 400_000, 16, 0.9
 
 
 class DetectionSettings(BaseModel):
@@ -84,6 +77,9 @@ class DiskDetector:
         Response in the middle of a disk of amplitude 1.
     noise : ndarray, shape (2,)
         Variance of the response: noise[0] + noise[1] * background [counts^2].
+    offset : ndarray of float32, shape (height, width)
+        See :func:`ediff_utils.frames.noise.compute_offset`; shape (0, 0) where nothing is taken
+        off [counts].
     variance : ndarray, shape (2,)
         The same of a pixel.
     radii : ndarray, shape (3,)
@@ -97,6 +93,7 @@ class DiskDetector:
     bank: np.ndarray
     unit: float
     noise: np.ndarray
+    offset: np.ndarray
     variance: np.ndarray
     radii: np.ndarray
     threshold: float
@@ -137,67 +134,16 @@ def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, f
     return narrow, wide, float(np.sum(response.astype(float) ** 2))
 
 
-def compute_noise(frames: np.ndarray, settings: DetectionSettings) -> np.ndarray:
-    """Noise of the response to disks, as a function of the background.
-
-    Most pixels of a frame show no disk, so that the spread of the response among pixels of about
-    the same background, by its median absolute deviation, is the noise. Whatever correlates
-    neighbouring pixels is in it, which a detector's gain would miss.
-
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-        A few frames, hot pixels replaced.
-    settings : DetectionSettings
-
-    Returns
-    -------
-    ndarray, shape (2,)
-        c0 and c1 of the variance c0 + c1 * background, neither below 0 [counts^2, counts].
-
-    Raises
-    ------
-    UserError
-        Frames without any noise: blank ones.
-    """
-    narrow, wide, power = compute_band(settings)
-    if settings.gain is not None:
-        return power * np.array([settings.read_noise**2, settings.gain])
-    pairs = [band_pass(np.ascontiguousarray(f, np.float32), narrow, wide) for f in frames]
-    response, background = (np.stack([pair[k] for pair in pairs]) for k in (0, 1))
-    noise = _fit_noise(response.ravel(), background.ravel())
-    # Spots and the dark rings that the band-pass draws around them are no noise.
-    square = 3**2 * (noise[0] + noise[1] * np.maximum(background, 0))
-    spots = (response > 0) & (response**2 > square)
-    reach = 4 * len(narrow) // 3
-    quiet = ~maximum_filter(spots, (1, 2 * reach + 1, 2 * reach + 1))
-    if quiet.mean() > _QUIET:
-        noise = _fit_noise(response[quiet], background[quiet])
-    return noise
-
-
-def _fit_noise(response: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """c0 and c1 of the response's variance, from its spread in classes of like background."""
-    every = max(1, response.size // _NOISE_PIXELS)
-    response, background = response[::every], background[::every]
-    order = np.argsort(background)[: int(_NOISE_SHARE * background.size)]
-    classes = [c for c in np.array_split(order, _NOISE_CLASSES) if c.size]
-    level = np.array([background[c].mean() for c in classes], float)
-    spread = np.array(
-        [1.4826 * np.median(np.abs(response[c] - np.median(response[c]))) for c in classes], float
-    )
-    seen = spread > 0
-    if not seen.any():
-        raise UserError("frames: no noise in them, all blank? expected counts; or give gain")
-    variance = spread[seen] ** 2
-    rows = np.column_stack([np.ones(seen.sum()), np.maximum(level[seen], 0)]) / variance[:, None]
-    scale = np.linalg.norm(rows, axis=0)
-    scale[scale == 0] = 1
-    return nnls(rows / scale, np.ones(len(rows)))[0] / scale
+def find_spacing(settings: DetectionSettings) -> float:
+    """Least distance of two spots [pixel]."""
+    return settings.spacing or settings.radius + 2 * settings.blur + 1
 
 
 def compute_detector(
-    settings: DetectionSettings, noise: np.ndarray, template: np.ndarray | None = None
+    settings: DetectionSettings,
+    noise: np.ndarray,
+    template: np.ndarray | None = None,
+    offset: np.ndarray | None = None,
 ) -> DiskDetector:
     """Everything that does not change from frame to frame.
 
@@ -205,9 +151,11 @@ def compute_detector(
     ----------
     settings : DetectionSettings
     noise : ndarray, shape (2,)
-        See :func:`compute_noise`.
+        See :func:`ediff_utils.frames.noise.compute_noise`.
     template : ndarray, shape (height, width), optional
         See :func:`ediff_utils.frames.disks.compute_profile`.
+    offset : ndarray, shape (height, width), optional
+        See :func:`ediff_utils.frames.noise.compute_offset`.
 
     Returns
     -------
@@ -221,17 +169,19 @@ def compute_detector(
     # Without any background or read-out noise a frame's empty parts would have no variance at all.
     noise = noise + np.array([1e-6 * max(noise.max(), 1e-12), 0])
     aperture = settings.radius + 1.5 * settings.blur + 0.5
-    spacing = settings.spacing or settings.radius + 2 * settings.blur + 1
+    if offset is None:
+        offset = np.empty((0, 0), np.float32)
     return DiskDetector(
         narrow=narrow,
         wide=wide,
         bank=bank,
         unit=unit,
         noise=noise,
+        offset=np.ascontiguousarray(offset, np.float32),
         variance=noise / power,
         radii=np.array([aperture, aperture + 1, aperture + 3]),
         threshold=settings.threshold,
-        spacing=spacing,
+        spacing=find_spacing(settings),
         edge=settings.edge or max(int(np.ceil(settings.radius)), 1),
         max_spots=settings.max_spots,
     )
@@ -283,6 +233,11 @@ def _check_stack(frames: np.ndarray, detector: DiskDetector) -> np.ndarray:
             f"frames: expected a stack of frames of counts, got shape {frames.shape} "
             f"of {frames.dtype.name}"
         )
+    if detector.offset.size and detector.offset.shape != frames.shape[1:]:
+        raise UserError(
+            f"frames: {frames.shape[1]} x {frames.shape[2]} pixels; expected "
+            f"{detector.offset.shape[0]} x {detector.offset.shape[1]}, as in the sample"
+        )
     least = 2 * detector.edge + 3
     if min(frames.shape[1:]) < least:
         raise UserError(
@@ -302,6 +257,7 @@ def _detect_part(frames: np.ndarray, d: DiskDetector) -> tuple[np.ndarray, np.nd
         d.narrow,
         d.wide,
         d.noise,
+        d.offset,
         d.bank,
         d.unit,
         d.variance,

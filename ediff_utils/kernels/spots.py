@@ -178,6 +178,7 @@ def find_spots(
     narrow: np.ndarray,
     wide: np.ndarray,
     noise: np.ndarray,
+    offset: np.ndarray,
     bank: np.ndarray,
     unit: float,
     variance: np.ndarray,
@@ -194,6 +195,8 @@ def find_spots(
     frames : ndarray of float32, shape (n, height, width)
     narrow, wide, noise, threshold, spacing, edge
         See :mod:`ediff_utils.kernels.band_pass`.
+    offset : ndarray of float32, shape (height, width)
+        Response of what all frames have in common, which is taken off; shape (0, 0) for nothing.
     bank, variance
         See :func:`fit_spot`.
     unit : float
@@ -222,6 +225,8 @@ def find_spots(
     for frame_number in range(len(frames)):
         frame = frames[frame_number]
         fill_band_pass(frame, narrow, wide, response, background, small, row)
+        if offset.size:
+            response -= offset
         maxima = find_maxima(response, background, noise, threshold, spacing, edge, rows, values)
         covered[:] = False
         cover(maxima, radii[1], covered)
