@@ -21,7 +21,8 @@ from ediff_utils.figures.scan import (
     plot_system_shares,
 )
 from ediff_utils.figures.style import SYSTEM_COLORS
-from ediff_utils.scan import compute_examples, compute_pca, compute_scan_maps, write_maps
+from ediff_utils.scan import compute_scan_maps, write_maps
+from ediff_utils.scan_summary import compute_examples, compute_pca
 from ediff_utils.settings import ScanSettings
 
 

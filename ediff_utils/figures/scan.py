@@ -27,7 +27,7 @@ from ediff_utils.figures.style import (
     new_figure,
     styled,
 )
-from ediff_utils.scan import compute_examples, compute_system_shares
+from ediff_utils.scan_summary import compute_examples, compute_system_shares
 
 #: Pixels without a prediction: dark, yet not the black of a low intensity.
 MASKED = "#404040"
@@ -42,7 +42,8 @@ def _image(maps: pd.DataFrame, column: str) -> np.ndarray:
     return maps[column].to_numpy().reshape(maps["x"].max() + 1, maps["y"].max() + 1)
 
 
-def _bare(ax: Axes, title: str) -> None:
+def bare(ax: Axes, title: str) -> None:
+    """Leave nothing of the axes but a title."""
     ax.set_title(title, loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -88,7 +89,7 @@ def plot_dark_field(maps: pd.DataFrame, ax: Axes, step: float) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     step : float
         Distance of probe positions [angstrom].
@@ -97,7 +98,7 @@ def plot_dark_field(maps: pd.DataFrame, ax: Axes, step: float) -> None:
     # one overexposed pixel must not turn the rest black
     ax.imshow(image, cmap="gray", vmin=0, vmax=np.quantile(image[image > 0], 0.995))
     plot_scale_bar(ax, image.shape[1], step)
-    _bare(ax, "Virtual dark field")
+    bare(ax, "Virtual dark field")
 
 
 def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
@@ -106,7 +107,7 @@ def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     """
     systems = _image(maps, "system")
@@ -130,7 +131,7 @@ def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
         title=f"brightness: confidence 0 to {best:.2f}",
         title_fontsize=7,
     )
-    _bare(ax, "Crystal system")
+    bare(ax, "Crystal system")
 
 
 def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
@@ -139,7 +140,7 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     """
     shares = compute_system_shares(maps)
@@ -170,7 +171,7 @@ def plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
     Parameters
     ----------
     example : Series
-        A row of :func:`ediff_utils.scan.compute_examples`.
+        A row of :func:`ediff_utils.scan_summary.compute_examples`.
     lists : BraggLists
         The scan.
     ax : Axes
@@ -197,7 +198,7 @@ def plot_lattice_map(maps: pd.DataFrame, ax: Axes, column: str = "a_cubic") -> N
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     column : str
         ``a_cubic``, ``a``, ``b`` or ``c``.
@@ -208,7 +209,7 @@ def plot_lattice_map(maps: pd.DataFrame, ax: Axes, column: str = "a_cubic") -> N
     ax.imshow(np.ma.masked_invalid(image), cmap=colours, norm=norm)
     label = f"{column.removesuffix('_cubic')} (Å)"
     ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=label, extend="both")
-    _bare(ax, f"Lattice parameter {column.removesuffix('_cubic')}")
+    bare(ax, f"Lattice parameter {column.removesuffix('_cubic')}")
 
 
 def plot_lattice_histogram(
@@ -219,7 +220,7 @@ def plot_lattice_histogram(
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     column : str
         ``a_cubic``, ``a``, ``b`` or ``c``.
@@ -245,20 +246,27 @@ def plot_lattice_histogram(
 
 @styled
 def figure_7(
-    maps: pd.DataFrame, lists: BraggLists, *, step: float, true_a: float | None = None
+    maps: pd.DataFrame,
+    lists: BraggLists,
+    *,
+    step: float,
+    true_a: float | None = None,
+    lattice_by: str = "the cubic forests",
 ) -> Figure:
-    """Figure 7: what the forests make of a scan.
+    """Figure 7: what the forests make of a scan, or the predictor.
 
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     lists : BraggLists
         The scan itself, for the example patterns.
     step : float
         Distance of probe positions [angstrom].
     true_a : float, optional
         Lattice parameter of the sample, where known [angstrom].
+    lattice_by : str
+        What made the maps' ``a_cubic``.
     """
     figure = new_figure(TWO_COLUMNS, 7.4)
     # rows of their own, or the colour bar of the last would push the maps of the first apart
@@ -273,11 +281,11 @@ def figure_7(
         if number < len(examples):
             plot_example(examples.iloc[number], lists, ax)
         else:
-            _bare(ax, "")
+            bare(ax, "")
             mark_empty(ax, "no further system")
     plot_lattice_map(maps, lattice_row[0])
     plot_lattice_histogram(maps, lattice_row[1], true_value=true_a)
-    lattice_row[1].set_title("by the cubic forests", loc="left")
+    lattice_row[1].set_title(f"by {lattice_by}", loc="left")
     for letter, ax in zip("abcdefgh", [*maps_row, *pattern_row, *lattice_row], strict=True):
         label_panel(ax, letter, -0.06)
     return figure
@@ -289,7 +297,7 @@ def plot_pca(components: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     components : DataFrame
-        See :func:`ediff_utils.scan.compute_pca`.
+        See :func:`ediff_utils.scan_summary.compute_pca`.
     ax : Axes
     """
     styles = {
@@ -313,7 +321,7 @@ def figure_s4(components: pd.DataFrame) -> Figure:
     Parameters
     ----------
     components : DataFrame
-        See :func:`ediff_utils.scan.compute_pca`.
+        See :func:`ediff_utils.scan_summary.compute_pca`.
     """
     figure = new_figure(3.8, 3.4)
     plot_pca(components, figure.add_subplot())
@@ -327,7 +335,7 @@ def figure_s10(maps: pd.DataFrame, *, true_a: float | None = None) -> Figure:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     true_a : float, optional
         Lattice parameter of a cubic sample, where known [angstrom].
     """

@@ -151,7 +151,8 @@ def write_frames(scan: GoldScan, path: Path, *, jobs: int = 1) -> None:
 
 def _signal(data: da.Array, settings: GoldScanSettings) -> dict[str, object]:
     """A scan as RosettaSciIO takes it."""
-    steps = (settings.step, settings.step, settings.pixel_size, settings.pixel_size)
+    stated = settings.pixel_size * (1 + settings.pixel_size_error)
+    steps = (settings.step, settings.step, stated, stated)
     units = ("angstrom", "angstrom", "1/angstrom", "1/angstrom")
     axes = [
         {

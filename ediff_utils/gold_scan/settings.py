@@ -84,6 +84,10 @@ class GoldScanSettings(BaseModel):
     calibrated: bool = Field(
         False, description="the file of frames tells step and pixel size; a real one may not"
     )
+    # That of a camera length as a microscope states it. An assumption.
+    pixel_size_error: float = Field(
+        0.0, gt=-0.2, lt=0.2, description="share by which the file's pixel size is off"
+    )
     # Of the Bragg lists that are made without frames.
     position_noise: float = Field(
         0.003, ge=0, le=0.1, description="of a listed spot, standard deviation [1/angstrom]"
