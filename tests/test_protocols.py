@@ -144,7 +144,9 @@ def test_trained_forests_are_cut_to_the_trees_that_are_compared(
     n_trees = new_forest("crystal_system", fewer).n_estimators
     assert cut.n_trees == n_trees < forests[GRID].n_trees
     features = sources["grid"].take(np.arange(20))
-    kept = np.array([t.predict(features) for t in forests[GRID].system_forest.estimators_[:n_trees]])
+    kept = np.array(
+        [t.predict(features) for t in forests[GRID].system_forest.estimators_[:n_trees]]
+    )
     names = forests[GRID].system_forest.classes_
     votes = np.stack([(names[kept.astype(int)] == s).sum(axis=0) for s in cut.classes], axis=1)
     np.testing.assert_array_equal(cut.system_votes(features), votes)
