@@ -51,13 +51,13 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
     Returns
     -------
     CrystalMap
-        Phases are the crystal systems that have a probability, their ids the places in
+        Phases are the crystal systems that occur, their ids the places in
         :data:`ediff_utils.crystal.ALL_SYSTEMS`; ``prop`` holds the probabilities and the maps'
         other numbers, 0 where there is none.
     """
     ids = {name: number for number, name in enumerate(ALL_SYSTEMS)}
     phase_id = maps["system"].map(ids).fillna(NOT_INDEXED).to_numpy(int)
-    named = [name for name in ALL_SYSTEMS if f"probability_{name}" in maps]
+    named = [name for name in ALL_SYSTEMS if ids[name] in phase_id]
     phases = PhaseList(
         [Phase(name=name, point_group=HOLOHEDRIES[name]) for name in named],
         ids=[ids[name] for name in named],
@@ -93,13 +93,18 @@ def write_crystal_maps(maps: pd.DataFrame, folder: Path, name: str, step: float)
     Returns
     -------
     dict of str to Path
-        "h5" and "ang"; each is replaced in one step.
+        "h5" and "ang"; each is replaced in one step. Where nothing is claimed anywhere there is no
+        ``.ang``, whose readers need a phase.
     """
-    files = {ending: folder / f"{name}.{ending}" for ending in ("h5", "ang")}
+    files = {ending: Path(folder) / f"{name}.{ending}" for ending in ("h5", "ang")}
     probabilities = [name for name in maps if name.startswith("probability_")]
     extra = {"confidence_index_prop": "confidence", "extra_prop": probabilities}
     # .ang files are in micrometres
-    for ending, unit, options in (("h5", "nm", {}), ("ang", "um", extra)):
+    kinds = [("h5", "nm", {}), ("ang", "um", extra)]
+    if maps["system"].isna().all():
+        kinds.pop()
+        files.pop("ang").unlink(missing_ok=True)
+    for ending, unit, options in kinds:
         with atomic_write(files[ending]) as partial, warnings.catch_warnings():
             # orix tells formats by endings, and warns of what none of its readers minds
             warnings.simplefilter("ignore")

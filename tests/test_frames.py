@@ -469,7 +469,8 @@ def test_radius_of_the_disks_is_the_direct_beams(radius):
         for _ in range(8)
     ]
     found = compute_disk_radius(rng.poisson(frames))
-    assert found == pytest.approx(radius, abs=0.35)
+    # The rim is soft, and pixels blur: small disks look larger.
+    assert found == pytest.approx(radius, abs=0.4)
 
 
 def test_saturated_frames(tmp_path, scan):

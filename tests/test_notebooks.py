@@ -369,7 +369,7 @@ class TestScanFiles:
         """A tiny one, on the simulated scan: both stand beside each other in the results."""
         groups = {"cF": 225, "hP": 194, "oP": 47}
         boosting = BoostingSettings(rounds=5, group_rounds=2, min_data_in_leaf=2, jobs=1)
-        models = train_predictor(*make_world(groups, 4), boosting)
+        models = train_predictor(*make_world(groups, 6), boosting)
         save_models(models, CARD, tmp_path / "tiny")
         names, data = run_scan(
             "both",
