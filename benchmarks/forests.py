@@ -78,6 +78,8 @@ SETTINGS = {
     SQRT_COLUMNS: Setting("sqrt", data="columns"),
     "sqrt, rounded": Setting("sqrt", data="coarse"),
     "sqrt, leaf 5, rounded": Setting("sqrt", min_samples_leaf=5, data="coarse"),
+    "sqrt, leaf 5, 0.25 of the samples, rounded": Setting("sqrt", 0.25, 5, data="coarse"),
+    "0.1, leaf 5, 0.25 of the samples, rounded": Setting(0.1, 0.25, 5, data="coarse"),
     "sqrt, 256 bins": Setting("sqrt", data="bins"),
     "all features, 256 bins, 0.25 of the samples": Setting(max_samples=0.25, data="bins"),
 }

@@ -125,13 +125,43 @@ def train(
     from ediff_utils.settings import check
 
     settings = check(PredictorSettings, **_overrides(parameter))
-    runs = {"clean": paths.Run(clean), "detector": paths.Run(detector)}
+    names = {"clean": clean, "detector": detector}
+    runs = {protocol: paths.Run(run) for protocol, run in names.items() if run}
+    if not runs:
+        raise UserError("--clean, --detector: expected the name of a run")
     card = build_predictor(runs, SHIPPED / name, settings, jobs=jobs)
     for protocol in runs:
         figures = {key: card[protocol][key] for key in ("one", "ten", "space_group_top1_ten")}
         line = ", ".join(f"{key} {value:.1%}" for key, value in figures.items())
         click.echo(f"{protocol:10} {line}")
     click.echo(f"\nPredictor: {SHIPPED / name}")
+
+
+@main.command()
+@click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
+@click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the figures into")
+def card(model: str, figure: Path | None) -> None:
+    """Compute a predictor's figures again from its answers, and some answers from their spots."""
+    from ediff_utils.predictor.card import format_figures
+    from ediff_utils.predictor.pipeline import check_predictor
+    from ediff_utils.predictor.predictor import find_predictor
+
+    folder = find_predictor(model)
+    figures, comparison = check_predictor(folder)
+    click.echo(format_figures(figures))
+    click.echo(
+        f"\n{comparison['answers']:,} answers made again from their spots: "
+        f"{comparison['same']:.1%} the same, confidences within {comparison['largest']:.1g}"
+    )
+    if figure:
+        from ediff_utils.figures.predictor import figure_card
+        from ediff_utils.figures.style import save_figure
+        from ediff_utils.predictor.card import TEN, compute_growth
+        from ediff_utils.predictor.sample import read_answers
+
+        answers = read_answers(folder)
+        drawn = figure_card(answers, compute_growth(answers), TEN)
+        click.echo(f"\nFigure: {save_figure(drawn, figure)}")
 
 
 @main.command()

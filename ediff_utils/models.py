@@ -325,12 +325,14 @@ def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSet
     return check(ForestSettings, where="models.json: ", **{**about["settings"], **changes})
 
 
-def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
+def load_hierarchy(folder: Path, *, only_system: bool = False, progress: bool = True) -> Hierarchy:
     """Read what :func:`save_hierarchy` wrote, without running any code from the files.
 
     Parameters
     ----------
     folder : Path
+    only_system : bool
+        Leave out the forests of space groups and lattices, which take most of the memory.
     progress : bool
         Show a progress bar.
 
@@ -350,9 +352,10 @@ def load_hierarchy(folder: Path, *, progress: bool = True) -> Hierarchy:
             f"{folder / ABOUT}: made with scikit-learn {version}, here is "
             f"{sklearn.__version__}; train again"
         )
+    names = ["crystal_system"] if only_system else about["files"]
     forests = {
         name: _load_forest(folder / f"{name}.skops", about["sha256"][name])
-        for name in tqdm(about["files"], desc="forests loaded", disable=not progress)
+        for name in tqdm(names, desc="forests loaded", disable=not progress)
     }
     return Hierarchy(
         forests["crystal_system"],

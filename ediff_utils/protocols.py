@@ -21,13 +21,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ediff_utils import aggregation, dataset, evaluation, feature_files, manifest, predictions
+from ediff_utils.detector import DetectorSettings, apply_detector
 from ediff_utils.errors import UserError
 from ediff_utils.estimates import Estimate
 from ediff_utils.feature_files import Features, FeatureSet, turn
+from ediff_utils.features import compute_features
 from ediff_utils.models import Hierarchy, forest_settings
 from ediff_utils.paths import Run
+from ediff_utils.patterns import iterate_patterns, spots
 from ediff_utils.settings import ForestSettings, ProtocolSettings
 from ediff_utils.training import make_split, new_forest, prepare_hierarchy
 
@@ -229,6 +234,98 @@ def compute_cross(
     return pd.DataFrame(rows), answers
 
 
+def detect_test_patterns(
+    run: Run, split: pd.DataFrame, settings: DetectorSettings, n_patterns: int, seed: int = 0
+) -> FeatureSet:
+    """Vectors of the test materials' random patterns as a detector shows them.
+
+    Parameters
+    ----------
+    run : Run
+        Its random patterns are looked at.
+    split : DataFrame
+    settings : DetectorSettings
+    n_patterns : int
+        Of each material, the first.
+    seed : int
+        Of the detector.
+
+    Returns
+    -------
+    FeatureSet
+
+    Raises
+    ------
+    UserError
+        No pattern of a test material.
+    """
+    feature_settings = feature_files.read_settings(run.random_features)
+    test = pa.array(split.loc[split["part"] == "test", "material_id"])
+    columns = [*feature_files.INDEX, "qx", "qy", "intensity"]
+    index, vectors = [], []
+    for table in iterate_patterns(run.random_patterns, columns, feature_settings.thickness):
+        asked = pc.and_(pc.is_in(table["material_id"], test), pc.less(table["pattern"], n_patterns))
+        table = table.filter(asked).combine_chunks()
+        if not table.num_rows:
+            continue
+        qx, qy, intensity, offsets = spots(table)
+        names = table["material_id"].to_numpy(zero_copy_only=False)
+        seen = apply_detector(
+            *(a.astype(float) for a in (qx, qy, intensity)),
+            offsets,
+            names,
+            table["pattern"].to_numpy(),
+            settings,
+            seed,
+        )
+        vectors.append(
+            compute_features(
+                seen.qx, seen.qy, seen.intensity, seen.offsets, feature_settings.normalisation
+            )
+        )
+        index.append(table.select(list(feature_files.INDEX)).to_pandas())
+    if not index:
+        raise UserError("split: expected patterns of test materials, found none")
+    return FeatureSet(pd.concat(index, ignore_index=True), np.concatenate(vectors))
+
+
+def compute_behind_detector(
+    forests: Mapping[Protocol, Hierarchy],
+    seen: FeatureSet,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+) -> dict[str, dict[str, object]]:
+    """What forests that were trained on simulated patterns say of a detector's.
+
+    Parameters
+    ----------
+    forests, crystals, split, settings
+        See :func:`compute_cross`.
+    seen : FeatureSet
+        See :func:`detect_test_patterns`.
+
+    Returns
+    -------
+    dict
+        For "train_grid" and "train_random": ``one``, ``ten``, ``interval``, ``n`` and
+        ``n_materials``, as :func:`summarise` has them.
+    """
+    found = {}
+    for name, protocol in (("train_grid", GRID), ("train_random", MICROSCOPE)):
+        hierarchy = forests[protocol].systems_only()
+        one = predictions.compute_predictions(hierarchy, seen, crystals, split)
+        ten = aggregation.compute_aggregate(
+            one, "difference", settings.patterns_per_prediction, settings.seed
+        )
+        rows = {
+            key: _as_row(evaluation.compute_accuracy(table, seed=settings.seed))
+            for key, table in (("one", one), ("ten", ten))
+        }
+        found[name] = _headline(rows)
+    return found
+
+
 def _as_row(estimate: Estimate) -> dict[str, float]:
     values = asdict(estimate)
     return {"accuracy": values.pop("value"), **values}
@@ -287,9 +384,13 @@ def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
     out: dict[str, dict[str, object]] = {}
     for name, (train, test) in HEADLINES.items():
         cells = {key: keyed.loc[(*train, *test, key)] for key in ("one", "ten")}
-        out[name] = {key: float(cell["accuracy"]) for key, cell in cells.items()} | {
-            "interval": {key: [cell["low"], cell["high"]] for key, cell in cells.items()},
-            "n": {key: int(cell["n"]) for key, cell in cells.items()},
-            "n_materials": {key: int(cell["n_materials"]) for key, cell in cells.items()},
-        }
+        out[name] = _headline(cells)
     return out
+
+
+def _headline(cells: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
+    return {key: float(cell["accuracy"]) for key, cell in cells.items()} | {
+        "interval": {key: [cell["low"], cell["high"]] for key, cell in cells.items()},
+        "n": {key: int(cell["n"]) for key, cell in cells.items()},
+        "n_materials": {key: int(cell["n_materials"]) for key, cell in cells.items()},
+    }

@@ -96,6 +96,15 @@ class ForestSettings(_Settings):
     coarse_features: bool = Field(
         False, description="trees are grown on rounded features, which is faster"
     )
+    lattice_features: float | None = Field(
+        None, gt=0, le=1, description="as max_features, of the lattice's forests; None: the same"
+    )
+    lattice_samples: float | None = Field(
+        None, gt=0, le=1, description="as max_samples, of the lattice's forests; None: the same"
+    )
+    lattice_leaf: int | None = Field(
+        None, ge=1, description="as min_samples_leaf, of the lattice's forests; None: the same"
+    )
     include_triclinic: bool = Field(False, description="triclinic as a seventh class")
     test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
     split_by: Literal["material", "prototype"] = "material"

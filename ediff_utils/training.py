@@ -115,19 +115,25 @@ def new_forest(kind: str, settings: ForestSettings) -> Forest:
     kind : {"crystal_system", "space_group", "lattice"}
     settings : ForestSettings
         ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1
-        down where time is short.
+        down where time is short, those that begin with ``lattice`` the lattice's forests.
 
     Returns
     -------
     RandomForestClassifier or RandomForestRegressor
     """
     table = HYPERPARAMETERS[kind]
+    names = ("max_features", "max_samples", "min_samples_leaf")
+    features, samples, leaf = (getattr(settings, name) for name in names)
+    if kind == "lattice":
+        own = (settings.lattice_features, settings.lattice_samples, settings.lattice_leaf)
+        pairs = zip(own, (features, samples, leaf), strict=True)
+        features, samples, leaf = (mine if mine is not None else all_ for mine, all_ in pairs)
     arguments = {
         "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
         "max_depth": int(table["depth"].value),
-        "max_features": settings.max_features,
-        "max_samples": settings.max_samples if settings.max_samples < 1 else None,
-        "min_samples_leaf": settings.min_samples_leaf,
+        "max_features": features,
+        "max_samples": samples if samples < 1 else None,
+        "min_samples_leaf": leaf,
         "random_state": settings.seed,
         "n_jobs": -1 if settings.cluster else settings.jobs,
     }
@@ -214,6 +220,12 @@ def prepare_hierarchy(
     same = about["training"]["key"] and all(found.get(name) == about[name] for name in about)
     if same and (only_system or len(found["files"]) > 1):
         return load_hierarchy(folder, progress=progress)
+    known: dict[tuple[str, str], Forest] = {}
+    if about["training"]["key"] and _of_classes(found) == _of_classes(about):
+        # What differs are the lattice's forests alone.
+        old = load_hierarchy(folder, progress=progress)
+        known = {("crystal_system", ""): old.system_forest}
+        known |= {("space_group", system): forest for system, forest in old.space_group.items()}
     hierarchy = train_hierarchy(
         features,
         crystals,
@@ -221,11 +233,19 @@ def prepare_hierarchy(
         settings,
         only_system=only_system,
         checkpoints=folder / "growing" if about["training"]["key"] else None,
+        known=known,
         progress=progress,
     )
     save_hierarchy(hierarchy, folder, progress=progress)
     shutil.rmtree(folder / "growing", ignore_errors=True)
     return hierarchy
+
+
+def _of_classes(about: Mapping[str, object]) -> dict[str, object]:
+    """What forests that tell classes were made with and from."""
+    names = ("ediff_utils", "python", "scikit_learn", "skops", "training")
+    settings = {k: v for k, v in about.get("settings", {}).items() if not k.startswith("lattice_")}
+    return {name: about.get(name) for name in names} | {"settings": settings}
 
 
 def train_hierarchy(
@@ -236,6 +256,7 @@ def train_hierarchy(
     *,
     only_system: bool = False,
     checkpoints: Path | None = None,
+    known: Mapping[tuple[str, str], Forest] | None = None,
     progress: bool = True,
 ) -> Hierarchy:
     """Train the forests on the training part.
@@ -253,6 +274,8 @@ def train_hierarchy(
         Train the crystal-system forest alone.
     checkpoints : Path, optional
         Folder where trees are kept as they are grown.
+    known : mapping of (kind, system) to forest, optional
+        Those that need not be trained.
     progress : bool
         Show a progress bar of trees.
 
@@ -270,7 +293,8 @@ def train_hierarchy(
     plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
     if not len(plan[0][2]):
         raise UserError("split: expected training patterns that are not triclinic, found none")
-    forests: dict[tuple[str, str], Forest] = {}
+    forests: dict[tuple[str, str], Forest] = dict(known or {})
+    plan = [job for job in plan if job[:2] not in forests]
     untrained = [new_forest(kind, settings) for kind, _, _ in plan]
     total = sum(forest.n_estimators for forest in untrained)
     rows_before, vectors = np.empty(0), np.empty(0)
@@ -281,7 +305,8 @@ def train_hierarchy(
             bar.set_postfix_str(f"{kind} {system}".strip())
             checkpoint = None
             if checkpoints:
-                checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), about)
+                origin = about if kind == "lattice" else _of_classes(about)
+                checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), origin)
             target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
             if not np.array_equal(rows, rows_before):
                 del vectors
@@ -365,7 +390,9 @@ def describe_training(
         "python": platform.python_version(),
         "scikit_learn": sklearn.__version__,
         "skops": skops.__version__,
-        "settings": json.loads(settings.model_dump_json(exclude=_NOT_OF_FORESTS)),
+        "settings": json.loads(
+            settings.model_dump_json(exclude=_NOT_OF_FORESTS, exclude_none=True)
+        ),
         "training": {
             "materials": int(labels["material_id"].nunique()),
             "patterns": len(labels),

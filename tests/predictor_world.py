@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from lattice_patterns import synthetic_patterns
+from lattice_patterns import CELLS, synthetic_patterns
 
 from ediff_utils.evidence import compute_evidence
 
@@ -37,7 +37,8 @@ def make_world(
             name = f"{symbol}-{seed}"
             patterns = synthetic_patterns(symbol, 3, seed=seed)
             part = "train" if seed < n - 2 else "test"
-            labels.append({"material_id": name, "space_group": number, "part": part})
+            axes = dict(zip("abc", CELLS[symbol][:3], strict=True))
+            labels.append({"material_id": name, "space_group": number, "part": part} | axes)
             for chosen in (patterns[:1], patterns[1:2], patterns):
                 rows.append({"material_id": name, "protocol": "clean", "patterns": len(chosen)})
                 vectors.append(compute_evidence(chosen).vector)
@@ -45,6 +46,6 @@ def make_world(
     return (
         pd.DataFrame(rows),
         np.array(vectors),
-        table[["material_id", "space_group"]],
+        table[["material_id", "space_group", "a", "b", "c"]],
         table[["material_id", "part"]],
     )

@@ -313,6 +313,12 @@ def test_saved_and_loaded_forests_say_the_same(hierarchy, saved, features):
             hierarchy.predict_lattice(features.vectors, system),
         )
     assert loaded.about["settings"] == hierarchy.about["settings"]
+    alone = load_hierarchy(saved, only_system=True, progress=False)
+    assert not alone.space_group
+    assert not alone.lattice
+    np.testing.assert_array_equal(
+        alone.system_votes(features.vectors), hierarchy.system_votes(features.vectors)
+    )
 
 
 def test_files_are_no_pickles(saved):

@@ -24,13 +24,16 @@ from ediff_utils import paths
 from ediff_utils.__main__ import main
 from ediff_utils.bragg import read_bragg_lists
 from ediff_utils.crystal import SYSTEMS
+from ediff_utils.detector import CLEAN, DetectorSettings
 from ediff_utils.errors import UserError
+from ediff_utils.feature_files import read_features
 from ediff_utils.figures import style
 from ediff_utils.frames.reading import open_frames
-from ediff_utils.paths import NOTEBOOKS, PRESETS, ROOT
+from ediff_utils.paths import NOTEBOOKS, PRESETS, ROOT, Run
 from ediff_utils.predictor.boosting import BoostingSettings
 from ediff_utils.predictor.store import save_models
 from ediff_utils.predictor.training import train_predictor
+from ediff_utils.protocols import detect_test_patterns
 from ediff_utils.reproduce import list_notebooks
 from ediff_utils.settings import Preset
 
@@ -156,6 +159,9 @@ class TestSmokeRun:
                 assert 0 < part[name]["ten"] < 1
                 assert part[name]["n"]["one"] > part[name]["n"]["ten"] > 0
         assert len(results["protocols"]["cross"]) == 32
+        for part in results["behind_detector"].values():
+            assert 0 <= part["one"] <= 1
+            assert part["n"]["ten"] == results["train_random_test_random"]["n"]["ten"]
         curves = pd.DataFrame(results["aggregation"]["curves"])
         first = curves[(curves["method"] == "difference") & (curves["n_patterns"] == 1)]
         assert len(first) == 1
@@ -179,6 +185,19 @@ class TestSmokeRun:
         done = ediff(project, "reproduce", "--preset", "smoke", "--only", "03")
         assert done.returncode == 0, done.stderr[-3000:]
         assert stamps == {p: p.stat().st_mtime_ns for p in stamps}
+
+    def test_a_perfect_detector_shows_the_patterns_themselves(self, smoke, monkeypatch):
+        monkeypatch.setattr("ediff_utils.paths.RUNS", smoke[0] / "data/runs")
+        run = Run("smoke")
+        split = pd.read_parquet(run.split)
+        seen = detect_test_patterns(run, split, CLEAN, 4)
+        own = read_features(run.random_features)
+        test = own.index["material_id"].isin(split.loc[split["part"] == "test", "material_id"])
+        rows = np.flatnonzero(test & (own.index["pattern"] < 4))
+        assert (own.index.iloc[rows].reset_index(drop=True) == seen.index).all(axis=None)
+        np.testing.assert_allclose(own.take(rows), seen.vectors, atol=1e-5)
+        behind = detect_test_patterns(run, split, DetectorSettings(), 4).vectors
+        assert np.abs(behind - seen.vectors).max() > 1e-3
 
     def test_results_are_those_of_the_predictions(self, smoke):
         project, _ = smoke

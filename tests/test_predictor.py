@@ -6,6 +6,7 @@ import gzip
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,6 +31,7 @@ from ediff_utils.predictor.boosting import (
     train_booster,
     train_model,
 )
+from ediff_utils.predictor.card import compute_growth
 from ediff_utils.predictor.examples import (
     ExampleSettings,
     build_examples,
@@ -199,7 +201,7 @@ class TestTraining:
         index, vectors, crystals, split = world
         test = index["material_id"].isin(split.loc[split["part"] == "test", "material_id"])
         found = judge(models, index[test].reset_index(drop=True), vectors[test], crystals)
-        together = summarise(found.table[found.table["patterns"] == 3])
+        together = summarise(found[found["patterns"] == 3])
         assert together["accuracy"] > 0.8
         assert together["space_group_top5"] >= together["space_group_top1"] > 0.7
         assert together["n"] == together["n_materials"] == 12
@@ -214,6 +216,29 @@ class TestTraining:
         index, vectors, crystals, split = world
         with pytest.raises(UserError, match="found none of training materials for 'single'"):
             train_predictor(index.iloc[:0], vectors[:0], crystals, split, SMALL)
+
+
+class TestGrowth:
+    def test_shares_of_right_answers(self):
+        table = pd.DataFrame(
+            {
+                "material_id": list("abcabc"),
+                "protocol": "clean",
+                "patterns": [1, 1, 1, 1, 10, 10],
+                "true_system": "cubic",
+                "system": ["cubic", "cubic", "cubic", "trigonal", "cubic", "trigonal"],
+                "confidence": 0.5,
+                "rank": [1, 2, 6, 9, 1, 5],
+            }
+        )
+        found = compute_growth(table).set_index(["protocol", "patterns"])
+        assert found.loc[("clean", 1), ["system", "space_group", "first_five", "n"]].tolist() == [
+            0.75, 0.25, 0.5, 4,
+        ]  # fmt: skip
+        assert found.loc[("clean", 10), "first_five"] == 1
+        # Wilson (1927): three of four at 95 %.
+        assert found.loc[("clean", 1), "system_low"] == pytest.approx(0.3006, abs=1e-3)
+        assert found.loc[("clean", 1), "system_high"] == pytest.approx(0.9544, abs=1e-3)
 
 
 class TestStore:

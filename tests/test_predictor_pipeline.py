@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ediff_utils.paths import ROOT
+from ediff_utils.predictor.sample import compare_answers
 
 SMALL = ["-p", "max_crystals", "16", "-p", "jobs", "2", "--crystals", "embedded"]
 
@@ -90,3 +94,52 @@ def test_mistakes(trained, arguments, line):
     assert found.stderr.startswith("Error: ")
     assert line in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+class TestCard:
+    def test_its_figures_are_made_again(self, trained):
+        root, _ = trained
+        found = run(root, "card", "--figure", str(root / "card.png"))
+        assert found.returncode == 0, found.stderr
+        assert (root / "card.png").read_bytes().startswith(b"\x89PNG")
+        card = json.loads((root / "data/models/default/card.json").read_text())
+        line = next(x for x in found.stdout.splitlines() if x.startswith("crystal system, one"))
+        assert line.split()[-2:] == [f"{card[p]['one']:.2%}" for p in ("clean", "detector")]
+        # Four test materials, each with two single patterns, one group of ten and one of any size.
+        assert "32 answers made again from their spots: 100.0% the same" in found.stdout
+
+    @pytest.fixture
+    def changed(self, trained, tmp_path):
+        folder = tmp_path / "predictor"
+        shutil.copytree(trained[0] / "data/models/default", folder)
+        return folder
+
+    def test_a_card_that_boasts(self, trained, changed):
+        card = json.loads((changed / "card.json").read_text())
+        card["detector"]["ten"] = 1.01
+        (changed / "card.json").write_text(json.dumps(card))
+        found = run(trained[0], "card", "--model", str(changed))
+        assert found.returncode == 2
+        assert "card.json: detector.ten: expected" in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize("name", ["answers.parquet", "test_patterns.parquet"])
+    @pytest.mark.parametrize("fate", ["missing", "cut"])
+    def test_files_that_are_not_whole(self, trained, changed, name, fate):
+        path = changed / name
+        if fate == "missing":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:100])
+        found = run(trained[0], "card", "--model", str(changed))
+        assert found.returncode == 2
+        assert f"{name}: " in found.stderr
+        assert len(found.stderr.splitlines()) == 1
+
+    def test_answers_that_are_others(self, trained, changed):
+        table = pd.read_parquet(changed / "answers.parquet")
+        table["confidence"] = 1 - table["confidence"] / 2
+        table["system"] = np.roll(table["system"], 1)
+        same = compare_answers(table, pd.read_parquet(changed / "answers.parquet"))
+        assert same["same"] < 1
+        assert same["answers"] == len(table)

@@ -21,7 +21,7 @@ from ediff_utils.lattice import (
     solve_pattern,
     solve_patterns,
 )
-from ediff_utils.lattice.bravais import LARGEST_TOLERANCE, SYMBOLS
+from ediff_utils.lattice.bravais import LARGEST_TOLERANCE, SYMBOLS, niggli_cell
 from ediff_utils.lattice.centre import find_centre
 from ediff_utils.lattice.single import check_spots
 from ediff_utils.scattering import wavelength
@@ -225,15 +225,18 @@ def _centred(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> CentredPatt
 
 def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) -> tuple:
     solution = np.full(len(_SOLUTION), np.nan)
-    candidates = [one for one in candidates if _has_cell(one.lattice)]
+    candidates = [one for one in candidates if _can_be_reduced(one.lattice)]
     if not candidates:
         return None, [], [], solution, np.full(len(hypotheses.NAMES), np.nan), None
     scan, best = hypotheses.hypothesis_numbers(
         candidates[0], hypotheses.find_hypotheses(candidates[0])
     )
-    if not _has_cell(best.lattice):
-        best = candidates[0]
-    bravais = find_bravais(best.lattice, tolerance=LARGEST_TOLERANCE)
+    bravais, best = next(
+        ((cell, one) for one in (best, *candidates) if (cell := _cell_of(one)) is not None),
+        (None, best),
+    )
+    if bravais is None:
+        return None, [], [], solution, scan, None
     rival = candidates[1] if len(candidates) > 1 else None
     volume = abs(np.linalg.det(best.reciprocal))
     n = len(spots[0])
@@ -264,13 +267,20 @@ def _solve_one(spots: tuple, candidates: list[LatticeCandidate], energy: float) 
     return bravais, [], [best, *candidates[1:]], solution, scan, indexed
 
 
-def _has_cell(lattice: np.ndarray) -> bool:
-    """Whether a lattice can be reduced: one along the beam that is next to nothing cannot."""
+def _can_be_reduced(lattice: np.ndarray) -> bool:
+    """Whether a lattice has a Niggli cell: one along the beam that is next to nothing has none."""
     try:
-        find_bravais(lattice, tolerance=LARGEST_TOLERANCE)
+        niggli_cell(lattice)
     except UserError:
         return False
     return True
+
+
+def _cell_of(candidate: LatticeCandidate) -> BravaisLattice | None:
+    try:
+        return find_bravais(candidate.lattice, tolerance=LARGEST_TOLERANCE)
+    except UserError:
+        return None
 
 
 def _solve_several(

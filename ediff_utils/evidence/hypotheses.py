@@ -10,13 +10,13 @@ cubic lattice obeys. The more symmetric the lattice, the more of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
 from ediff_utils.errors import UserError
-from ediff_utils.evidence.metric_fits import find_group, fit_along, metric_operators, product_table
-from ediff_utils.lattice.bravais import ROTATIONS, niggli_cell
+from ediff_utils.evidence.metric_fits import fit_along
+from ediff_utils.lattice.bravais import niggli_cell
+from ediff_utils.lattice.metric_groups import find_group, tables
 from ediff_utils.lattice.single import LatticeCandidate
 
 #: Orders of the rotation groups whose lattices are looked for: monoclinic, orthorhombic,
@@ -66,12 +66,6 @@ class Hypothesis:
         return float(np.hypot(self.residual, self.change))
 
 
-@cache
-def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Of the rotations that a lattice can have in a reduced basis."""
-    return metric_operators(ROTATIONS), product_table(ROTATIONS)
-
-
 def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
     """The best symmetric lattice of each order of the rotation group.
 
@@ -93,7 +87,7 @@ def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
     own = np.maximum(own, 1e-3 * np.linalg.norm(basis, axis=1).max())
     covariance = np.diag(own**2) + np.outer(basis[:, 2], basis[:, 2]) * log_error**2
     inverse = np.linalg.inv(covariance)
-    operators, products = _tables()
+    operators, products = tables()
     best: dict[int, Hypothesis] = {}
     tried = set()
     for deviation in SCALES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from ediff_utils.figures import style
 from ediff_utils.figures.calibration import series_styles
@@ -50,6 +50,8 @@ def plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.legend(loc="lower right")
     ax.set(xlabel="Patterns put together", ylabel="Accuracy")
+    # Whole numbers of percent, so that none is rounded to another.
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
 
 

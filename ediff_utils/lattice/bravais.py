@@ -1,21 +1,24 @@
 """Niggli cell, Bravais lattice and conventional cell of a lattice, with uncertainties.
 
 The symmetry of a lattice is that of its metric tensor G = L L^T: the integer matrices W with
-W G W^T = G. For a reduced cell their entries are -1, 0 or 1 (Lebedev, Vagin and Murshudov 2006,
-Acta Cryst. D62, 83), so all of them can be tried. Their number settles the system as the number of
-two-fold axes does (Le Page 1982, J. Appl. Cryst. 15, 255), and the mean of W G W^T over the group
-is the metric that obeys it exactly.
+W G W^T = G (:mod:`ediff_utils.lattice.metric_groups`). Their number settles the system as the
+number of two-fold axes does (Le Page 1982, J. Appl. Cryst. 15, 255), and the mean of W G W^T over
+the group is the metric that obeys it exactly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
 import spglib
 
 from ediff_utils.errors import UserError
+from ediff_utils.lattice.metric_groups import COLUMN as _COLUMN
+from ediff_utils.lattice.metric_groups import ROTATIONS, find_group, tables
+from ediff_utils.lattice.metric_groups import ROW as _ROW
 
 #: Space group of one atom on each Bravais lattice.
 SYMBOLS = {
@@ -65,8 +68,6 @@ LARGEST_TOLERANCE = 0.03
 _NIGGLI_EPS = (1e-5, 1e-6, 1e-4, 1e-7, 1e-3)
 #: A symmetrised lattice is exact up to rounding [angstrom].
 _EXACT = 1e-4
-#: Rows and columns of the six independent entries of a metric tensor.
-_ROW, _COLUMN = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -104,20 +105,6 @@ class BravaisLattice:
     def volume(self) -> float:
         """Of the primitive cell [cubic angstrom]."""
         return float(abs(np.linalg.det(self.niggli)))
-
-
-def _rotations() -> np.ndarray:
-    """Integer matrices with entries -1, 0, 1 that a rotation of a lattice can be."""
-    every = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
-    every = every[np.rint(np.linalg.det(every)) == 1]
-    # One to the twelfth power is the identity for rotations by 60, 90, 120 and 180 degrees.
-    squared = every @ every
-    fourth = squared @ squared
-    return every[(fourth @ fourth @ fourth == np.eye(3, dtype=int)).all(axis=(1, 2))]
-
-
-#: All of them, as numbers that multiply fast.
-ROTATIONS = _rotations().astype(float)
 
 
 def cell_parameters(lattice: np.ndarray) -> np.ndarray:
@@ -227,21 +214,31 @@ def lattice_symmetry(
     distortion : float
         The largest deviation among them.
     """
-    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    moved = ROTATIONS @ metric @ ROTATIONS.transpose(0, 2, 1)
-    deviation = np.abs((moved - metric) / scale).max(axis=(1, 2))
+    operators, products = tables()
+    if covariance is None:
+        numbers = np.sort(find_group(np.ascontiguousarray(metric), operators, products, tolerance))
+        deviation = _deviations(metric, operators[numbers])
+        return ROTATIONS[numbers], float(deviation.max()) if len(numbers) > 1 else 0.0
+    deviation = _deviations(metric, operators)
     order = np.argsort(deviation, kind="stable")
     for n in sorted(_ORDERS, reverse=True):
-        largest = tolerance if covariance is None else max(tolerance, LARGEST_TOLERANCE)
+        largest = max(tolerance, LARGEST_TOLERANCE)
         if n > len(order) or deviation[order[n - 1]] > largest:
             continue
-        group = ROTATIONS[order[:n]]
+        numbers = np.sort(order[:n])
+        group = ROTATIONS[numbers]
         if deviation[order[n - 1]] > tolerance and not _within_errors(metric, covariance, group):
             continue
-        products = np.unique((group[:, None] @ group[None]).reshape(-1, 9), axis=0)
-        if len(products) == n:
+        if np.isin(products[np.ix_(numbers, numbers)], numbers).all():
             return group, float(deviation[order[n - 1]])
     return np.eye(3)[None], 0.0
+
+
+def _deviations(metric: np.ndarray, operators: np.ndarray) -> np.ndarray:
+    """Largest |dG_ij| / sqrt(G_ii G_jj) by each matrix."""
+    values = metric[_ROW, _COLUMN]
+    size = np.sqrt(metric[_ROW, _ROW] * metric[_COLUMN, _COLUMN])
+    return (np.abs(operators @ values - values) / size).max(axis=1)
 
 
 def find_bravais(
@@ -280,7 +277,7 @@ def find_bravais(
     else:
         group, distortion = lattice_symmetry(metric, tolerance)
     symmetric = (group @ metric @ group.transpose(0, 2, 1)).mean(axis=0)
-    symbol, setting = _conventional_setting(np.linalg.cholesky(symmetric))
+    symbol, setting = _conventional_setting(np.linalg.cholesky(symmetric), group)
     conventional = setting @ symmetric @ setting.T
     errors = np.full(6, np.nan)
     if spread is not None:
@@ -330,15 +327,36 @@ def _parameter_errors(metric: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(np.diag(jacobian @ covariance @ jacobian.T), 0))
 
 
-def _conventional_setting(lattice: np.ndarray) -> tuple[str, np.ndarray]:
-    """Bravais symbol and the rows of the conventional cell in terms of an exact primitive one."""
+#: A lattice without any symmetry, of which a group's mean is as general as the group allows.
+_GENERAL = np.array([[1.0, 0.013, 0.029], [0.0, 1.171, 0.047], [0.0, 0.0, 1.393]])
+
+
+def _type_of_lattice(lattice: np.ndarray) -> tuple[str, np.ndarray]:
+    """Bravais symbol and conventional cell, as spglib sets it, of an exact primitive one."""
     dataset = spglib.get_symmetry_dataset((lattice, [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT)
     if dataset is None or dataset.number not in SYMBOLS:
         raise UserError("lattice: no Bravais lattice found")
-    symbol = SYMBOLS[dataset.number]
-    if symbol == "aP":
-        return symbol, np.eye(3)
-    setting = np.rint(np.linalg.inv(dataset.transformation_matrix).T)
+    return SYMBOLS[dataset.number], np.rint(np.linalg.inv(dataset.transformation_matrix).T)
+
+
+@lru_cache(maxsize=10_000)
+def _type_of_group(group: bytes) -> tuple[str, np.ndarray]:
+    """The same for what matrices alone settle, but for the order of axes that are alike."""
+    matrices = np.frombuffer(group).reshape(-1, 3, 3)
+    metric = _GENERAL @ _GENERAL.T
+    symmetric = (matrices @ metric @ matrices.transpose(0, 2, 1)).mean(axis=0)
+    return _type_of_lattice(np.linalg.cholesky(symmetric))
+
+
+def _conventional_setting(lattice: np.ndarray, group: np.ndarray) -> tuple[str, np.ndarray]:
+    """Bravais symbol and the rows of the conventional cell in terms of an exact primitive one."""
+    if len(group) == 1:
+        return "aP", np.eye(3)
+    if len(group) == 2:
+        # Which vectors are the shortest of a monoclinic lattice's plane is the metric's business.
+        symbol, setting = _type_of_lattice(lattice)
+    else:
+        symbol, setting = _type_of_group(np.ascontiguousarray(group).tobytes())
     lengths = np.linalg.norm(setting @ lattice, axis=1)
     order = np.arange(3)
     if symbol in ("oP", "oI", "oF"):

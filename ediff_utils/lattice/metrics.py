@@ -14,26 +14,34 @@ MOST_PAIRS = 60
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _dot(u: np.ndarray, v: np.ndarray) -> float:
+    # Written out, as a product of arrays would be put into memory first.
+    return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _products(
-    k: int,
+    first: int,
+    last: int,
     vectors: np.ndarray,
-    targets: np.ndarray,
+    wanted: np.ndarray,
+    size: np.ndarray,
+    depth: np.ndarray,
     loose: float,
     other_loose: float,
-    error: float,
 ) -> tuple[float, float, float]:
-    """Chi-square of the first k vectors' scalar products, and what the scales are off by.
+    """Chi-square of some vectors' scalar products, and what the scales are off by.
 
     v_i . v_j + a z_i z_j = t_i . t_j + b w_i w_j with a, b normal about zero is linear in a and b:
-    the least squares are solved in closed form.
+    the least squares are solved in closed form. ``wanted`` holds t_i . t_j, ``size`` its errors and
+    ``depth`` w_i w_j in terms of both; of them rows ``first`` to ``last`` are looked at.
     """
     aa, bb, ab, ra, rb, square = 1.0, 1.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(k):
-        for j in range(i + 1):
-            size = error * np.sqrt(np.sum(targets[i] ** 2) * np.sum(targets[j] ** 2))
-            left = (np.sum(vectors[i] * vectors[j]) - np.sum(targets[i] * targets[j])) / size
-            p = vectors[i, 2] * vectors[j, 2] * loose / size
-            r = targets[i, 2] * targets[j, 2] * other_loose / size
+    for i in range(first, last):
+        for j in range(first, i + 1):
+            left = (_dot(vectors[i], vectors[j]) - wanted[i, j]) / size[i, j]
+            p = vectors[i, 2] * vectors[j, 2] * loose / size[i, j]
+            r = depth[i, j]
             aa += p * p
             bb += r * r
             ab -= p * r
@@ -50,27 +58,22 @@ def _best_pairs(
     points: np.ndarray,
     first_rows: np.ndarray,
     second_rows: np.ndarray,
-    targets: np.ndarray,
+    wanted: np.ndarray,
+    size: np.ndarray,
+    r: np.ndarray,
     loose: float,
-    other_loose: float,
-    error: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of points that match the first two targets, and their chi-squares, best first."""
     # As :func:`_products` with two vectors, what hangs on one of them alone not computed again.
-    size = np.empty((2, 2))
-    for k in range(2):
-        for m in range(2):
-            size[k, m] = error * np.sqrt(np.sum(targets[k] ** 2) * np.sum(targets[m] ** 2))
-    target = np.sum(targets[0] * targets[1])
-    r = other_loose / size * np.outer(targets[:2, 2], targets[:2, 2])
+    target = wanted[1, 0]
     bb = 1 + r[0, 0] ** 2 + r[1, 0] ** 2 + r[1, 1] ** 2
     lefts, depths = np.empty(points.shape[0]), loose / size[1, 1] * points[:, 2] ** 2
     for j in second_rows:
-        lefts[j] = (np.sum(points[j] ** 2) - np.sum(targets[1] ** 2)) / size[1, 1]
+        lefts[j] = (_dot(points[j], points[j]) - wanted[1, 1]) / size[1, 1]
     pairs, pair_chi = np.zeros((MOST_PAIRS, 2), np.int64), np.full(MOST_PAIRS, np.inf)
     for i in first_rows:
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
-        first_left = (x * x + y * y + z * z - np.sum(targets[0] ** 2)) / size[0, 0]
+        first_left = (x * x + y * y + z * z - wanted[0, 0]) / size[0, 0]
         first_depth = loose / size[0, 0] * z * z
         for j in second_rows:
             product = x * points[j, 0] + y * points[j, 1] + z * points[j, 2]
@@ -123,30 +126,35 @@ def match_metrics(
     figures : ndarray, shape (at most n_most, 3)
         Chi-square and the logarithms of the factors of the z components, base's and targets'.
     """
-    size = 2 * LARGEST_INDEX + 1
-    n_short = size**3
-    short = np.empty((n_short, 3), np.int64)
-    points = np.empty((n_short, 3))
-    rows = np.empty((3, n_short), np.int64)
-    counts = np.zeros(3, np.int64)
+    wanted, size, depth = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    for i in range(3):
+        for j in range(3):
+            wanted[i, j] = _dot(targets[i], targets[j])
+            lengths = _dot(targets[i], targets[i]) * _dot(targets[j], targets[j])
+            size[i, j] = error * np.sqrt(lengths)
+            depth[i, j] = targets[i, 2] * targets[j, 2] * other_loose / size[i, j]
+    edge = 2 * LARGEST_INDEX + 1
+    n_short = edge**3
+    short, points = np.empty((n_short, 3), np.int64), np.empty((n_short, 3))
+    rows, counts = np.empty((3, n_short), np.int64), np.zeros(3, np.int64)
+    vectors = np.empty((3, 3))
     for i in range(n_short):
-        short[i, 0] = i // size**2 - LARGEST_INDEX
-        short[i, 1] = i // size % size - LARGEST_INDEX
-        short[i, 2] = i % size - LARGEST_INDEX
-        points[i] = short[i, 0] * base[0] + short[i, 1] * base[1] + short[i, 2] * base[2]
+        short[i, 0] = i // edge**2 - LARGEST_INDEX
+        short[i, 1] = i // edge % edge - LARGEST_INDEX
+        short[i, 2] = i % edge - LARGEST_INDEX
+        for m in range(3):
+            points[i, m] = _dot(short[i], base[:, m])
         for k in range(3):
             # Opposite vectors serve the first target equally.
             if i == n_short // 2 or (k == 0 and i < n_short // 2):
                 continue
-            one, target = points[i : i + 1], targets[k : k + 1]
-            if _products(1, one, target, loose, other_loose, error)[0] < ONE_CHI:
+            vectors[k] = points[i]
+            chi, _, _ = _products(k, k + 1, vectors, wanted, size, depth, loose, other_loose)
+            if chi < ONE_CHI:
                 rows[k, counts[k]] = i
                 counts[k] += 1
     first_rows, second_rows = rows[0, : counts[0]], rows[1, : counts[1]]
-    pairs, pair_chi = _best_pairs(
-        points, first_rows, second_rows, targets, loose, other_loose, error
-    )
-    vectors = np.empty((3, 3))
+    pairs, pair_chi = _best_pairs(points, first_rows, second_rows, wanted, size, depth, loose)
     indices, figures = np.zeros((n_most, 3, 3), np.int64), np.full((n_most, 3), np.inf)
     for p in range(MOST_PAIRS):
         if not np.isfinite(pair_chi[p]):
@@ -155,10 +163,10 @@ def match_metrics(
         normal = np.cross(first, second)
         vectors[0], vectors[1] = points[pairs[p, 0]], points[pairs[p, 1]]
         for j in rows[2, : counts[2]]:
-            if abs(np.sum(normal * short[j])) != 1:
+            if abs(_dot(normal, short[j])) != 1:
                 continue
             vectors[2] = points[j]
-            chi, a, b = _products(3, vectors, targets, loose, other_loose, error)
+            chi, a, b = _products(0, 3, vectors, wanted, size, depth, loose, other_loose)
             if chi >= THREE_CHI or chi >= figures[-1, 0]:
                 continue
             k = n_most - 1

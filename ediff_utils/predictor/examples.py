@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from ediff_utils.workers import run_tasks
 #: What is done to the patterns.
 DETECTORS = {"clean": CLEAN, "detector": DetectorSettings()}
 #: Counts up when the vectors' meaning changes.
-FORMAT = 1
+FORMAT = 2
 _MADE_FROM = b"ediff_examples"
 
 
@@ -40,7 +40,7 @@ class ExampleSettings(BaseModel):
 
     protocol: str = Field("clean", description="clean or detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
-    together: tuple[int, ...] = Field((10,), description="sizes of groups, first patterns first")
+    together: tuple[int, ...] = Field((10,), description="sizes of groups")
     random_groups: int = Field(1, ge=0, le=100, description="groups of random sizes")
     random_sizes: tuple[int, int] = Field((2, 9), description="between which they are drawn")
     seed: int = Field(0, ge=0)
@@ -61,7 +61,7 @@ def build_examples(
     Parameters
     ----------
     patterns : Path
-        A dataset of patterns at random orientations.
+        A dataset of patterns.
     folder : Path
         Where the files go, one a row group of the dataset.
     settings : ExampleSettings
@@ -131,13 +131,17 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     """
     digest = hashlib.blake2b(material.encode(), digest_size=8).digest()
     rng = np.random.default_rng([settings.seed, int.from_bytes(digest, "little")])
-    groups = [np.array([j]) for j in range(min(settings.singles, n))]
-    groups += [np.arange(size) for size in settings.together if size <= n]
+    # All draw on the same few, as each has to be solved.
+    order = rng.permutation(n)[
+        : max(settings.singles, *settings.together, settings.random_sizes[1])
+    ]
+    groups = [order[j : j + 1] for j in range(min(settings.singles, n))]
+    groups += [np.sort(order[:size]) for size in settings.together if size <= n]
     low, high = settings.random_sizes
     for _ in range(settings.random_groups):
         size = int(rng.integers(low, high + 1))
         if size <= n:
-            groups.append(np.sort(rng.choice(n, size, replace=False)))
+            groups.append(np.sort(rng.choice(order, size, replace=False)))
     return groups
 
 
@@ -179,7 +183,12 @@ def _by_material(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield str(names[start]), table.slice(start, stop - start)
 
 
-def compute_examples(material: str, table: pa.Table, settings: ExampleSettings) -> list[dict]:
+def compute_examples(
+    material: str,
+    table: pa.Table,
+    settings: ExampleSettings,
+    groups: Sequence[np.ndarray] | None = None,
+) -> list[dict]:
     """Vectors of evidence of one crystal.
 
     Parameters
@@ -188,6 +197,8 @@ def compute_examples(material: str, table: pa.Table, settings: ExampleSettings) 
     table : pyarrow.Table
         Its patterns.
     settings : ExampleSettings
+    groups : sequence of ndarray of int, optional
+        Which of them are taken together, instead of what the settings say.
 
     Returns
     -------
@@ -211,7 +222,8 @@ def compute_examples(material: str, table: pa.Table, settings: ExampleSettings) 
         for j in range(n)
     ]
     thickness = table["thickness"].to_numpy()
-    groups = choose_groups(n, settings, material)
+    if groups is None:
+        groups = choose_groups(n, settings, material)
     # A pattern is in more than one group.
     alone = {j: solve_alone(patterns[j]) for j in sorted({int(j) for g in groups for j in g})}
     return [

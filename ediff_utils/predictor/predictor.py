@@ -99,6 +99,12 @@ class Answer:
         }
 
 
+def find_predictor(name_or_path: str | Path) -> Path:
+    """The folder of a predictor that ships, by its name, or the folder that is given."""
+    path = Path(name_or_path)
+    return path if path.is_dir() else SHIPPED / str(name_or_path)
+
+
 class Predictor:
     """Space groups, and all that follows from them, by boosted trees on evidence.
 
@@ -124,8 +130,7 @@ class Predictor:
         UserError
             None there, damaged, or of another version.
         """
-        path = Path(name_or_path)
-        return cls(*load_models(path if path.is_dir() else SHIPPED / str(name_or_path)))
+        return cls(*load_models(find_predictor(name_or_path)))
 
     def predict(self, patterns: Sequence[tuple], energy: float = 300e3) -> Answer:
         """Say what the crystal of one or more patterns is.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from ediff_utils.calibration import compute_accuracy_at_coverage, compute_ece
 from ediff_utils.errors import UserError
 from ediff_utils.evaluation import right_system
+from ediff_utils.evidence import NAMES
 from ediff_utils.predictor.boosting import (
     SYSTEMS,
     BoostingSettings,
@@ -26,21 +26,8 @@ HELD_OUT = 0.1
 TOP = 5
 #: Share of the answers that is left when the least confident are set aside.
 COVERAGE = 0.8
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Answers for test examples.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row an example: ``material_id, protocol, patterns, spots, thickness, true_system, system,
-        confidence, true_space_group, space_group, rank``, of which the last is the right space
-        group's among the answers, counted from 1.
-    """
-
-    table: pd.DataFrame
+#: True lengths of the axes, and their errors, in a table of answers.
+LENGTHS, ERRORS = ("length_1", "length_2", "length_3"), ("error_1", "error_2", "error_3")
 
 
 def hold_out(split: pd.DataFrame, seed: int) -> set[str]:
@@ -72,7 +59,7 @@ def train_predictor(
     index, vectors
         See :func:`ediff_utils.predictor.examples.read_examples`.
     crystals, split : DataFrame
-        Labels, and which material is on which side.
+        Labels and axes, and which material is on which side.
     settings : BoostingSettings
     on_round : callable, optional
         Called with the kind and the number of the round.
@@ -104,12 +91,34 @@ def train_predictor(
     return models
 
 
+def lattice_errors(
+    index: pd.DataFrame, vectors: np.ndarray, crystals: pd.DataFrame
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths of the conventional axes, shortest first, and errors of those that were found.
+
+    Parameters
+    ----------
+    index, vectors, crystals
+        See :func:`train_predictor`.
+
+    Returns
+    -------
+    lengths, errors : ndarray, shape (n, 3)
+        [angstrom]; errors are infinite where no lattice was solved.
+    """
+    names = [NAMES.index(f"conventional_{axis}") for axis in "abc"]
+    found = np.sort(vectors[:, names].astype(float), axis=1)
+    axes = crystals.set_index("material_id")[["a", "b", "c"]]
+    lengths = np.sort(axes.loc[index["material_id"]].to_numpy(float), axis=1)
+    return lengths, np.where(np.isnan(found), np.inf, np.abs(found - lengths))
+
+
 def judge(
     models: dict[str, SpaceGroupModel],
     index: pd.DataFrame,
     vectors: np.ndarray,
     crystals: pd.DataFrame,
-) -> Judgement:
+) -> pd.DataFrame:
     """Ask a predictor about examples whose crystals are known.
 
     Parameters
@@ -120,7 +129,11 @@ def judge(
 
     Returns
     -------
-    Judgement
+    DataFrame
+        A row an example: ``material_id, protocol, patterns, spots, thickness, true_system, system,
+        confidence, true_space_group, space_group``, ``rank`` of the right space group among the
+        answers, counted from 1, ``length_1`` to ``length_3`` and ``error_1`` to ``error_3``
+        (:func:`lattice_errors`).
     """
     truth = index["material_id"].map(crystals.set_index("material_id")["space_group"]).to_numpy(int)
     probabilities = np.zeros((len(index), max(SYSTEMS.values())))
@@ -131,15 +144,17 @@ def judge(
     systems = sum_systems(probabilities)
     names = np.array(list(SYSTEMS))
     own = probabilities[np.arange(len(index)), truth - 1]
-    table = index.assign(
+    lengths, errors = lattice_errors(index, vectors, crystals)
+    return index.assign(
         true_system=names[system_of(truth)],
         system=names[systems.argmax(axis=1)],
         confidence=systems.max(axis=1),
         true_space_group=truth,
         space_group=1 + probabilities.argmax(axis=1),
         rank=1 + (probabilities > own[:, None]).sum(axis=1),
+        **dict(zip(LENGTHS, lengths.T, strict=True)),
+        **dict(zip(ERRORS, errors.T, strict=True)),
     )
-    return Judgement(table)
 
 
 def summarise(table: pd.DataFrame) -> dict[str, float]:
@@ -148,7 +163,7 @@ def summarise(table: pd.DataFrame) -> dict[str, float]:
     Parameters
     ----------
     table : DataFrame
-        See :class:`Judgement`.
+        See :func:`judge`.
 
     Returns
     -------

@@ -1,0 +1,124 @@
+"""Groups of integer matrices that a metric obeys, W G W^T = G.
+
+For a reduced cell the entries of W are -1, 0 or 1 (Lebedev, Vagin and Murshudov 2006, Acta Cryst.
+D62, 83), so all of them can be tried.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+import numpy as np
+from numba import njit
+
+#: Rows and columns of the six independent entries of a metric tensor.
+ROW, COLUMN = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
+#: Orders of the rotation groups that a lattice can have, without the trivial one.
+ORDERS = (24, 12, 8, 6, 4, 2)
+
+
+def _rotations() -> np.ndarray:
+    """Integer matrices with entries -1, 0, 1 that a rotation of a lattice can be."""
+    every = np.array(list(product((-1, 0, 1), repeat=9))).reshape(-1, 3, 3)
+    every = every[np.rint(np.linalg.det(every)) == 1]
+    # One to the twelfth power is the identity for rotations by 60, 90, 120 and 180 degrees.
+    squared = every @ every
+    fourth = squared @ squared
+    return every[(fourth @ fourth @ fourth == np.eye(3, dtype=int)).all(axis=(1, 2))]
+
+
+#: All of them, as numbers that multiply fast.
+ROTATIONS = _rotations().astype(float)
+
+
+def metric_operators(rotations: np.ndarray) -> np.ndarray:
+    """What V M V^T does to a metric's six entries.
+
+    Parameters
+    ----------
+    rotations : ndarray, shape (n, 3, 3)
+        The matrices V.
+
+    Returns
+    -------
+    ndarray, shape (n, 6, 6)
+    """
+    operators = np.empty((len(rotations), 6, 6))
+    for k in range(6):
+        unit = np.zeros((3, 3))
+        unit[ROW[k], COLUMN[k]] = unit[COLUMN[k], ROW[k]] = 1.0
+        moved = rotations @ unit @ rotations.transpose(0, 2, 1)
+        operators[:, :, k] = moved[:, ROW, COLUMN]
+    return operators
+
+
+def product_table(rotations: np.ndarray) -> np.ndarray:
+    """Number of the product of each pair of matrices, or -1 where it is none of them; (n, n)."""
+    powers = 3 ** np.arange(9)
+    known = {int(code): n for n, code in enumerate((rotations.reshape(-1, 9) + 1) @ powers)}
+    products = (rotations[:, None] @ rotations[None]).reshape(-1, 9)
+    codes = np.where(np.abs(products).max(axis=1) > 1, -1, (products + 1) @ powers)
+    table = np.array([known.get(int(code), -1) for code in codes], dtype=np.int32)
+    return table.reshape(len(rotations), -1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_group(
+    metric: np.ndarray, operators: np.ndarray, products: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """Numbers of the rotations that form the largest group that a metric obeys.
+
+    Parameters
+    ----------
+    metric : ndarray, shape (3, 3)
+        Of a reduced basis.
+    operators : ndarray, shape (n, 6, 6)
+        See :func:`metric_operators`.
+    products : ndarray of int32, shape (n, n)
+        See :func:`product_table`.
+    tolerance : float
+        Largest |dM_ij| / sqrt(M_ii M_jj).
+
+    Returns
+    -------
+    ndarray of int64
+        One number, the identity's, where there is none.
+    """
+    n = operators.shape[0]
+    values, size = np.empty(6), np.empty(6)
+    for k in range(6):
+        values[k] = metric[ROW[k], COLUMN[k]]
+        size[k] = np.sqrt(metric[ROW[k], ROW[k]] * metric[COLUMN[k], COLUMN[k]])
+    deviation = np.empty(n)
+    for i in range(n):
+        largest = 0.0
+        for k in range(6):
+            moved = 0.0
+            for m in range(6):
+                moved += operators[i, k, m] * values[m]
+            largest = max(largest, abs(moved - values[k]) / size[k])
+        deviation[i] = largest
+    order = np.argsort(deviation)
+    member = np.zeros(n, np.bool_)
+    for wanted in ORDERS:
+        if wanted > n or deviation[order[wanted - 1]] > tolerance:
+            continue
+        member[:] = False
+        for i in order[:wanted]:
+            member[i] = True
+        closed = True
+        for i in order[:wanted]:
+            for j in order[:wanted]:
+                product = products[i, j]
+                if product < 0 or not member[product]:
+                    closed = False
+        if closed:
+            return order[:wanted].copy()
+    return order[:1].copy()
+
+
+@cache
+def tables() -> tuple[np.ndarray, np.ndarray]:
+    """Operators (:func:`metric_operators`) and products of :data:`ROTATIONS`."""
+    return metric_operators(ROTATIONS), product_table(ROTATIONS)

@@ -1,0 +1,141 @@
+"""What a predictor's card says of its answers to test patterns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ediff_utils.estimates import compute_wilson_interval
+from ediff_utils.evaluation import right_system
+from ediff_utils.predictor.training import ERRORS, LENGTHS, TOP, summarise
+
+#: An answer is called sure where answers as confident are right so often.
+SURE = 0.9
+#: Patterns that the card speaks of as "ten".
+TEN = 10
+
+
+def describe(table: pd.DataFrame) -> dict[str, dict]:
+    """Figures of a card, by protocol.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Answers (:func:`ediff_utils.predictor.training.judge`).
+
+    Returns
+    -------
+    dict of str to dict
+        For "clean" and "detector": ``one`` and ``ten``, accuracies of the crystal system;
+        ``space_group_top1_ten``, ``space_group_top5_ten``, ``ece``, ``ece_one``,
+        ``ten_at_80_coverage``, ``by_system`` and ``lattice`` (median errors of ten patterns' axes,
+        in angstrom and relative, by system), ``without_triclinic``.
+    """
+    errors, lengths = table[list(ERRORS)].to_numpy(), table[list(LENGTHS)].to_numpy()
+    found = {}
+    for protocol in table["protocol"].unique():
+        own = (table["protocol"] == protocol).to_numpy()
+        one, ten = (own & (table["patterns"] == n).to_numpy() for n in (1, TEN))
+        single, joint = summarise(table[one]), summarise(table[ten])
+        systems = {}
+        for system in table["true_system"].unique():
+            these = ten & (table["true_system"] == system).to_numpy()
+            alone = one & (table["true_system"] == system).to_numpy()
+            systems[system] = {
+                "one": float(right_system(table[alone]).mean()),
+                "ten": float(right_system(table[these]).mean()),
+                "space_group_top1_ten": float((table.loc[these, "rank"] == 1).mean()),
+                "axes_error_ten": np.median(errors[these], axis=0).tolist(),
+                "axes_relative_ten": np.median(errors[these] / lengths[these], axis=0).tolist(),
+                "materials": int(these.sum()),
+            }
+        known = table["true_system"] != "triclinic"
+        found[protocol] = {
+            "one": single["accuracy"],
+            "ten": joint["accuracy"],
+            "space_group_top1_one": single["space_group_top1"],
+            "space_group_top5_one": single["space_group_top5"],
+            "space_group_top1_ten": joint["space_group_top1"],
+            "space_group_top5_ten": joint["space_group_top5"],
+            "ece_one": single["ece"],
+            "ece": joint["ece"],
+            "ten_at_80_coverage": joint["at_80_coverage"],
+            "axes_relative_ten": float(np.median(errors[ten] / lengths[ten])),
+            "without_triclinic": {
+                "one": float(right_system(table[one & known]).mean()),
+                "ten": float(right_system(table[ten & known]).mean()),
+            },
+            "by_system": systems,
+            "n": {"one": single["n"], "ten": joint["n"]},
+        }
+    return found
+
+
+def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
+    """How answers gain with the number of patterns.
+
+    Parameters
+    ----------
+    table : DataFrame
+        See :func:`ediff_utils.predictor.training.judge`.
+
+    Returns
+    -------
+    DataFrame
+        By ``protocol`` and ``patterns``: the shares ``system``, ``space_group`` and ``first_five``
+        of right answers, with 95 % intervals ``<name>_low`` and ``<name>_high`` (Wilson) and ``n``.
+    """
+    right = table[["protocol", "patterns"]].assign(
+        system=right_system(table),
+        space_group=table["rank"] == 1,
+        first_five=table["rank"] <= TOP,
+    )
+    rows = []
+    for (protocol, patterns), part in right.groupby(["protocol", "patterns"]):
+        row = {"protocol": protocol, "patterns": patterns, "n": len(part)}
+        for name in ("system", "space_group", "first_five"):
+            row[name] = float(part[name].mean())
+            row[f"{name}_low"], row[f"{name}_high"] = compute_wilson_interval(row[name], len(part))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
+    """Least confidence of each kind above which :data:`SURE` of the answers are right."""
+    found = {}
+    for kind, own in (("single", table["patterns"] == 1), ("several", table["patterns"] > 1)):
+        part = table[own].sort_values("confidence", ascending=False)
+        right = np.cumsum(right_system(part)) / np.arange(1, len(part) + 1)
+        enough = np.flatnonzero(right >= SURE)
+        found[kind] = float(part["confidence"].iloc[enough[-1]]) if len(enough) else 1.0
+    return found
+
+
+#: Lines of :func:`format_figures`.
+_LINES = {
+    "one": "crystal system, one pattern",
+    "ten": "crystal system, ten patterns",
+    "ten_at_80_coverage": "the most confident 80 % of these",
+    "space_group_top1_ten": "space group, ten patterns",
+    "space_group_top5_ten": "among the first five",
+    "ece_one": "calibration error, one pattern",
+    "ece": "calibration error, ten patterns",
+    "axes_relative_ten": "median error of an axis, ten patterns",
+}
+
+
+def format_figures(figures: dict[str, dict]) -> str:
+    """Lines for the terminal, a column a protocol.
+
+    Parameters
+    ----------
+    figures : dict of str to dict
+        See :func:`describe`.
+    """
+    names = list(figures)
+    lines = [f"{'':40}" + "".join(f"{name:>10}" for name in names)]
+    for key, label in _LINES.items():
+        values = "".join(f"{figures[name][key]:10.2%}" for name in names)
+        lines.append(f"{label:40}{values}")
+    sizes = "".join(f"{figures[name]['n']['ten']:10,}" for name in names)
+    return "\n".join([*lines, f"{'test materials':40}{sizes}"])
