@@ -13,6 +13,7 @@ def signal_of(
     """A scan as RosettaSciIO's writers take it."""
     axes = [
         {
+            "_type": "UniformDataAxis",
             "name": name,
             "size": n,
             "index_in_array": k,
