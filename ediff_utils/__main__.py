@@ -174,6 +174,12 @@ def card(model: str, figure: Path | None) -> None:
 @click.option("--elements", default="", help="those present, such as Si,O")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the answer into")
+@click.option(
+    "--draws", default=0, help="ask about every pattern alone, and so many random draws of some"
+)
+@click.option("--together", default=10, show_default=True, help="patterns of a draw")
+@click.option("--truth", default="", help="known crystal system or space group number, with draws")
+@click.option("--seed", default=0, show_default=True, help="of the draws")
 def predict(
     file: Path,
     model: str,
@@ -184,11 +190,33 @@ def predict(
     elements: str,
     as_json: bool,
     figure: Path | None,
+    draws: int,
+    together: int,
+    truth: str,
+    seed: int,
 ) -> None:
     """Say what crystal the spots in FILE (.csv, .npz, .parquet or py4DSTEM's .h5) are of."""
     from ediff_utils.predictor.predictor import Predictor
-    from ediff_utils.predictor.report import answer_file
+    from ediff_utils.predictor.report import answer_file, read_patterns
 
+    if draws:
+        from ediff_utils.predictor.draws import answer_draws
+
+        if each or figure or crystals or elements:
+            raise UserError("--draws: goes with --together, --truth, --seed and --json alone")
+        text = answer_draws(
+            Predictor.load(model),
+            read_patterns(file, node),
+            energy=1e3 * energy,
+            together=together,
+            draws=draws,
+            seed=seed,
+            truth=truth,
+            as_json=as_json,
+            progress=True,
+        )
+        click.echo(text)
+        return
     answers, text = answer_file(
         Predictor.load(model),
         file,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,8 @@ class BraggLists:
         Spot intensities, above zero.
     shape : tuple of int
         Probe positions of the scan along x and y, those without spots included.
+    n_dark : int
+        Spots of intensity 0 that were left out.
     """
 
     x: np.ndarray
@@ -60,6 +62,7 @@ class BraggLists:
     qy: np.ndarray
     intensity: np.ndarray
     shape: tuple[int, int]
+    n_dark: int = 0
 
     def __len__(self) -> int:
         """Return the number of probe positions that have spots."""
@@ -84,7 +87,7 @@ class BraggLists:
         """Return the lists with the spots of ``mask`` (bool, shape (n_spots,)) only."""
         x, y = (np.repeat(v, self.n_spots)[mask] for v in (self.x, self.y))
         spots = (v[mask] for v in (self.qx, self.qy, self.intensity))
-        return _group(x, y, *spots, shape=self.shape)
+        return replace(_group(x, y, *spots, shape=self.shape), n_dark=self.n_dark)
 
     def keep_positions(self, mask: np.ndarray) -> BraggLists:
         """Return the lists with the positions of ``mask`` (bool, shape (n,)) only."""
@@ -186,7 +189,7 @@ def build_bragg_lists(
         raise UserError(f"{where}x, y: positions go to {least}, beyond the scan's {shape}")
     if shape[0] * shape[1] > MAX_POSITIONS:
         raise UserError(f"{where}x, y: a scan of {shape[0]} x {shape[1]} probe positions, too many")
-    return _group(**columns, shape=shape)
+    return replace(_group(**columns, shape=shape), n_dark=int((~bright).sum()))
 
 
 def _check_units(qx: np.ndarray, qy: np.ndarray, where: str) -> None:

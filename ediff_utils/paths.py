@@ -16,6 +16,7 @@ NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data"
 PRESETS = DATA / "presets"
 CACHE = DATA / "cache"
+EXAMPLE = DATA / "examples" / "anatase.csv"
 RUNS = DATA / "runs"
 FIGURES = ROOT / "figures"
 

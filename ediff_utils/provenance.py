@@ -51,6 +51,20 @@ def compute_environment() -> dict[str, object]:
     }
 
 
+#: What may be taken off table 1.
+_OF_FORESTS = (
+    "max_features",
+    "max_samples",
+    "min_samples_leaf",
+    "lattice_features",
+    "lattice_samples",
+    "lattice_leaf",
+    "coarse_features",
+    "tree_fraction",
+    "include_triclinic",
+)
+
+
 def describe_run(
     run: Run, crystals: pd.DataFrame, split: pd.DataFrame, settings: ForestSettings
 ) -> dict[str, object]:
@@ -89,11 +103,10 @@ def describe_run(
         n_train=int((split["part"] == "train").sum()),
         n_test=int((split["part"] == "test").sum()),
     )
-    names = ("max_features", "tree_fraction", "include_triclinic")
     return protocol | {
         "scattering": simulation.scattering,
         "normalisation": features.normalisation,
-        "forests": {name: trained[name] for name in names},
+        "forests": {name: trained[name] for name in _OF_FORESTS if name in trained},
     }
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ediff_utils import checks, dataset, manifest, results, structures
@@ -66,13 +66,24 @@ def gather_parameters(
     values = load_preset(preset) | dict(overrides)
     if crystals:
         values["crystals"] = crystals
-    for name in ("crystals", "bragg_file", "scan_file"):
+    for name in ("crystals", "bragg_file", "scan_file", "spots_file", "predictor"):
         # Notebooks run in the project's root, not where the user stands.
         given = values.get(name)
         if isinstance(given, str) and given and Path(given).exists():
             values[name] = str(Path(given).resolve())
     check(Preset, where="parameter ", **values)
     return values
+
+
+def _check_declared(names: Iterable[str]) -> None:
+    """Raise a UserError that names the first parameter that no notebook would look at."""
+    # Here, since a dataset needs no notebooks and this takes a while.
+    import papermill
+
+    declared = {name for path in list_notebooks() for name in papermill.inspect_notebook(str(path))}
+    for name in names:
+        if name not in declared:
+            raise UserError(f"parameter {name}: no notebook has it; `ediff dataset` takes it")
 
 
 def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> float:
@@ -95,7 +106,6 @@ def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> 
     UserError
         What the notebook raised as the user's mistake.
     """
-    # Here, since a dataset needs no notebooks and this takes a while.
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -158,6 +168,7 @@ def reproduce(
     chosen = [path for path in list_notebooks() if path.name.startswith(only)]
     if not chosen:
         raise UserError(f"notebook '{only}': expected the start of a name under {NOTEBOOKS}")
+    _check_declared(overrides or {})
     os.environ["EDIFF_PROGRESS"] = "terminal"
     for number, notebook in enumerate(chosen, start=1):
         print(f"[{number}/{len(chosen)}] {notebook.stem}", file=sys.stderr, flush=True)

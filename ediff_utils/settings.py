@@ -169,6 +169,17 @@ class ScanSettings(_Settings):
             raise UserError("scan_file, bragg_file: expected one of them, frames or Bragg lists")
 
 
+class UnknownSettings(_Settings):
+    """Spots of an unknown crystal: see :mod:`ediff_utils.predictor`."""
+
+    spots_file: str = Field("", description="a user's own spots; empty for the example that ships")
+    predictor: str = Field("default", min_length=1, description="name or folder of a predictor")
+    energy: float = Field(300e3, ge=1e3, le=2e6, description="beam energy [eV]")
+    elements: str = Field("", description="those present, such as Si,O; empty: not known")
+    draws: int = Field(10, ge=1, le=10000, description="random draws of each number of patterns")
+    seed: int = Field(0, ge=0)
+
+
 class Preset(
     CrystalSettings,
     SimulationSettings,
@@ -176,6 +187,7 @@ class Preset(
     ForestSettings,
     ProtocolSettings,
     ScanSettings,
+    UnknownSettings,
 ):
     """Every parameter of the pipeline, as a preset file sets them."""
 

@@ -11,7 +11,10 @@ from lattice_patterns import CELLS, synthetic_patterns
 from ediff_utils.evidence import compute_evidence
 
 #: What a predictor's card must have to answer.
-CARD = {"thresholds": {"single": 0.3, "several": 0.3}, "least_indexed": 0.5}
+CARD = {
+    "thresholds": {"single": 0.3, "several": 0.3},
+    "least_indexed": {"single": 0.5, "several": 0.5},
+}
 
 
 def make_world(

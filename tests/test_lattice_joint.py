@@ -170,3 +170,39 @@ def test_one_pattern_and_none():
         solve_patterns([])
     with pytest.raises(UserError, match="finite"):
         solve_patterns([(np.full(9, np.nan), np.ones(9))])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_peaks_between_the_spots_of_a_row_make_no_superlattice(seed):
+    """Split or moved peaks lie near thirds of a row, but not on them."""
+    rng = np.random.default_rng(seed)
+    lattice = primitive_lattice("mP")
+    patterns = []
+    for _ in range(8):
+        turn = Rotation.random(random_state=rng).as_matrix()
+        qx, qy, intensity, _ = synthetic_pattern(lattice, turn, rng, noise=0.002)
+        chosen = rng.choice(len(qx), len(qx) // 3, replace=False)
+        along = (np.linalg.inv(lattice).T @ turn)[1, :2]
+        steps = rng.uniform(0.25, 0.42, (len(chosen), 1)) * rng.choice([-1, 1], (len(chosen), 1))
+        moved = np.column_stack([qx, qy])[chosen] + steps * along
+        weak = np.full(len(chosen), 1e-3)
+        patterns.append(
+            (*np.vstack([np.column_stack([qx, qy]), moved]).T, np.append(intensity, weak))
+        )
+    found = solve_patterns(patterns, free_distortion=True)[0]
+    assert same_lattice(direct(found), primitive_lattice("mP"), 0.02)
+
+
+def test_a_superlattice_of_few_spots_is_found():
+    """One spot in eight says that an axis is twice as long."""
+    rng = np.random.default_rng(4)
+    lattice = primitive_lattice("oP")
+    larger = lattice * np.array([[2.0], [1.0], [1.0]])
+    patterns = []
+    for _ in range(8):
+        turn = Rotation.random(random_state=rng).as_matrix()
+        qx, qy, intensity, hkl = synthetic_pattern(larger, turn, rng, noise=0.002)
+        kept = (hkl[:, 0] % 2 == 0) | (rng.random(len(qx)) < 0.15)
+        patterns.append((qx[kept], qy[kept], intensity[kept]))
+    found = solve_patterns(patterns, free_distortion=True)[0]
+    assert same_lattice(direct(found), larger, 0.02)

@@ -37,6 +37,7 @@ from ediff_utils.training import (
     label_patterns,
     make_split,
     new_forest,
+    prepare_hierarchy,
     train_hierarchy,
 )
 
@@ -239,6 +240,44 @@ def test_forests_have_the_hyperparameters_of_table_1(kind):
     # 1.0 and not 1, which would be a single feature
     assert isinstance(forest.max_features, float)
     assert forest.max_features == 1.0
+
+
+def test_lattice_forests_have_settings_of_their_own():
+    settings = ForestSettings(max_samples=0.25, min_samples_leaf=5, lattice_samples=1.0)
+    own = settings.model_copy(update={"lattice_leaf": 2, "lattice_features": 0.5})
+    for kind in ("crystal_system", "space_group"):
+        assert new_forest(kind, own).get_params() == new_forest(kind, settings).get_params()
+        assert new_forest(kind, own).max_samples == 0.25
+    forest = new_forest("lattice", own)
+    assert (forest.max_samples, forest.min_samples_leaf, forest.max_features) == (None, 2, 0.5)
+    assert new_forest("lattice", settings).min_samples_leaf == 5
+
+
+def test_forests_that_do_not_change_are_kept(crystals, split, tmp_path, monkeypatch):
+    keyed = FeatureSet(make_features(crystals).index, make_features(crystals).vectors, key="k")
+    first = prepare_hierarchy(keyed, crystals, split, SETTINGS, tmp_path, progress=False)
+    grown = []
+    monkeypatch.setattr(
+        "ediff_utils.training.fit_forest",
+        lambda forest, *rest: grown.append(forest) or fit_forest(forest, *rest),
+    )
+    other = SETTINGS.model_copy(update={"lattice_leaf": 4})
+    found = prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
+    assert len(grown) == len(first.lattice) > 0
+    assert all(isinstance(forest, RandomForestRegressor) for forest in grown)
+    assert all(forest.min_samples_leaf == 4 for forest in found.lattice.values())
+    np.testing.assert_array_equal(
+        found.system_votes(keyed.vectors), first.system_votes(keyed.vectors)
+    )
+    assert found.space_group.keys() == first.space_group.keys()
+    grown.clear()
+    # What is on disk is the new hierarchy.
+    prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
+    assert not grown
+    # Settings of all forests make all of them anew.
+    all_new = other.model_copy(update={"min_samples_leaf": 3})
+    prepare_hierarchy(keyed, crystals, split, all_new, tmp_path, progress=False)
+    assert len(grown) == 1 + len(first.space_group) + len(first.lattice)
 
 
 def test_thirteen_forests_without_triclinic(hierarchy):

@@ -103,10 +103,14 @@ def test_every_entry_of_a_preset_reaches_a_notebook(preset):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of what a run needs, so that tests leave the checkout alone."""
+    """A copy of what a run needs, so that tests leave the checkout alone, and a small predictor."""
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
-    shutil.copytree(ROOT / "data" / "presets", root / "data" / "presets")
+    for folder in ("presets", "examples"):
+        shutil.copytree(ROOT / "data" / folder, root / "data" / folder)
+    settings = BoostingSettings(rounds=12, group_rounds=3, min_data_in_leaf=2, jobs=1)
+    models = train_predictor(*make_world({"cF": 225, "tI": 141, "oI": 71}, 8), settings)
+    save_models(models, CARD, root / "data" / "models" / "small")
     return root
 
 
@@ -133,7 +137,7 @@ def map_scan(project, bragg_file):
 @pytest.fixture(scope="module")
 def smoke(project):
     """The whole pipeline at the smoke preset, as a user starts it."""
-    done = ediff(project, "reproduce", "--preset", "smoke")
+    done = ediff(project, "reproduce", "--preset", "smoke", "-p", "predictor", "small")
     assert done.returncode == 0, done.stderr[-3000:]
     return project, done
 
@@ -213,6 +217,7 @@ class TestSmokeRun:
         scan = {"scan_frames", "scan_detection", "scan_origins", "scan_calibration"}
         scan |= {"scan_particles", "scan_truth"}
         assert expected | scan | {"aggregation", "calibration", "protocols"} <= figures
+        assert {"unknown", "unknown_patterns", "unknown_growth"} <= figures
 
     def test_split_is_by_material(self, smoke):
         project, _ = smoke
@@ -243,7 +248,7 @@ class TestSmokeRun:
 
     def test_terminal_shows_progress_and_ends_with_the_table(self, smoke):
         _, done = smoke
-        for name in ("crystals simulated", "trees grown", "[7/7]"):
+        for name in ("crystals simulated", "trees grown", "[8/8]"):
             assert name in done.stderr
         assert "Paper" in done.stdout or "paper" in done.stdout
 
@@ -265,6 +270,49 @@ class TestSmokeRun:
         assert len(maps) == 36
         assert (maps["n_spots"] == 9).all()
         assert len(set(maps["system"])) == 1
+
+    def test_an_unknown_crystal(self, smoke):
+        """The example is anatase, 3.785 and 9.514 angstrom, behind a scale error of up to 3 %."""
+        project, _ = smoke
+        found = json.loads((project / "figures/smoke/results.json").read_text())["unknown"]
+        assert found["file"] == "anatase.csv"
+        assert found["lattice"]["bravais"] == "tI"
+        assert found["lattice"]["a"] == pytest.approx(3.785, rel=0.03)
+        assert found["lattice"]["c"] / found["lattice"]["a"] == pytest.approx(
+            9.514 / 3.785, rel=0.01
+        )
+        assert found["system"] == "tetragonal"
+        assert [row["patterns"] for row in found["growth"]] == [1, 2, 3, 5, 7, 10, 12]
+        assert [row["draws"] for row in found["growth"]] == [10, 10, 10, 10, 10, 10, 1]
+        for row in found["growth"]:
+            shares = [row[name] for name in ("sure", "not sure", "cannot tell")]
+            assert sum(shares) == pytest.approx(1)
+
+    def test_own_spots_and_known_crystals(self, smoke):
+        """A user's file of spots, elements and table of crystals: notebook 08 alone."""
+        project, _ = smoke
+        spots = pd.read_csv(project / "data/examples/anatase.csv")
+        spots[spots["frame"] < 4].to_parquet(project / "mine.parquet")
+        done = ediff(
+            project,
+            *("reproduce", "--preset", "smoke", "--name", "spots", "--only", "08"),
+            *("--crystals", "data/runs/smoke/crystals.parquet", "-p", "predictor", "small"),
+            *("-p", "spots_file", "mine.parquet", "-p", "elements", "Ti,O", "-p", "draws", "2"),
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found = json.loads((project / "figures/spots/results.json").read_text())["unknown"]
+        assert found["file"] == "mine.parquet"
+        assert found["elements"] == ["Ti", "O"]
+        assert len(found["fits"]) == 4
+
+    def test_no_predictor_is_one_line(self, smoke):
+        project, _ = smoke
+        done = ediff(
+            project,
+            *("reproduce", "--preset", "smoke", "--name", "spots", "--only", "08"),
+            *("-p", "predictor", "nonesuch"),
+        )
+        assert_one_line(done.returncode, done.stderr, ["nonesuch", "no predictor there"])
 
     def test_mistake_in_a_notebook_is_one_line(self, smoke):
         project, _ = smoke
@@ -426,6 +474,8 @@ def assert_one_line(returncode: int, stderr: str, words: list[str]) -> None:
         (["--preset", "smoke", "-p", "thicknesses", "[-20]"], ["thicknesses"]),
         (["--preset", "smoke", "-p", "orientations", "many"], ["orientations", "many"]),
         (["--preset", "smoke", "-p", "colour", "red"], ["colour"]),
+        # What datasets know and notebooks do not is not taken and forgotten.
+        (["--preset", "smoke", "-p", "q_max", "1.5"], ["q_max", "no notebook"]),
         (["--preset", "smoke", "--name", "../elsewhere"], ["../elsewhere"]),
         (["--preset", "smoke", "--only", "99"], ["99"]),
     ],

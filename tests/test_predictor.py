@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattice_patterns import synthetic_patterns
 from predictor_world import CARD, make_world
@@ -31,7 +31,13 @@ from ediff_utils.predictor.boosting import (
     train_booster,
     train_model,
 )
-from ediff_utils.predictor.card import compute_growth
+from ediff_utils.predictor.card import (
+    ONE_GRAIN,
+    SURE,
+    compute_growth,
+    find_least_indexed,
+    find_thresholds,
+)
 from ediff_utils.predictor.examples import (
     ExampleSettings,
     build_examples,
@@ -107,15 +113,16 @@ class TestSpotChecks:
         assert len(found.qx) == n
         assert [note.split(" left out")[0] for note in found.notes] == [
             "direct beam",
-            "1 spots of no intensity",
-            "2 spots that are listed twice",
+            "1 spot of no intensity",
+            "2 spots listed twice",
         ]
 
     @pytest.mark.parametrize("n", [0, 1, 4])
     def test_few_spots_tell_nothing(self, n):
         found = check_pattern(np.arange(1, n + 1) * 0.1, np.arange(n) * 0.2)
         assert not found.usable
-        assert f"cannot tell: {n} spots" in found.notes[-1]
+        plural = "" if n == 1 else "s"
+        assert f"cannot tell: {n} spot{plural}, expected at least 5" in found.notes[-1]
 
     def test_a_line_tells_nothing(self):
         q = np.linspace(-1, 1, 9)
@@ -241,6 +248,38 @@ class TestGrowth:
         assert found.loc[("clean", 1), "system_high"] == pytest.approx(0.9544, abs=1e-3)
 
 
+class TestThresholds:
+    @given(st.integers(0, 50))
+    @settings(max_examples=10, deadline=None)
+    def test_answers_as_confident_as_the_threshold_are_right_so_often(self, seed):
+        """Nine in ten of calibrated answers are right where their confidence is 0.9."""
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.3, 1, 20_000)
+        right = rng.random(len(confidence)) < confidence
+        table = pd.DataFrame(
+            {
+                "material_id": "a",
+                "patterns": rng.integers(1, 3, len(confidence)),
+                "true_system": "cubic",
+                "system": np.where(right, "cubic", "trigonal"),
+                "confidence": confidence,
+            }
+        )
+        found = find_thresholds(table)
+        # Even where most answers are right, those of low confidence are not sure.
+        assert found["single"] == pytest.approx(SURE, abs=0.04)
+        assert found["several"] == pytest.approx(SURE, abs=0.04)
+        never = table.assign(system="trigonal")
+        assert find_thresholds(never) == {"single": 1.0, "several": 1.0}
+
+    def test_least_indexed_is_of_each_kind(self):
+        table = pd.DataFrame({"patterns": [1] * 101 + [10] * 101})
+        table["indexed"] = [*np.linspace(0, 1, 101), *np.linspace(0.5, 1, 101)]
+        found = find_least_indexed(table)
+        assert found["single"] == pytest.approx(ONE_GRAIN)
+        assert found["several"] == pytest.approx(0.5 + ONE_GRAIN / 2)
+
+
 class TestStore:
     def test_round_trip(self, world, models, tmp_path):
         save_models(models, CARD | {"about": "a small world"}, tmp_path / "small")
@@ -345,7 +384,7 @@ class TestPredictor:
         answer = predictor.predict([(np.arange(4) * 0.2, np.ones(4) * 0.1)])
         assert (answer.status, answer.system, answer.confidence) == ("cannot tell", None, 0.0)
         assert json.loads(json.dumps(answer.to_dict()))["lattice"] is None
-        with pytest.raises(UserError, match="at least one"):
+        with pytest.raises(UserError, match="expected 1 to"):
             predictor.predict([])
         with pytest.raises(UserError, match="pattern 2: spots"):
             predictor.predict([(np.ones(3), np.ones(3)), (np.ones(5), np.ones(4))])

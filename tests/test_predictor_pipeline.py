@@ -60,11 +60,17 @@ def test_the_card(trained):
             assert 0 <= figures[name] <= 1
         assert figures["n"] == {"one": 8, "ten": 4}
         assert sum(system["materials"] for system in figures["by_system"].values()) == 4
+        assert 0 < figures["ms_one"] < figures["ms_ten"]
+        # Four test materials: two single patterns, a group of ten and one of any size.
+        mixtures = card["second_grain"][protocol]
+        assert {kind: mixtures[kind]["n"] for kind in mixtures} == {"single": 8, "several": 8}
+        # A second grain takes spots away from the share that one lattice explains.
+        assert mixtures["several"]["noticed"] > mixtures["several"]["false_alarms"]
     assert card["detectors"]["clean"]["position_noise"] == 0
     assert card["detectors"]["detector"]["position_noise"] > 0
     assert card["simulation"]["detector"]["thickness_range"] == [20, 300]
     assert card["clean"]["axes_relative_ten"] < 1e-3
-    assert 0 < card["least_indexed"] < 1
+    assert 0 < min(card["least_indexed"].values()) < 1
 
 
 def test_a_second_run_computes_nothing_again(trained):
@@ -106,6 +112,7 @@ class TestCard:
         line = next(x for x in found.stdout.splitlines() if x.startswith("crystal system, one"))
         assert line.split()[-2:] == [f"{card[p]['one']:.2%}" for p in ("clean", "detector")]
         # Four test materials, each with two single patterns, one group of ten and one of any size.
+        assert "ms of processor time, ten patterns" in found.stdout
         assert "32 answers made again from their spots: 100.0% the same" in found.stdout
 
     @pytest.fixture

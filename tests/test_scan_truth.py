@@ -166,7 +166,7 @@ def test_predictor_maps_a_scan(gold, predictor):
     np.testing.assert_allclose(called[names].sum(axis=1), 1, atol=1e-6)
     assert called["space_group"].between(1, 230).all()
     assert called[["a", "b", "c", "indexed"]].notna().all(axis=None)
-    assert maps["two_grains"].equals(maps["indexed"] < predictor.card["least_indexed"])
+    assert maps["two_grains"].equals(maps["indexed"] < predictor.card["least_indexed"]["single"])
     # One pattern asked alone says the same of its system.
     row = called.sort_values("n_spots").iloc[-1]
     place = np.flatnonzero((lists.x == row["x"]) & (lists.y == row["y"]))[0]

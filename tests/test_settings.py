@@ -21,6 +21,7 @@ from ediff_utils.settings import (
     ProtocolSettings,
     ScanSettings,
     SimulationSettings,
+    UnknownSettings,
     check,
     load_preset,
 )
@@ -61,7 +62,7 @@ def test_the_paper_preset_is_the_papers():
 def test_no_two_stages_mean_different_things_by_a_name():
     """The preset joins the settings of all stages: a shared name must have one default."""
     kinds = (CrystalSettings, SimulationSettings, FeatureSettings, ForestSettings)
-    kinds += (ProtocolSettings, ScanSettings)
+    kinds += (ProtocolSettings, ScanSettings, UnknownSettings)
     for name, field in Preset.model_fields.items():
         owners = [kind.model_fields[name] for kind in kinds if name in kind.model_fields]
         assert owners

@@ -16,7 +16,7 @@ import numpy as np
 from ediff_utils.errors import UserError
 from ediff_utils.evidence.metric_fits import fit_along
 from ediff_utils.lattice.bravais import niggli_cell
-from ediff_utils.lattice.metric_groups import find_group, tables
+from ediff_utils.lattice.metric_groups import find_groups, tables
 from ediff_utils.lattice.single import LatticeCandidate
 
 #: Orders of the rotation groups whose lattices are looked for: monoclinic, orthorhombic,
@@ -88,6 +88,7 @@ def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
     covariance = np.diag(own**2) + np.outer(basis[:, 2], basis[:, 2]) * log_error**2
     inverse = np.linalg.inv(covariance)
     operators, products = tables()
+    tolerances = np.array(TOLERANCES)
     best: dict[int, Hypothesis] = {}
     tried = set()
     for deviation in SCALES:
@@ -97,8 +98,7 @@ def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
         except UserError:
             continue
         change = np.rint(reduced @ np.linalg.inv(scaled))
-        for tolerance in TOLERANCES:
-            group = find_group(reduced @ reduced.T, operators, products, tolerance)
+        for group in find_groups(reduced @ reduced.T, operators, products, tolerances):
             key = (change.tobytes(), np.sort(group).tobytes())
             if len(group) == 1 or key in tried:
                 continue

@@ -81,6 +81,14 @@ def rotations(symbol: str) -> tuple[tuple[int, np.ndarray], ...]:
     return tuple(found.values())
 
 
+@cache
+def _stacked(symbol: str) -> tuple[tuple[int, ...], np.ndarray]:
+    """Slots and matrices of :func:`rotations`."""
+    found = rotations(symbol)
+    matrices = np.array([rotation for _, rotation in found]).reshape(-1, 3, 3)
+    return tuple(slot for slot, _ in found), matrices
+
+
 def _code(hkl: np.ndarray) -> np.ndarray:
     base = 2 * LARGEST_INDEX + 1
     h, k, l = (hkl * friedel_sign(hkl)[:, None] + LARGEST_INDEX).T.astype(np.int64)
@@ -111,12 +119,14 @@ def laue_scores(reflections: Reflections, symbol: str) -> np.ndarray:
     codes = codes[order]
     value, weight = reflections.value, reflections.weight
     product, size, pairs, total = (np.zeros(N_SLOTS) for _ in range(4))
-    for slot, rotation in rotations(symbol):
-        moved = _code(hkl @ rotation)
-        place = np.searchsorted(codes, moved)
-        place[place == len(codes)] = 0
-        partner = order[place]
-        there = (codes[place] == moved) & (partner != np.arange(len(hkl)))
+    slots, matrices = _stacked(symbol)
+    # All rotations at once: most of the time would go into the calls.
+    every = _code((hkl @ matrices).reshape(-1, 3)).reshape(len(slots), len(hkl))
+    places = np.searchsorted(codes, every)
+    places[places == len(codes)] = 0
+    partners = order[places]
+    found_there = (codes[places] == every) & (partners != np.arange(len(hkl)))
+    for slot, partner, there in zip(slots, partners, found_there, strict=True):
         i, j = np.flatnonzero(there), partner[there]
         both = np.sqrt(weight[i] * weight[j])
         product[slot] += 2 * np.sum(both * value[i] * value[j])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
@@ -89,6 +90,89 @@ def plot_probabilities(probabilities: dict[str, float], ax: Axes, n: int = 7) ->
     ax.set(yticks=places, yticklabels=list(shown), xlim=(0, 1.15), xlabel="probability")
     ax.invert_yaxis()
     ax.set_xticks([0, 0.5, 1])
+
+
+#: Patterns in a row of a figure, and rows.
+ACROSS, DOWN = 4, 2
+#: Systems whose mean probability never reaches this are not drawn.
+WORTH_DRAWING = 0.03
+_GREYS = {"sure": "0.25", "not sure": "0.6", "cannot tell": "0.88"}
+
+
+@styled
+def figure_patterns(answer: Answer) -> Figure:
+    """Draw the first patterns with the solved lattice over them.
+
+    Parameters
+    ----------
+    answer : Answer
+
+    Returns
+    -------
+    Figure
+    """
+    numbers = [] if answer.lattice is None else answer.solved_from[: ACROSS * DOWN]
+    rows = max(1, -(-len(numbers) // ACROSS))
+    fig = new_figure(TWO_COLUMNS, 2.2 * rows + 0.2)
+    axes = fig.subplots(rows, ACROSS, squeeze=False).ravel()
+    for ax in axes[len(numbers) :]:
+        ax.set_axis_off()
+    if not len(numbers):
+        mark_empty(axes[0], "no lattice")
+    tables = [compute_indexing(answer.evidence, n) for n in range(len(numbers))]
+    reaches = [float(np.hypot(spots["qx"], spots["qy"]).max()) for spots in tables]
+    for n, (number, spots) in enumerate(zip(numbers, tables, strict=True)):
+        expected = compute_expected(answer.evidence, n, q_max=1.1 * reaches[n])
+        # One scale for all, so that the outer panels' ticks serve the inner ones.
+        plot_indexed_pattern(spots, expected, axes[n], q_max=1.08 * max(reaches))
+        axes[n].get_legend().remove()
+        axes[n].set_title(f"pattern {number + 1}: {spots['indexed'].mean():.0%} fit")
+        axes[n].label_outer()
+    if len(numbers):
+        handles, labels = axes[0].get_legend_handles_labels()
+        plain = [label.split(" (")[0] for label in labels]
+        fig.legend(handles, plain, loc="outside lower center", ncols=4)
+    return fig
+
+
+@styled
+def figure_growth(growth: pd.DataFrame) -> Figure:
+    """Draw how probabilities and answers change with the number of patterns.
+
+    Parameters
+    ----------
+    growth : DataFrame
+        See :func:`ediff_utils.predictor.draws.summarise_growth`.
+
+    Returns
+    -------
+    Figure
+    """
+    fig = new_figure(TWO_COLUMNS, 2.6)
+    left, right = fig.subplots(1, 2, width_ratios=(1.5, 1))
+    for name, color in SYSTEM_COLORS.items():
+        if growth[f"p_{name}"].max() < WORTH_DRAWING:
+            continue
+        left.plot(
+            growth["patterns"], growth[f"p_{name}"], "o-", markersize=3, color=color, label=name
+        )
+    left.set(ylim=(-0.02, 1.02), xlabel="patterns together", ylabel="mean probability")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    below = np.zeros(len(growth))
+    places = np.arange(len(growth))
+    for name, color in _GREYS.items():
+        right.bar(places, growth[name], bottom=below, color=color, label=name, width=0.8)
+        below += growth[name].to_numpy()
+    right.set(
+        xticks=places,
+        xticklabels=growth["patterns"],
+        ylim=(0, 1),
+        xlabel="patterns together",
+        ylabel="share of draws",
+    )
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
+    return fig
 
 
 @styled

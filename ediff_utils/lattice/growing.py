@@ -33,6 +33,9 @@ EXPLAINED = 0.5
 COMPLETE, WORTH_ENLARGING, MOST_ENLARGEMENTS = 0.98, 25.0, 3
 #: It must index this share of them; one of index 4 does so in two steps.
 WORTH_SHARE = 0.3
+#: Mean square of the residuals in the plane, in variances, of the spots that it indexes beyond the
+#: old ones: 2 for its own spots, 6 for spots that lie anywhere within reach.
+OWN_SPOTS, CHANCE_SPOTS = 2.0, 4.0
 #: Rounds of orienting patterns that are left over; those of which less than this share is indexed
 #: are oriented anew.
 MOST_COMPLETIONS, WELL_EXPLAINED = 3, 0.8
@@ -171,6 +174,7 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
 
     Superlattice spots may be rare. With the share f of the spots in the old lattice, one in p of
     the new one's points, the old ones' likelihood is p f times what equal points would give.
+    Peaks that are none gather along rows of the lattice, but not on its points.
     """
     for _ in range(MOST_ENLARGEMENTS):
         total = sum(spots[p].x.size for p in fit.hkl)
@@ -187,10 +191,13 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
             # Chance finds places for some of the rest, a true superlattice for most of it.
             if more - indexed < WORTH_SHARE * (total - indexed):
                 continue
+            added = np.concatenate([_added(fit, larger, p, spots[p]) for p in fit.hkl])
+            if added.mean() > CHANCE_SPOTS:
+                continue
             share = indexed / more
             unequal = indexed * np.log(share * index)
             unequal += (more - indexed) * np.log((1 - share) * index / (index - 1))
-            value = gain(larger, spots, 0.0) + unequal
+            value = gain(larger, spots, 0.0) + unequal - (added - OWN_SPOTS).sum() / 2
             if value > best_gain:
                 best, best_gain = larger, value
         if best is None:
@@ -202,6 +209,14 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
             break
         fit = grown
     return fit
+
+
+def _added(fit: JointFit, larger: JointFit, p: int, spots: Spots) -> np.ndarray:
+    """Squares of the residuals in the plane, in variances, of spots that one fit alone indexes."""
+    new = (larger.hkl[p][:, 3] > 0) & (fit.hkl[p][:, 3] == 0)
+    v = larger.hkl[p][new, :3] @ larger.reciprocal @ larger.rotations[p]
+    left = (larger.undistorted(p, spots).vectors[new] - v)[:, :2]
+    return (left**2).sum(axis=1) / max(fit.position_error, SHARPEST) ** 2
 
 
 def _sublattices() -> list[tuple[int, np.ndarray]]:

@@ -64,9 +64,32 @@ def product_table(rotations: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def find_group(
-    metric: np.ndarray, operators: np.ndarray, products: np.ndarray, tolerance: float
+def _largest_group(
+    order: np.ndarray, deviation: np.ndarray, products: np.ndarray, tolerance: float
 ) -> np.ndarray:
+    """The first rotations of ``order``, as many as are a group and obeyed."""
+    member = np.zeros(len(order), np.bool_)
+    for wanted in ORDERS:
+        if wanted > len(order) or deviation[order[wanted - 1]] > tolerance:
+            continue
+        member[:] = False
+        for i in order[:wanted]:
+            member[i] = True
+        closed = True
+        for i in order[:wanted]:
+            for j in order[:wanted]:
+                product = products[i, j]
+                if product < 0 or not member[product]:
+                    closed = False
+        if closed:
+            return order[:wanted].copy()
+    return order[:1].copy()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def find_groups(
+    metric: np.ndarray, operators: np.ndarray, products: np.ndarray, tolerances: np.ndarray
+) -> list[np.ndarray]:
     """Numbers of the rotations that form the largest group that a metric obeys.
 
     Parameters
@@ -77,13 +100,13 @@ def find_group(
         See :func:`metric_operators`.
     products : ndarray of int32, shape (n, n)
         See :func:`product_table`.
-    tolerance : float
+    tolerances : ndarray, shape (m,)
         Largest |dM_ij| / sqrt(M_ii M_jj).
 
     Returns
     -------
-    ndarray of int64
-        One number, the identity's, where there is none.
+    list of ndarray of int64
+        Of each tolerance; one number, the identity's, where there is none.
     """
     n = operators.shape[0]
     values, size = np.empty(6), np.empty(6)
@@ -100,22 +123,14 @@ def find_group(
             largest = max(largest, abs(moved - values[k]) / size[k])
         deviation[i] = largest
     order = np.argsort(deviation)
-    member = np.zeros(n, np.bool_)
-    for wanted in ORDERS:
-        if wanted > n or deviation[order[wanted - 1]] > tolerance:
-            continue
-        member[:] = False
-        for i in order[:wanted]:
-            member[i] = True
-        closed = True
-        for i in order[:wanted]:
-            for j in order[:wanted]:
-                product = products[i, j]
-                if product < 0 or not member[product]:
-                    closed = False
-        if closed:
-            return order[:wanted].copy()
-    return order[:1].copy()
+    return [_largest_group(order, deviation, products, tolerance) for tolerance in tolerances]
+
+
+def find_group(
+    metric: np.ndarray, operators: np.ndarray, products: np.ndarray, tolerance: float
+) -> np.ndarray:
+    """The same of one tolerance."""
+    return find_groups(metric, operators, products, np.array([tolerance]))[0]
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from sklearn.isotonic import IsotonicRegression
 
 from ediff_utils.estimates import compute_wilson_interval
 from ediff_utils.evaluation import right_system
@@ -11,6 +12,8 @@ from ediff_utils.predictor.training import ERRORS, LENGTHS, TOP, summarise
 
 #: An answer is called sure where answers as confident are right so often.
 SURE = 0.9
+#: Fewer of the spots than this share of one-grain examples has indexed call for a second grain.
+ONE_GRAIN = 0.02
 #: Patterns that the card speaks of as "ten".
 TEN = 10
 
@@ -101,17 +104,51 @@ def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
-    """Least confidence of each kind above which :data:`SURE` of the answers are right."""
+    """Confidence of each kind from which :data:`SURE` of answers as confident are right.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Answers of materials that no tree was grown on.
+
+    Returns
+    -------
+    dict of str to float
+        For "single" and "several"; accuracy as a rising function of confidence is what isotonic
+        regression makes of the answers, and one where it never rises so far.
+    """
     found = {}
     for kind, own in (("single", table["patterns"] == 1), ("several", table["patterns"] > 1)):
-        part = table[own].sort_values("confidence", ascending=False)
-        right = np.cumsum(right_system(part)) / np.arange(1, len(part) + 1)
-        enough = np.flatnonzero(right >= SURE)
-        found[kind] = float(part["confidence"].iloc[enough[-1]]) if len(enough) else 1.0
+        part = table[own]
+        found[kind] = 1.0
+        if len(part):
+            rising = IsotonicRegression().fit(part["confidence"], right_system(part))
+            enough = part["confidence"][rising.predict(part["confidence"]) >= SURE]
+            found[kind] = float(enough.min()) if len(enough) else 1.0
     return found
 
 
-#: Lines of :func:`format_figures`.
+def find_least_indexed(table: pd.DataFrame) -> dict[str, float]:
+    """Share of the spots that all but :data:`ONE_GRAIN` of one-grain patterns have explained.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Answers of materials that no tree was grown on, with ``indexed``.
+
+    Returns
+    -------
+    dict of str to float
+        For "single" and "several".
+    """
+    kinds = (("single", table["patterns"] == 1), ("several", table["patterns"] > 1))
+    return {
+        kind: float(table.loc[own, "indexed"].quantile(ONE_GRAIN)) if own.any() else 0.0
+        for kind, own in kinds
+    }
+
+
+#: Lines of :func:`format_figures`: shares, and times.
 _LINES = {
     "one": "crystal system, one pattern",
     "ten": "crystal system, ten patterns",
@@ -121,6 +158,8 @@ _LINES = {
     "ece_one": "calibration error, one pattern",
     "ece": "calibration error, ten patterns",
     "axes_relative_ten": "median error of an axis, ten patterns",
+    "ms_one": "ms of processor time, one pattern",
+    "ms_ten": "ms of processor time, ten patterns",
 }
 
 
@@ -130,12 +169,14 @@ def format_figures(figures: dict[str, dict]) -> str:
     Parameters
     ----------
     figures : dict of str to dict
-        See :func:`describe`.
+        See :func:`describe`, with or without times.
     """
     names = list(figures)
     lines = [f"{'':40}" + "".join(f"{name:>10}" for name in names)]
     for key, label in _LINES.items():
-        values = "".join(f"{figures[name][key]:10.2%}" for name in names)
-        lines.append(f"{label:40}{values}")
+        form = "10.1f" if key.startswith("ms_") else "10.2%"
+        if all(key in figures[name] for name in names):
+            values = "".join(f"{figures[name][key]:{form}}" for name in names)
+            lines.append(f"{label:40}{values}")
     sizes = "".join(f"{figures[name]['n']['ten']:10,}" for name in names)
     return "\n".join([*lines, f"{'test materials':40}{sizes}"])

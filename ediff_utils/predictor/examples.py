@@ -206,21 +206,8 @@ def compute_examples(
         ``material_id, protocol, patterns`` (how many together), ``spots`` (median), ``thickness``
         (mean) and ``evidence``.
     """
-    qx, qy, intensity, offsets = spots(table.combine_chunks())
-    n = table.num_rows
-    keys = table["pattern"].to_numpy()
-    seen = apply_detector(
-        *(a.astype(float) for a in (qx, qy, intensity)),
-        offsets,
-        np.full(n, material),
-        keys,
-        DETECTORS[settings.protocol],
-        settings.seed,
-    )
-    patterns = [
-        tuple(a[seen.offsets[j] : seen.offsets[j + 1]] for a in (seen.qx, seen.qy, seen.intensity))
-        for j in range(n)
-    ]
+    patterns = show_patterns(material, table, DETECTORS[settings.protocol], settings.seed)
+    n = len(patterns)
     thickness = table["thickness"].to_numpy()
     if groups is None:
         groups = choose_groups(n, settings, material)
@@ -239,6 +226,43 @@ def compute_examples(
         }
         for group in groups
     ]
+
+
+def show_patterns(
+    material: str,
+    table: pa.Table,
+    detector: DetectorSettings,
+    seed: int,
+    pool: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Patterns of a crystal as a detector shows them.
+
+    Parameters
+    ----------
+    material : str
+    table : pyarrow.Table
+        Its patterns.
+    detector, seed, pool
+        See :func:`ediff_utils.detector.apply_detector`.
+
+    Returns
+    -------
+    list of tuple of ndarray
+        qx, qy [1/angstrom] and intensity of each.
+    """
+    *flat, offsets = spots(table.combine_chunks())
+    seen = apply_detector(
+        *(a.astype(float) for a in flat),
+        offsets,
+        np.full(table.num_rows, material),
+        table["pattern"].to_numpy(),
+        detector,
+        seed,
+        pool,
+    )
+    columns = (seen.qx, seen.qy, seen.intensity)
+    own = (slice(*seen.offsets[j : j + 2]) for j in range(table.num_rows))
+    return [tuple(column[rows] for column in columns) for rows in own]
 
 
 def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -263,7 +287,8 @@ def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
     if not paths:
         raise UserError(f"{folders[0]}: no examples there; build them first")
     tables = [pq.read_table(path).replace_schema_metadata(None) for path in paths]
-    table = pa.concat_tables(tables)
+    # Of a block without any of the materials pandas does not know the types.
+    table = pa.concat_tables([table for table in tables if table.num_rows] or tables[:1])
     flat = table["evidence"].combine_chunks()
     vectors = flat.flatten().to_numpy(zero_copy_only=False).reshape(-1, len(NAMES))
     return table.drop(["evidence"]).to_pandas(), vectors

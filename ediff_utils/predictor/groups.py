@@ -46,6 +46,15 @@ def bravais(space_group: int) -> str:
     return _FAMILIES[crystal_system(space_group)] + ("C" if centring in "ABC" else centring)
 
 
+@cache
+def _classes(kind: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes of a kind, and to which of them each space group belongs."""
+    name = {"laue_class": laue_group, "bravais": bravais, "system": crystal_system}[kind]
+    keys = [name(number) for number in range(1, N_GROUPS + 1)]
+    names = tuple(dict.fromkeys(keys))
+    return names, np.array([names.index(key) for key in keys])
+
+
 def sum_classes(probabilities: np.ndarray, kind: str) -> dict[str, float]:
     """Probabilities of Laue classes, Bravais lattices or crystal systems.
 
@@ -60,9 +69,6 @@ def sum_classes(probabilities: np.ndarray, kind: str) -> dict[str, float]:
     dict of str to float
         Likeliest first.
     """
-    name = {"laue_class": laue_group, "bravais": bravais, "system": crystal_system}[kind]
-    found: dict[str, float] = {}
-    for number in range(1, N_GROUPS + 1):
-        key = name(number)
-        found[key] = found.get(key, 0.0) + float(probabilities[number - 1])
-    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+    names, members = _classes(kind)
+    sums = np.bincount(members, probabilities, minlength=len(names))
+    return {names[k]: float(sums[k]) for k in np.argsort(-sums, kind="stable")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -115,12 +117,41 @@ def compute_expected(
     return g[np.abs(error) <= slab, :2] @ stretch.T + centre
 
 
-def compute_cells(evidence: Evidence) -> pd.DataFrame:
+def compute_strays(evidence: Evidence | None, numbers: Sequence[int]) -> pd.DataFrame:
+    """Spots of all patterns that the lattice does not explain.
+
+    Parameters
+    ----------
+    evidence : Evidence or None
+        None where nothing can be told.
+    numbers : sequence of int
+        What the patterns are called, in the order of ``Answer.solved_from``.
+
+    Returns
+    -------
+    DataFrame
+        A row a spot: ``pattern``, ``qx, qy`` [1/angstrom], ``intensity`` and ``relative``, the
+        same over that of the pattern's strongest spot; the strongest first.
+    """
+    columns = ["pattern", "qx", "qy", "intensity", "relative"]
+    if evidence is None or evidence.bravais is None:
+        return pd.DataFrame(columns=columns)
+    tables = []
+    for n, number in enumerate(numbers):
+        table = compute_indexing(evidence, n)
+        relative = table["intensity"] / table["intensity"].max()
+        table = table.assign(pattern=int(number), relative=relative)
+        tables.append(table.loc[~table["indexed"], columns])
+    return pd.concat(tables).sort_values("relative", ascending=False, ignore_index=True)
+
+
+def compute_cells(evidence: Evidence | None) -> pd.DataFrame:
     """The lattices that were found, best first.
 
     Parameters
     ----------
-    evidence : Evidence
+    evidence : Evidence or None
+        None where nothing can be told.
 
     Returns
     -------
@@ -131,6 +162,10 @@ def compute_cells(evidence: Evidence) -> pd.DataFrame:
         [logarithm]. Symmetry is imposed on all of them as far as
         their errors allow, or, of one pattern, 1.5 % of a length.
     """
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    columns = ["bravais", *names, "volume", "indexed", "gain"]
+    if evidence is None:
+        return pd.DataFrame(columns=columns)
     sizes = np.array([len(one.order) for one in evidence.patterns])
     found = []
     for joint in [] if evidence.lattice is None else [evidence.lattice, *evidence.rivals]:
@@ -140,7 +175,6 @@ def compute_cells(evidence: Evidence) -> pd.DataFrame:
         first = evidence.bravais if n == 0 else None
         cell = first or find_bravais(one.lattice, tolerance=LARGEST_TOLERANCE)
         found.append((cell, one.fraction, one.gain / sizes.sum()))
-    names = ("a", "b", "c", "alpha", "beta", "gamma")
     rows = [
         {
             "bravais": cell.symbol,
@@ -151,4 +185,4 @@ def compute_cells(evidence: Evidence) -> pd.DataFrame:
         }
         for cell, indexed, gain in found
     ]
-    return pd.DataFrame(rows, columns=["bravais", *names, "volume", "indexed", "gain"])
+    return pd.DataFrame(rows, columns=columns)

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from ediff_utils.errors import UserError
 from ediff_utils.lattice import niggli_cell, same_lattice
+from ediff_utils.paths import Run
+from ediff_utils.predictor.predictor import Answer
 
 #: Lengths within this part, angles within this [radian], are the same cell.
 TOLERANCE = 0.03
@@ -50,6 +52,73 @@ def read_known(path: Path) -> pd.DataFrame:
     return pq.read_table(path, columns=[*_NEEDED, *shown]).to_pandas()
 
 
+def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
+    """The table that a solved cell is looked up in.
+
+    Parameters
+    ----------
+    crystals : str
+        A Parquet file (:func:`read_known`); anything else stands for the crystals of the run.
+    run : Run
+
+    Returns
+    -------
+    DataFrame or None
+        None where the run has no crystals.
+    """
+    if Path(crystals).is_file():
+        return read_known(Path(crystals))
+    return read_known(run.crystals) if run.crystals.exists() else None
+
+
+def look_up(
+    answer: Answer, crystals: pd.DataFrame | None, elements: Collection[str] = ()
+) -> pd.DataFrame:
+    """Known crystals with the cell of an answer.
+
+    Parameters
+    ----------
+    answer : Answer
+    crystals : DataFrame or None
+        See :func:`find_known`.
+    elements : collection of str, optional
+        Those present.
+
+    Returns
+    -------
+    DataFrame
+        See :func:`match_known`; empty where there is no cell, or no table.
+    """
+    if crystals is None or answer.lattice is None:
+        return pd.DataFrame(columns=["material_id", "formula", "volume_ratio"])
+    return match_known(answer.lattice.niggli, crystals, elements, answer.probabilities)
+
+
+def split_elements(text: str) -> list[str]:
+    """Symbols from a list such as ``Si, O``.
+
+    Raises
+    ------
+    UserError
+        One that is no element's.
+    """
+    elements = [name.strip() for name in text.split(",") if name.strip()]
+    check_elements(elements)
+    return elements
+
+
+def check_elements(elements: Collection[str]) -> None:
+    """Raise a UserError that names the first of the symbols that is no element's."""
+    if not elements:
+        return
+    # Takes a while, and only those who name elements need it.
+    from pymatgen.core import Element
+
+    for name in elements:
+        if not Element.is_valid_symbol(name):
+            raise UserError(f"elements: expected symbols such as Si, got '{name}'")
+
+
 def match_known(
     lattice: np.ndarray,
     crystals: pd.DataFrame,
@@ -83,9 +152,7 @@ def match_known(
     UserError
         An element that is none.
     """
-    wrong = [name for name in elements if not _ELEMENT.fullmatch(name)]
-    if wrong:
-        raise UserError(f"elements: expected symbols such as Si, got '{wrong[0]}'")
+    check_elements(elements)
     cell = niggli_cell(lattice)
     volume = abs(np.linalg.det(cell))
     shapes = np.array([np.ravel(row) for row in crystals["lattice"]], float).reshape(-1, 3, 3)

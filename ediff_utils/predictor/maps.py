@@ -65,7 +65,7 @@ def compute_predictor_maps(
     maps["indexed"], maps["two_grains"] = np.nan, False
     rows = kept.x * lists.shape[1] + kept.y
     maps.loc[rows, "indexed"] = indexed[solved].astype(float)
-    maps["two_grains"] = maps["indexed"] < predictor.card["least_indexed"]
+    maps["two_grains"] = maps["indexed"] < predictor.card["least_indexed"]["single"]
     called = maps.loc[rows, "system"].to_numpy()
     axes = vectors[solved][:, [NAMES.index(name) for name in _AXES]].astype(float)
     sure = ~pd.isna(called)

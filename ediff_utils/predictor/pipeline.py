@@ -12,17 +12,17 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from ediff_utils.errors import UserError
-from ediff_utils.evidence import NAMES
 from ediff_utils.manifest import read_settings
 from ediff_utils.paths import Run
 from ediff_utils.predictor.boosting import BoostingSettings
-from ediff_utils.predictor.card import TEN, describe, find_thresholds
+from ediff_utils.predictor.card import TEN, describe, find_least_indexed, find_thresholds
 from ediff_utils.predictor.examples import (
     DETECTORS,
     ExampleSettings,
     build_examples,
     read_examples,
 )
+from ediff_utils.predictor.predictor import Predictor
 from ediff_utils.predictor.sample import (
     ANSWERS,
     answer_sample,
@@ -33,13 +33,12 @@ from ediff_utils.predictor.sample import (
 )
 from ediff_utils.predictor.store import CARD, load_models, save_models
 from ediff_utils.predictor.training import hold_out, judge, train_predictor
+from ediff_utils.predictor.trials import find_mixtures, time_sample
 from ediff_utils.progress import tqdm
 from ediff_utils.settings import ForestSettings, check
 from ediff_utils.structures.tables import read_crystals
 from ediff_utils.training import make_split
 
-#: Fewer of the spots than this share of one-grain examples indexes call for a second grain.
-ONE_GRAIN = 0.02
 SOURCE = (
     "Materials Project (Jain et al., APL Materials 1, 011002, 2013), CC BY 4.0, "
     "https://materialsproject.org"
@@ -160,27 +159,20 @@ def build_predictor(
     dict
         The model card.
     """
-    start = time.perf_counter()
+    times = [time.perf_counter()]
     crystals, index, vectors = gather_examples(runs, settings, jobs=jobs, progress=progress)
-    spent = time.perf_counter() - start
+    times.append(time.perf_counter())
     by = "prototype" if settings.by_prototype else "material"
     split = make_split(crystals, ForestSettings(split_by=by, seed=settings.seed))
-    start = time.perf_counter()
     with tqdm(desc="rounds", disable=not progress) as bar:
         models = train_predictor(
             index, vectors, crystals, split, settings.boosting, on_round=_report(bar)
         )
-    trained = time.perf_counter() - start
-    parts = {
-        "test": set(split.loc[split["part"] == "test", "material_id"]),
-        "apart": hold_out(split, settings.boosting.seed),
-    }
-    rows = {name: index["material_id"].isin(these).to_numpy() for name, these in parts.items()}
+    times.append(time.perf_counter())
     judged = {
         name: judge(models, index[own].reset_index(drop=True), vectors[own], crystals)
-        for name, own in rows.items()
+        for name, own in _untrained(index, split, settings.boosting.seed).items()
     }
-    indexed = vectors[rows["apart"], NAMES.index("indexed")]
     card = {
         "source": SOURCE,
         "materials": {name: int((split["part"] == name).sum()) for name in ("train", "test")},
@@ -188,17 +180,30 @@ def build_predictor(
         "detectors": {name: DETECTORS[name].model_dump() for name in runs},
         "simulation": {name: _protocol(run) for name, run in runs.items()},
         "settings": settings.model_dump(),
-        "minutes": {"examples": round(spent / 60, 1), "training": round(trained / 60, 1)},
+        "minutes": dict(zip(("examples", "training"), (np.diff(times) / 60).round(1), strict=True)),
         **describe(judged["test"]),
         # Of materials that no tree was grown on, but none of the test's.
         "thresholds": find_thresholds(judged["apart"]),
-        "least_indexed": float(np.nanquantile(indexed, ONE_GRAIN)),
+        "least_indexed": find_least_indexed(judged["apart"]),
     }
     write_answers(judged["test"], folder)
     wanted = example_settings(settings, runs)
     write_sample(runs, wanted, judged["test"]["material_id"], crystals, folder)
+    predictor = Predictor(models, card)
+    for protocol, times in time_sample(predictor, wanted, folder).items():
+        card[protocol] |= times
+    card["second_grain"] = find_mixtures(predictor, wanted, folder)
     save_models(models, card, folder)
     return card
+
+
+def _untrained(index: pd.DataFrame, split: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
+    """Which examples are the test's, and which are of training materials without trees of them."""
+    parts = {
+        "test": set(split.loc[split["part"] == "test", "material_id"]),
+        "apart": hold_out(split, seed),
+    }
+    return {name: index["material_id"].isin(these).to_numpy() for name, these in parts.items()}
 
 
 def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
@@ -212,7 +217,8 @@ def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
     Returns
     -------
     figures : dict of str to dict
-        See :func:`ediff_utils.predictor.card.describe`.
+        See :func:`ediff_utils.predictor.card.describe`; with the times of
+        :func:`ediff_utils.predictor.trials.measure_times`, as taken here.
     comparison : dict of str to float
         See :func:`ediff_utils.predictor.sample.compare_answers`.
 
@@ -232,7 +238,10 @@ def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
                     f"got {card[protocol][name]:.4f}"
                 )
     settings = check(PredictorSettings, where=f"{folder / CARD}: ", **card["settings"])
-    made = answer_sample(models, example_settings(settings, figures), folder)
+    wanted = example_settings(settings, figures)
+    made = answer_sample(models, wanted, folder)
+    for protocol, times in time_sample(Predictor(models, card), wanted, folder).items():
+        figures[protocol] |= times
     return figures, compare_answers(made, shipped)
 
 

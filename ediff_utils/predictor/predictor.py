@@ -10,11 +10,16 @@ import numpy as np
 
 from ediff_utils.errors import UserError
 from ediff_utils.evidence import Evidence, compute_evidence
-from ediff_utils.lattice import BravaisLattice
+from ediff_utils.lattice import BravaisLattice, LatticeCandidate
 from ediff_utils.paths import DATA
 from ediff_utils.predictor.boosting import N_GROUPS, SpaceGroupModel
 from ediff_utils.predictor.groups import sum_classes, symbol
-from ediff_utils.predictor.spot_checks import CheckedPattern, check_pattern
+from ediff_utils.predictor.spot_checks import (
+    CheckedPattern,
+    check_patterns,
+    gather_notes,
+    name_patterns,
+)
 from ediff_utils.predictor.store import load_models
 
 #: Where the predictors that ship lie, and the one that is meant where none is named.
@@ -22,6 +27,8 @@ SHIPPED = DATA / "models"
 DEFAULT = "default"
 #: Space groups that an answer lists.
 TOP = 5
+#: Of microscopes' electrons [eV], and up to what part two of them count as one.
+ENERGIES, SAME_ENERGY = (20e3, 2e6), 0.05
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Answer:
     Parameters
     ----------
     status : {"sure", "not sure", "cannot tell"}
-        By the confidence in the crystal system, against the predictor's own threshold.
+        By the confidence in the crystal system, against the predictor's own threshold; never
+        sure where many spots do not fit, or all intensities are alike.
     systems, laue_classes, bravais_lattices : dict of str to float
         Probabilities, likeliest first; empty where nothing can be told.
     space_groups : list of tuple of (int, str, float)
@@ -65,6 +73,11 @@ class Answer:
     def system(self) -> str | None:
         """The likeliest crystal system."""
         return next(iter(self.systems), None)
+
+    @property
+    def solved_from(self) -> np.ndarray:
+        """Which patterns the lattice was solved from, counted from 0, as ``evidence`` has them."""
+        return np.flatnonzero(np.isfinite(self.fits))
 
     @property
     def confidence(self) -> float:
@@ -105,6 +118,12 @@ def find_predictor(name_or_path: str | Path) -> Path:
     return path if path.is_dir() else SHIPPED / str(name_or_path)
 
 
+def check_energy(energy: float) -> None:
+    """Raise a UserError for an energy [eV] that no microscope has, such as keV taken for eV."""
+    if not ENERGIES[0] <= energy <= ENERGIES[1]:
+        raise UserError(f"energy: expected 20 keV to 2 MeV, got {energy / 1e3:g} keV")
+
+
 class Predictor:
     """Space groups, and all that follows from them, by boosted trees on evidence.
 
@@ -114,7 +133,7 @@ class Predictor:
         "single" and "several".
     card : dict
         The model card; of it ``thresholds``: the least confidence of each kind that is sure, and
-        ``least_indexed``: the least share of indexed spots that one grain leaves.
+        ``least_indexed``: the least share of indexed spots of each kind that one grain leaves.
     """
 
     def __init__(self, models: dict[str, SpaceGroupModel], card: dict) -> None:
@@ -149,19 +168,45 @@ class Predictor:
         Raises
         ------
         UserError
-            No patterns, or spots that cannot be spots in 1/angstrom.
+            No patterns, too many of them, or spots that cannot be spots in 1/angstrom.
         """
-        if not len(patterns):
-            raise UserError("patterns: expected at least one")
-        where = "" if len(patterns) == 1 else "pattern {}: "
-        checked = [check_pattern(*p, where=where.format(n + 1)) for n, p in enumerate(patterns)]
+        return self.answer(check_patterns(patterns), energy)
+
+    def answer(
+        self,
+        checked: Sequence[CheckedPattern],
+        energy: float = 300e3,
+        candidates: Sequence[list[LatticeCandidate]] | None = None,
+    ) -> Answer:
+        """Say what the crystal of patterns is that were put in order already.
+
+        Parameters
+        ----------
+        checked : sequence of CheckedPattern
+            See :func:`ediff_utils.predictor.spot_checks.check_patterns`.
+        energy : float
+            Of the electrons [eV].
+        candidates : sequence of list of LatticeCandidate, optional
+            Of each pattern, where :func:`ediff_utils.evidence.solve_alone` has found them already.
+
+        Returns
+        -------
+        Answer
+
+        Raises
+        ------
+        UserError
+            An energy that no microscope has.
+        """
+        check_energy(energy)
         usable = [n for n, one in enumerate(checked) if one.usable]
-        notes = _notes(checked)
+        notes = gather_notes(checked)
         if not usable:
-            return _nothing(len(patterns), notes)
-        evidence = compute_evidence([checked[n].spots for n in usable], energy)
+            return _nothing(len(checked), notes)
+        known = None if candidates is None else [candidates[n] for n in usable]
+        evidence = compute_evidence([checked[n].spots for n in usable], energy, known)
         if evidence.bravais is None:
-            return _nothing(len(patterns), (*notes, "cannot tell: no lattice explains the spots"))
+            return _nothing(len(checked), (*notes, "cannot tell: no lattice explains the spots"))
         kind = "single" if len(usable) == 1 else "several"
         probabilities = self.models[kind].probabilities(evidence.vector[None])[0]
         return self._answer(probabilities, evidence, kind, np.array(usable), checked, notes)
@@ -183,10 +228,13 @@ class Predictor:
         sizes = np.array([one.qx.size for one in checked])
         seen = np.isfinite(fits)
         indexed = float(np.average(fits[seen], weights=sizes[seen]))
-        if indexed < self.card["least_indexed"]:
-            notes = (*notes, f"{1 - indexed:.0%} of the spots do not fit: a second grain?")
+        poor = np.flatnonzero(seen & (fits < self.card["least_indexed"]["single"])) + 1
+        if len(checked) > 1 and len(poor):
+            name = name_patterns(poor.tolist(), int(seen.sum()))
+            notes = (*notes, f"{name}: few of the spots fit: another grain or crystal?")
+        doubts = self._doubts(indexed, kind, [checked[n] for n in usable])
         systems = sum_classes(probabilities, "system")
-        sure = max(systems.values()) >= self.card["thresholds"][kind]
+        sure = max(systems.values()) >= self.card["thresholds"][kind] and not doubts
         order = np.argsort(-probabilities, kind="stable")[:TOP]
         return Answer(
             status="sure" if sure else "not sure",
@@ -197,16 +245,30 @@ class Predictor:
             lattice=evidence.bravais,
             indexed=indexed,
             fits=fits,
-            notes=notes,
+            notes=(*notes, *doubts, *self._unlike_training(evidence.energy)),
             evidence=evidence,
             probabilities=probabilities,
         )
 
+    def _doubts(self, indexed: float, kind: str, usable: Sequence[CheckedPattern]) -> list[str]:
+        """Why no answer is sure, however confident the trees are."""
+        doubts = []
+        if indexed < self.card["least_indexed"][kind]:
+            doubts.append(f"{1 - indexed:.0%} of the spots do not fit: a second grain, or noise?")
+        if not any(one.graded for one in usable):
+            doubts.append("all intensities are alike: symmetry is seen in positions alone")
+        return doubts
 
-def _notes(checked: Sequence[CheckedPattern]) -> tuple[str, ...]:
-    if len(checked) == 1:
-        return checked[0].notes
-    return tuple(f"pattern {n + 1}: {note}" for n, one in enumerate(checked) for note in one.notes)
+    def _unlike_training(self, energy: float) -> list[str]:
+        """What sets the patterns apart from those that the predictor has seen."""
+        seen = {float(s["energy"]) for s in self.card.get("simulation", {}).values()}
+        if not seen or any(abs(energy / one - 1) < SAME_ENERGY for one in seen):
+            return []
+        trained = ", ".join(f"{one / 1e3:g}" for one in sorted(seen))
+        return [
+            f"trained on patterns at {trained} kV: how far confidences hold at "
+            f"{energy / 1e3:g} kV is not known"
+        ]
 
 
 def _nothing(n: int, notes: tuple[str, ...]) -> Answer:

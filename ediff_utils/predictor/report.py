@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ediff_utils.bragg import BraggLists, read_bragg_lists
-from ediff_utils.predictor.known import match_known, read_known
-from ediff_utils.predictor.predictor import Answer, Predictor
+from ediff_utils.errors import UserError
+from ediff_utils.predictor.known import check_elements, look_up, read_known
+from ediff_utils.predictor.predictor import Answer, Predictor, check_energy
 
 #: Probabilities below this are not listed.
 WORTH_SAYING = 0.01
+#: Uncertainties below this are none: symmetry fixes the value.
+ROUNDING = 5e-7
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
@@ -27,7 +31,7 @@ def format_number(value: float, error: float) -> str:
     """A value with its standard uncertainty in its last digits, as crystallographers write it."""
     if not np.isfinite(error):
         return f"{value:.3f}"
-    if error == 0:
+    if error < ROUNDING:
         return f"{value:g}"
     digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 6))
     if error * 10**digits >= 19.5:
@@ -65,6 +69,8 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
             f"{'':16} {', '.join(cell[3:])} degrees",
             f"{'spots explained':16} {answer.indexed:.0%}",
         ]
+        if np.isfinite(answer.lattice.errors[0]):
+            lines.append(f"{'':16} uncertainties leave out that of the camera length")
     lines += [f"{'note':16} {note}" for note in answer.notes]
     if known is not None:
         lines.append(f"{'known crystals':16} {len(known) or 'none'} with such a cell")
@@ -72,6 +78,25 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
             symbol = row.get("space_group_symbol", "")
             lines.append(f"{'':16} {row['material_id']} {row['formula']} {symbol}")
     return "\n".join(lines)
+
+
+def read_patterns(path: Path, node: str | None = None) -> list[tuple]:
+    """Read a file of spots as :meth:`Predictor.predict` takes them, direct beams included.
+
+    Parameters
+    ----------
+    path : Path
+        See :func:`ediff_utils.bragg.read_bragg_lists`.
+    node : str, optional
+        In a file of py4DSTEM.
+
+    Returns
+    -------
+    list of tuple of ndarray
+        qx, qy [1/angstrom] and intensity of each pattern.
+    """
+    lists = read_bragg_lists(path, node=node, direct_beam_radius=-1)
+    return [lists.spots(n) for n in range(len(lists))]
 
 
 def answer_file(
@@ -115,12 +140,21 @@ def answer_file(
     UserError
         A file that cannot be read, or spots that cannot be spots in 1/angstrom.
     """
-    lists = read_bragg_lists(path, node=node, direct_beam_radius=-1)
+    # What a user mistyped is said before anything takes long.
+    check_energy(energy)
+    check_elements(elements)
     known = read_known(Path(crystals)) if crystals else None
+    lists = read_bragg_lists(path, node=node, direct_beam_radius=-1)
     patterns = [lists.spots(n) for n in range(len(lists))]
     groups = [[p] for p in patterns] if each else [patterns]
-    answers = [predictor.predict(group, energy) for group in groups]
-    found = [_look_up(answer, known, elements) for answer in answers]
+    try:
+        answers = [predictor.predict(group, energy) for group in groups]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if lists.n_dark and not each:
+        note = f"{lists.n_dark} spots of intensity 0 left out"
+        answers = [replace(answers[0], notes=(note, *answers[0].notes))]
+    found = [None if known is None else look_up(one, known, elements) for one in answers]
     if as_json:
         packed = []
         for answer, table in zip(answers, found, strict=True):
@@ -136,14 +170,6 @@ def answer_file(
         return answers, _table(lists, answers)
     heading = f"{path}: {len(patterns)} pattern{'s' if len(patterns) > 1 else ''}\n\n"
     return answers, heading + format_answer(answers[0], found[0])
-
-
-def _look_up(
-    answer: Answer, known: pd.DataFrame | None, elements: Sequence[str]
-) -> pd.DataFrame | None:
-    if known is None or answer.lattice is None:
-        return None
-    return match_known(answer.lattice.niggli, known, elements, answer.probabilities)
 
 
 def _table(lists: BraggLists, answers: Sequence[Answer]) -> str:

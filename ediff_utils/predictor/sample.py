@@ -6,7 +6,7 @@ the answers made again, from spots to space group.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +109,9 @@ def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, protocol: str)
     """Patterns of some materials that examples are made of, and which of all they are."""
     parts = []
     for path in part_files(run.patterns):
-        table = pq.read_table(path, columns=list(_COLUMNS))
-        table = table.filter(pc.is_in(table["material_id"], pa.array(drawn)))
+        # Lists of spots are large: blocks without any of the materials are not read.
+        where = pc.field("material_id").isin(drawn.tolist())
+        table = pq.read_table(path, columns=list(_COLUMNS), filters=where)
         for material in table["material_id"].unique().to_pylist():
             own = table.filter(pc.equal(table["material_id"], material))
             used = np.unique(np.concatenate(choose_groups(own.num_rows, settings, material)))
@@ -119,6 +120,42 @@ def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, protocol: str)
             part = part.append_column("position", pa.array(used))
             parts.append(part.append_column("of", pa.array([own.num_rows] * len(used))))
     return pa.concat_tables(parts)
+
+
+def read_sample(
+    settings: Mapping[str, ExampleSettings], folder: Path
+) -> Iterator[tuple[str, str, pa.Table, list[np.ndarray]]]:
+    """The patterns that go with a predictor.
+
+    Parameters
+    ----------
+    settings : mapping of str to ExampleSettings
+        By protocol.
+    folder : Path
+        The predictor's.
+
+    Yields
+    ------
+    protocol, material : str
+    patterns : pyarrow.Table
+        The material's, as simulated.
+    groups : list of ndarray of int
+        Which of them make each example.
+
+    Raises
+    ------
+    UserError
+        No patterns there.
+    """
+    table = _read(Path(folder) / PATTERNS)
+    for protocol in table["protocol"].unique().to_pylist():
+        own = table.filter(pc.equal(table["protocol"], protocol))
+        for material in own["material_id"].unique().to_pylist():
+            part = own.filter(pc.equal(own["material_id"], material))
+            place = {int(k): row for row, k in enumerate(part["position"].to_pylist())}
+            groups = choose_groups(part["of"][0].as_py(), settings[protocol], material)
+            here = [np.array([place[int(k)] for k in group]) for group in groups]
+            yield protocol, material, part, here
 
 
 def answer_sample(
@@ -144,20 +181,13 @@ def answer_sample(
     UserError
         No patterns there.
     """
-    table = _read(Path(folder) / PATTERNS)
     rows: list[dict] = []
-    for protocol in table["protocol"].unique().to_pylist():
-        own = table.filter(pc.equal(table["protocol"], protocol))
-        for material in own["material_id"].unique().to_pylist():
-            part = own.filter(pc.equal(own["material_id"], material))
-            place = {int(k): row for row, k in enumerate(part["position"].to_pylist())}
-            chosen = settings[protocol]
-            groups = choose_groups(part["of"][0].as_py(), chosen, material)
-            here = [np.array([place[int(k)] for k in group]) for group in groups]
-            rows += compute_examples(material, part, chosen, here)
+    for protocol, material, part, here in read_sample(settings, folder):
+        rows += compute_examples(material, part, settings[protocol], here)
     vectors = np.array([row.pop("evidence") for row in rows])
     columns = ["material_id", "space_group", "a", "b", "c"]
-    labels = table.select(columns).to_pandas().drop_duplicates("material_id")
+    labels = _read(Path(folder) / PATTERNS).select(columns).to_pandas()
+    labels = labels.drop_duplicates("material_id")
     return judge(dict(models), pd.DataFrame(rows), vectors, labels)
 
 

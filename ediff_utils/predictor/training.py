@@ -132,8 +132,8 @@ def judge(
     DataFrame
         A row an example: ``material_id, protocol, patterns, spots, thickness, true_system, system,
         confidence, true_space_group, space_group``, ``rank`` of the right space group among the
-        answers, counted from 1, ``length_1`` to ``length_3`` and ``error_1`` to ``error_3``
-        (:func:`lattice_errors`).
+        answers, counted from 1, ``indexed``, the share of the spots that the lattice explains,
+        ``length_1`` to ``length_3`` and ``error_1`` to ``error_3`` (:func:`lattice_errors`).
     """
     truth = index["material_id"].map(crystals.set_index("material_id")["space_group"]).to_numpy(int)
     probabilities = np.zeros((len(index), max(SYSTEMS.values())))
@@ -152,6 +152,7 @@ def judge(
         true_space_group=truth,
         space_group=1 + probabilities.argmax(axis=1),
         rank=1 + (probabilities > own[:, None]).sum(axis=1),
+        indexed=vectors[:, NAMES.index("indexed")],
         **dict(zip(LENGTHS, lengths.T, strict=True)),
         **dict(zip(ERRORS, errors.T, strict=True)),
     )
