@@ -170,10 +170,11 @@ def summarise(
         map_seconds (by model) and peak_gib. On the simulated scan also detection_vs_py4dstem (how
         many times faster than its ``find_Bragg_disks`` at its default refinement, on one core),
         detection_recall, detection_precision and detection (the table);
-        pixel_accuracy_single_domain (share of single-domain positions called cubic after the
-        filter), particle_accuracy (share of single-crystal particles called cubic, their patterns
-        together), lattice_median_error (of the median a of filtered single-domain positions
-        [angstrom]), each by model; stages and confusion (the tables, by model) and flags.
+        pixel_accuracy_single_domain (share of all single-domain positions called cubic after the
+        filter), pixel_answered_single_domain (share of them with an answer), particle_accuracy
+        and particle_answered (the same of single-crystal particles, their patterns together),
+        lattice_median_error (of the median a of filtered single-domain positions [angstrom]), each
+        by model; stages and confusion (the tables, by model) and flags.
     """
     out: dict[str, object] = {"map_seconds": seconds, "peak_gib": peak_gib()}
     if detection is not None:
@@ -185,8 +186,10 @@ def summarise(
     stages = {name: tables[1] for name, tables in report.tables.items()}
     if stages:
         for key, stage, column in (
-            ("pixel_accuracy_single_domain", "filtered pixel", "right"),
-            ("particle_accuracy", "particle, together", "right"),
+            ("pixel_accuracy_single_domain", "filtered pixel", "cubic"),
+            ("pixel_answered_single_domain", "filtered pixel", "answered"),
+            ("particle_accuracy", "particle, together", "cubic"),
+            ("particle_answered", "particle, together", "answered"),
         ):
             out[key] = {name: _pick(table, stage, column) for name, table in stages.items()}
         out["lattice_median_error"] = {

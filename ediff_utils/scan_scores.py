@@ -76,9 +76,10 @@ def compute_stages(
     Returns
     -------
     DataFrame
-        A row a stage and kind: stage, kind, n (with an answer), right (share of them called
-        cubic), a_error (median distance of a from the truth), median_a and median_error (its
-        distance from the truth) [angstrom].
+        A row a stage and kind: stage, kind, n (positions or particles), answered (share of them
+        with an answer), cubic (share of all called so), right (share of the answers), a_error
+        (median distance of a from the truth), median_a and median_error (its distance from the
+        truth) [angstrom].
         A particle's kind is "single" for a single crystal that nothing overlaps and "twinned" for
         one with twins; those that do not belong to one true particle are left out.
     """
@@ -86,26 +87,29 @@ def compute_stages(
     rows = []
     for stage, column in (("pixel", "system_raw"), ("filtered pixel", "system")):
         for kind in KINDS:
-            own = table[table[kind] & table[column].notna()]
-            a = own["a_cubic"].to_numpy(float)
+            own = table[table[kind]]
+            a = own["a_cubic"].where(own[column].notna()).to_numpy(float)
             rows.append(_row(stage, kind, own[column], a, true_a))
     found = particles.merge(match_particles(maps, positions, domains), on="particle")
     lattices = found["a"] if "a" in found else pd.Series(np.nan, found.index)
     for stage, column in zip(STAGES[2:], ("brightest", "aggregated"), strict=True):
         a = lattices if column == "aggregated" else pd.Series(np.nan, found.index)
         for kind, names in (("single", ("single",)), ("twinned", ("lamellar", "decahedron"))):
-            own = found["kind"].isin(names) & found[column].notna()
+            own = found["kind"].isin(names)
             rows.append(_row(stage, kind, found.loc[own, column], a[own].to_numpy(float), true_a))
     return pd.DataFrame(rows)
 
 
 def _row(stage: str, kind: str, systems: pd.Series, a: np.ndarray, true_a: float) -> dict:
     a = a[np.isfinite(a)]
+    answers = systems.dropna()
     return {
         "stage": stage,
         "kind": kind,
         "n": len(systems),
-        "right": float((systems == TRUE_SYSTEM).mean()) if len(systems) else np.nan,
+        "answered": len(answers) / len(systems) if len(systems) else np.nan,
+        "cubic": float((systems == TRUE_SYSTEM).mean()) if len(systems) else np.nan,
+        "right": float((answers == TRUE_SYSTEM).mean()) if len(answers) else np.nan,
         "a_error": float(np.median(np.abs(a - true_a))) if len(a) else np.nan,
         "median_a": float(np.median(a)) if len(a) else np.nan,
         "median_error": float(abs(np.median(a) - true_a)) if len(a) else np.nan,
@@ -140,36 +144,34 @@ def compute_confusion(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFra
 
 
 def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
-    """How well unindexed spots tell several grains from one.
+    """How well spots that one grain does not explain tell several grains from one.
 
     Parameters
     ----------
     maps : DataFrame
-        x, y and indexed; see :func:`ediff_utils.predictor.maps.compute_predictor_maps`.
+        x, y and unexplained; see :func:`ediff_utils.predictor.maps.compute_predictor_maps`.
     positions : DataFrame
         See :func:`ediff_utils.gold_scan.truth.compute_positions`.
 
     Returns
     -------
     DataFrame
-        A row a threshold: below it a position is called several grains; false_alarms, the share of
-        single-domain positions that is, and flagged, the share of twinned and overlapping ones.
+        A row a threshold: a position with more unexplained spots is called several grains;
+        false_alarms, the share of single-domain positions that is, and flagged, the share of
+        twinned and overlapping ones. Of positions with an answer.
     """
-    table = maps[["x", "y", "indexed"]].merge(positions, on=["x", "y"], validate="one_to_one")
-    table = table[table["indexed"].notna() & (table["n_domains"] > 0)]
+    table = maps[["x", "y", "unexplained"]].merge(positions, on=["x", "y"], validate="one_to_one")
+    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
     several = (table["twinned"] | table["overlapping"]).to_numpy(bool)
-    share = table["indexed"].to_numpy(float)
+    number = np.round(table["unexplained"].to_numpy(float), 6)
     if several.all() or not several.any():
         return pd.DataFrame(columns=["threshold", "false_alarms", "flagged"], dtype=float)
-    thresholds = np.append(np.unique(share), np.nextafter(1.0, 2.0))
-    sorted_one, sorted_many = np.sort(share[~several]), np.sort(share[several])
-    return pd.DataFrame(
-        {
-            "threshold": thresholds,
-            "false_alarms": np.searchsorted(sorted_one, thresholds) / len(sorted_one),
-            "flagged": np.searchsorted(sorted_many, thresholds) / len(sorted_many),
-        }
-    )
+    thresholds = np.append(np.unique(number)[::-1], -1.0)
+    rates = [
+        1 - np.searchsorted(np.sort(own), thresholds, side="right") / len(own)
+        for own in (number[~several], number[several])
+    ]
+    return pd.DataFrame({"threshold": thresholds, "false_alarms": rates[0], "flagged": rates[1]})
 
 
 def summarise_flags(
@@ -195,8 +197,8 @@ def summarise_flags(
     if curve.empty:
         return dict.fromkeys(names)
     allowed = curve.loc[curve["false_alarms"] <= FALSE_ALARMS, "flagged"]
-    table = maps[["x", "y", "indexed", "two_grains"]].merge(positions, on=["x", "y"])
-    table = table[table["indexed"].notna() & (table["n_domains"] > 0)]
+    table = maps[["x", "y", "unexplained", "two_grains"]].merge(positions, on=["x", "y"])
+    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
     several = (table["twinned"] | table["overlapping"]).astype(bool)
     rates = [float(table.loc[own, "two_grains"].mean()) for own in (several, ~several)]
     return dict(zip(names, [float(allowed.max()), *rates], strict=True))

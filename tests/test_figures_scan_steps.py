@@ -131,7 +131,7 @@ def test_confusion_and_stages_are_in_percent(tmp_path):
     )
     stages = pd.DataFrame(
         [
-            {"stage": stage, "kind": kind, "n": 4, "right": 0.25}
+            {"stage": stage, "kind": kind, "n": 4, "answered": 0.5, "cubic": 0.25}
             for stage in STAGES
             for kind in kinds[:2]
         ]
@@ -142,9 +142,10 @@ def test_confusion_and_stages_are_in_percent(tmp_path):
     shown = [text.get_text() for text in first.texts]
     assert shown[:3] == ["75", "25", "0"]
     assert first.get_yticklabels()[0].get_text() == "single (4)"
-    heights = [bar.get_height() for bar in second.containers[0]]
-    assert heights == [25.0] * 4
-    assert [bar.get_height() for bar in second.containers[2]] == [0.0] * 4
+    # an outline and a bar for each kind
+    heights = [[bar.get_height() for bar in bars] for bars in second.containers]
+    assert heights[:2] == [[50.0] * 4, [25.0] * 4]
+    assert heights[4:] == [[0.0] * 4] * 2
 
 
 def test_flags(ax, tmp_path):

@@ -447,7 +447,7 @@ class TestScanFiles:
         )
         assert names["answers"].note.startswith("Predictor")
         maps = pd.read_parquet(data / "predictor_maps.parquet")
-        assert maps["indexed"].notna().any()
+        assert maps["one_grain"].notna().any()
         summary = names["summary"]
         for key in ("pixel_accuracy_single_domain", "particle_accuracy", "map_seconds"):
             assert set(summary[key]) == {"forests", "predictor"}

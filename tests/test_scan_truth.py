@@ -166,9 +166,10 @@ def test_predictor_maps_a_scan(gold, predictor):
     np.testing.assert_allclose(called[names].sum(axis=1), 1, atol=1e-6)
     assert called["space_group"].between(1, 230).all()
     assert called[["a", "b", "c", "indexed"]].notna().all(axis=None)
-    assert maps["two_grains"].equals(maps["indexed"] < predictor.card["least_indexed"]["single"])
-    # One pattern asked alone says the same of its system.
-    row = called.sort_values("n_spots").iloc[-1]
+    assert maps["two_grains"].equals(maps["one_grain"] < predictor.card["least_indexed"]["single"])
+    # One pattern asked alone says the same of its system, where its lattice is one grain's.
+    one = called[called["one_grain"] == called["indexed"]]
+    row = one.sort_values("n_spots").iloc[-1]
     place = np.flatnonzero((lists.x == row["x"]) & (lists.y == row["y"]))[0]
     answer = predictor.predict([lists.spots(place)])
     assert answer.system == row["system_raw"]
@@ -294,7 +295,9 @@ def test_stages_count_what_is_called_cubic():
     assert by.loc[("pixel", "single"), "n"] == 12
     assert by.loc[("pixel", "single"), "right"] == pytest.approx(9 / 12)
     # the last row is left empty by the filter
-    assert by.loc[("filtered pixel", "single"), "n"] == 9
+    assert by.loc[("filtered pixel", "single"), "n"] == 12
+    assert by.loc[("filtered pixel", "single"), "answered"] == pytest.approx(9 / 12)
+    assert by.loc[("filtered pixel", "single"), "cubic"] == pytest.approx(6 / 12)
     assert by.loc[("filtered pixel", "single"), "right"] == pytest.approx(6 / 9)
     assert by.loc[("filtered pixel", "single"), "median_a"] == pytest.approx(CUBIC_A + 0.1)
     assert by.loc[("filtered pixel", "single"), "median_error"] == pytest.approx(0.1)
@@ -331,21 +334,21 @@ def test_flags_trade_hits_for_false_alarms():
     positions, _ = truth_of(maps)
     several = (positions["twinned"] | positions["overlapping"]).to_numpy()
     rng = np.random.default_rng(0)
-    maps["indexed"] = np.where(several, rng.uniform(0.2, 0.7, 40), rng.uniform(0.6, 1, 40))
-    maps.loc[positions["n_domains"] == 0, "indexed"] = np.nan
-    maps["two_grains"] = maps["indexed"] < 0.65
+    maps["unexplained"] = np.where(several, rng.integers(4, 12, 40), rng.integers(0, 5, 40))
+    maps.loc[positions["n_domains"] == 0, "unexplained"] = np.nan
+    maps["two_grains"] = maps["unexplained"] > 3
     curve = compute_flags(maps, positions)
     assert curve["false_alarms"].is_monotonic_increasing
     assert curve.iloc[-1][["false_alarms", "flagged"]].tolist() == [1, 1]
     for row in curve.itertuples():
-        own = maps["indexed"] < row.threshold
+        own = maps["unexplained"] > row.threshold
         bare = positions["n_domains"] == 0
         assert row.flagged == pytest.approx(own[several].mean())
         assert row.false_alarms == pytest.approx(own[~several & ~bare].mean())
     found = summarise_flags(curve, maps, positions)
     assert found["flagged_at_false_alarms"] >= 0.8
     assert found["flagged"] == pytest.approx(maps.loc[several, "two_grains"].mean())
-    maps["indexed"] = np.nan
+    maps["unexplained"] = np.nan
     assert summarise_flags(compute_flags(maps, positions), maps, positions)["flagged"] is None
 
 

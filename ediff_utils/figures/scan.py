@@ -34,6 +34,8 @@ MASKED = "#404040"
 #: Brightness of a pixel of no confidence, so that its hue can still be told.
 _DIMMEST = 0.55
 _LATTICE_COLOURS = "viridis"
+#: Quantiles of a lattice parameter between which it is drawn.
+_SHOWN = (0.02, 0.98)
 _HISTOGRAM, _TRUE = "#56B4E9", "#D55E00"
 
 
@@ -188,7 +190,7 @@ def _lattice_norm(values: np.ndarray) -> Normalize:
     """Colours from the second to the 98th percentile, rounded to 0.1 angstrom."""
     if not np.isfinite(values).any():
         return Normalize(0, 1)
-    low, high = np.nanquantile(values, [0.02, 0.98])
+    low, high = np.nanquantile(values, _SHOWN)
     return Normalize(np.floor(10 * low) / 10, max(np.ceil(10 * high), np.floor(10 * low) + 1) / 10)
 
 
@@ -233,9 +235,16 @@ def plot_lattice_histogram(
     if len(values) == 0:
         mark_empty(ax, "no pixel with a prediction")
         return
-    low, high = np.floor(20 * values.min()) / 20, np.ceil(20 * values.max()) / 20
+    # a few cells gone wrong must not press all others into one bar
+    low, high = np.quantile(values, _SHOWN)
+    if true_value is not None:
+        low, high = min(low, true_value), max(high, true_value)
+    low, high = np.floor(20 * low) / 20, np.ceil(20 * high) / 20 + 0.05
     n_bins = int(np.clip(round((high - low) / 0.05), 1, 80))
-    ax.hist(values, bins=n_bins, range=(low, max(high, low + 0.05)), color=_HISTOGRAM)
+    ax.hist(values, bins=n_bins, range=(low, high), color=_HISTOGRAM)
+    beyond = np.mean((values < low) | (values > high))
+    if beyond > 0:
+        ax.plot([], [], " ", label=f"{100 * beyond:.1f} % beyond the axis")
     median = float(np.median(values))
     ax.axvline(median, color="black", label=f"median {median:.2f} Å")
     if true_value is not None:

@@ -34,7 +34,7 @@ from ediff_utils.frames.stream import Detected, Looks
 from ediff_utils.scan_scores import FALSE_ALARMS, STAGES
 
 #: Pixels of a Bragg vector map along each axis, and bins of the spots' radii.
-_MAP, _BINS = 400, 250
+_MAP, _BINS = 200, 250
 _KIND_COLORS = dict(
     zip(
         ("single", "twinned", "overlapping"),
@@ -110,9 +110,11 @@ def plot_bragg_vectors(
     far = np.quantile(np.abs(np.concatenate([row, column])), 0.99)
     edges = np.linspace(-far, far, _MAP + 1)
     counts, _, _ = np.histogram2d(row, column, bins=[edges, edges])
-    norm = LogNorm(1, max(counts.max(), 2))
+    # a single spot is seen, and the direct beam of every position leaves something for the others
+    brightest = np.quantile(counts[counts > 0], 0.99) if counts.any() else 1
+    norm = LogNorm(0.1, max(brightest, 2), clip=True)
     ax.imshow(
-        np.maximum(counts, 0.5), cmap="magma", norm=norm, extent=(-far, far, far, -far),
+        np.maximum(counts, 0.1), cmap="magma", norm=norm, extent=(-far, far, far, -far),
         interpolation="nearest",
     )  # fmt: skip
     if ring is not None:
@@ -138,11 +140,13 @@ def plot_spot_radii(lists: BraggLists, ax: Axes, ring_radius: float | None) -> N
     """
     q = np.hypot(lists.qx, lists.qy)
     far = np.quantile(q, 0.99)
-    ax.hist(q, bins=_BINS, range=(0, far), color=RIGHT_COLOR)
+    counts, _, _ = ax.hist(q, bins=_BINS, range=(0, far), color=RIGHT_COLOR)
+    # room for what is written
+    ax.set_ylim(0, 1.4 * max(counts.max(), 1))
     if ring_radius is not None:
         label = f"known ring, {ring_radius:.4f} 1/Å"
         ax.axvline(ring_radius, color=WRONG_COLOR, linestyle="--", label=label)
-        ax.legend()
+        ax.legend(loc="upper right")
     ax.set_xlim(0, far)
     ax.set_xlabel("|q| of a spot (1/Å)")
     ax.set_ylabel("spots")
@@ -176,7 +180,7 @@ def figure_calibration(
         f"pixel {calibration.pixel_size:.5f} 1/Å\nellipticity {percent(calibration.ellipticity, 1)}"
     )
     place = {"transform": second.transAxes, "ha": "right", "va": "top"}
-    second.text(0.98, 0.82, text, **place)
+    second.text(0.98, 0.9, text, **place)
     for letter, ax in zip("ab", (first, second), strict=True):
         label_panel(ax, letter, -0.06)
     return figure
@@ -276,7 +280,7 @@ def plot_confusion(counts: pd.DataFrame, ax: Axes, title: str) -> None:
 
 
 def plot_stages(stages: pd.DataFrame, ax: Axes, title: str) -> None:
-    """Draw the share called cubic at each stage, by kind of position.
+    """Draw the share called cubic at each stage, by kind of position; outlines: with an answer.
 
     Parameters
     ----------
@@ -289,14 +293,16 @@ def plot_stages(stages: pd.DataFrame, ax: Axes, title: str) -> None:
     for k, (kind, colour) in enumerate(_KIND_COLORS.items()):
         own = stages[stages["kind"] == kind].set_index("stage").reindex(STAGES)
         at = place + 0.27 * (k - 1)
-        ax.bar(at, 100 * own["right"].fillna(0), 0.25, color=colour, label=kind)
+        answered, cubic = 100 * own["answered"].fillna(0), 100 * own["cubic"].fillna(0)
+        ax.bar(at, answered, 0.25, fill=False, edgecolor=colour, linewidth=0.8)
+        ax.bar(at, cubic, 0.25, color=colour, label=kind)
         for here, n in zip(at, own["n"], strict=True):
             if n > 0:
                 ax.text(here, 2, f"{n:.0f}", rotation=90, ha="center", va="bottom", fontsize=5.5)
     ax.set_xticks(place, [name.replace(" ", "\n", 1) for name in STAGES])
     ax.set_ylim(0, 118)
     ax.set_yticks(range(0, 101, 20))
-    ax.set_ylabel("called cubic (%)")
+    ax.set_ylabel("called cubic; outline: with an answer (%)")
     ax.legend(ncols=3, loc="upper center")
     ax.set_title(f"{title}, step by step (how many in the bars)", loc="left")
 
@@ -344,7 +350,7 @@ def plot_flags(curve: pd.DataFrame, ax: Axes) -> None:
 
 @styled
 def figure_flags(curve: pd.DataFrame) -> Figure:
-    """How well unindexed spots tell several grains from one; see :func:`plot_flags`."""
+    """How well unexplained spots tell several grains from one; see :func:`plot_flags`."""
     figure = new_figure(3.4, 3.2)
     plot_flags(curve, figure.add_subplot())
     return figure

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.bragg import BraggLists
-from ediff_utils.evidence import NAMES, compute_evidence
+from ediff_utils.evidence import NAMES
+from ediff_utils.particles import TOLERANCE
 from ediff_utils.predictor.boosting import SYSTEMS
+from ediff_utils.predictor.grains import Grain, pool_patterns, solve_grain
 from ediff_utils.predictor.predictor import Predictor
-from ediff_utils.predictor.spot_checks import check_pattern
 from ediff_utils.scan import build_maps
 from ediff_utils.settings import ScanSettings
 from ediff_utils.workers import run_tasks
@@ -29,7 +30,7 @@ PARTICLE_COLUMNS = (
     "aggregated",
     "confidence",
     "a",
-    "indexed",
+    "one_grain",
 )
 
 
@@ -51,23 +52,29 @@ def compute_predictor_maps(
     DataFrame
         See :func:`ediff_utils.scan.build_maps`. space_group is the likeliest of ``system``; a, b, c
         are the solved cell's conventional axes, and a_cubic its a where ``system`` is cubic
-        [angstrom]. Further: indexed, the share of the spots that one lattice explains (NaN without
-        an answer), and two_grains, whether it is below what one grain leaves.
+        [angstrom]. Further: indexed, the share of the spots that one lattice explains, one_grain,
+        the share that one grain does (less where the lattice is that of twins), unexplained, the
+        number of the others (all NaN without an answer), and two_grains, whether one_grain is
+        below what a grain leaves.
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
-    vectors = compute_position_evidence(enough, settings.energy, settings.jobs)
-    indexed = vectors[:, NAMES.index("indexed")]
-    solved = np.isfinite(indexed)
+    grains = solve_positions(enough, settings.energy, settings.jobs)
+    solved = np.array([grain.vector is not None for grain in grains], bool)
     kept = enough.keep_positions(solved)
-    groups = _probabilities(predictor, vectors[solved])
-    systems = _sum_systems(groups)
-    maps = build_maps(lists, kept, tuple(reversed(SYSTEMS)), systems[:, ::-1], settings)
-    maps["indexed"], maps["two_grains"] = np.nan, False
+    found = [grain for grain in grains if grain.vector is not None]
+    vectors = np.array([grain.vector for grain in found]).reshape(-1, len(NAMES))
+    groups = _probabilities(predictor, vectors)
+    maps = build_maps(
+        lists, kept, tuple(reversed(SYSTEMS)), _sum_systems(groups)[:, ::-1], settings
+    )
     rows = kept.x * lists.shape[1] + kept.y
-    maps.loc[rows, "indexed"] = indexed[solved].astype(float)
-    maps["two_grains"] = maps["indexed"] < predictor.card["least_indexed"]["single"]
+    for name in ("indexed", "one_grain"):
+        maps[name] = np.nan
+        maps.loc[rows, name] = [getattr(grain, name) for grain in found]
+    maps["unexplained"] = (1 - maps["one_grain"]) * maps["n_spots"]
+    maps["two_grains"] = maps["one_grain"] < predictor.card["least_indexed"]["single"]
     called = maps.loc[rows, "system"].to_numpy()
-    axes = vectors[solved][:, [NAMES.index(name) for name in _AXES]].astype(float)
+    axes = vectors[:, [NAMES.index(name) for name in _AXES]].astype(float)
     sure = ~pd.isna(called)
     maps.loc[rows[sure], ["a", "b", "c"]] = axes[sure]
     cubic = called == "cubic"
@@ -79,8 +86,8 @@ def compute_predictor_maps(
     return maps
 
 
-def compute_position_evidence(lists: BraggLists, energy: float, jobs: int = -1) -> np.ndarray:
-    """Evidence of every position's pattern on its own.
+def solve_positions(lists: BraggLists, energy: float, jobs: int = -1) -> list[Grain]:
+    """The grain that explains most of each position's pattern.
 
     Parameters
     ----------
@@ -92,30 +99,21 @@ def compute_position_evidence(lists: BraggLists, energy: float, jobs: int = -1) 
 
     Returns
     -------
-    ndarray of float32, shape (n, len(NAMES))
-        NaN where no lattice explains the spots.
+    list of Grain
+        One a position, in order.
     """
-    vectors = np.full((len(lists), len(NAMES)), np.nan, np.float32)
+    out: list[Grain] = [Grain(None)] * len(lists)
     tasks = []
     for start in range(0, len(lists), _CHUNK):
         stop = min(start + _CHUNK, len(lists))
-        patterns = [lists.spots(k) for k in range(start, stop)]
-        tasks.append((start, patterns, energy))
-    for start, part in run_tasks(_evidence_of, tasks, jobs=jobs):
-        vectors[start : start + len(part)] = part
-    return vectors
+        tasks.append((start, [lists.spots(k) for k in range(start, stop)], energy))
+    for start, part in run_tasks(_solve_part, tasks, jobs=jobs):
+        out[start : start + len(part)] = part
+    return out
 
 
-def _evidence_of(start: int, patterns: list[tuple], energy: float) -> tuple[int, np.ndarray]:
-    vectors = np.full((len(patterns), len(NAMES)), np.nan, np.float32)
-    for k, pattern in enumerate(patterns):
-        checked = check_pattern(*pattern)
-        if not checked.usable:
-            continue
-        found = compute_evidence([checked.spots], energy)
-        if found.bravais is not None:
-            vectors[k] = found.vector
-    return start, vectors
+def _solve_part(start: int, patterns: list[tuple], energy: float) -> tuple[int, list[Grain]]:
+    return start, [solve_grain(pattern, energy) for pattern in patterns]
 
 
 def _probabilities(predictor: Predictor, vectors: np.ndarray) -> np.ndarray:
@@ -153,9 +151,9 @@ def compute_predictor_particles(
     -------
     DataFrame
         A row a particle: particle, n_patterns, brightest and aggregated (crystal systems, None
-        where nothing can be told), confidence and a [angstrom] of the latter, and indexed, the
-        share of its spots that one lattice explains. The lattice is solved from the twenty patterns
-        with most spots at most.
+        where nothing can be told), confidence and a [angstrom] of the latter, and one_grain, the
+        share of its spots that one grain explains. A grain's patterns all have one orientation:
+        they are put together to one pattern (:func:`ediff_utils.predictor.grains.pool_patterns`).
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
     particle = labels[enough.x, enough.y]
@@ -169,24 +167,18 @@ def compute_predictor_particles(
     table = pd.DataFrame(rows, columns=["particle", "n_patterns", "brightest"])
     table = table.set_index("particle")
     table["aggregated"] = np.full(len(table), None, dtype=object)
-    table[["confidence", "a", "indexed"]] = np.nan
+    table[["confidence", "a", "one_grain"]] = np.nan
     names = tuple(SYSTEMS)
-    for label, n_usable, vector in run_tasks(_joint, tasks, jobs=settings.jobs):
-        if vector is None:
+    for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
+        if grain.vector is None:
             continue
-        kind = "several" if n_usable > 1 else "single"
-        systems = _sum_systems(predictor.models[kind].probabilities(vector[None]))[0]
+        systems = _sum_systems(_probabilities(predictor, grain.vector[None]))[0]
         table.loc[label, "aggregated"] = names[systems.argmax()]
         table.loc[label, "confidence"] = systems.max()
-        table.loc[label, "a"] = vector[NAMES.index("conventional_a")]
-        table.loc[label, "indexed"] = vector[NAMES.index("indexed")]
+        table.loc[label, "a"] = grain.vector[NAMES.index("conventional_a")]
+        table.loc[label, "one_grain"] = grain.one_grain
     return table.reset_index()[list(PARTICLE_COLUMNS)]
 
 
-def _joint(label: int, patterns: list[tuple], energy: float) -> tuple[int, int, np.ndarray | None]:
-    """Evidence of a particle's patterns together, and how many of them a lattice can have."""
-    checked = [check_pattern(*pattern) for pattern in patterns]
-    usable = [one.spots for one in checked if one.usable]
-    found = compute_evidence(usable, energy) if usable else None
-    vector = None if found is None or found.bravais is None else found.vector
-    return label, len(usable), vector
+def _solve_pool(label: int, patterns: list[tuple], energy: float) -> tuple[int, Grain]:
+    return label, solve_grain(pool_patterns(patterns, TOLERANCE), energy)
