@@ -164,6 +164,34 @@ def score_spots(
     }
 
 
+def distances_found(
+    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray, near: float = NEAR
+) -> np.ndarray:
+    """How far from each true spot of :data:`WANTED` electrons or more the next found one is.
+
+    Parameters
+    ----------
+    found, truth, beams, near
+        See :func:`score_spots`.
+
+    Returns
+    -------
+    ndarray, shape (spots of all frames,)
+        NaN for those that are not found [pixel].
+    """
+    out = [np.empty(0)]
+    for own, all_true, beam in zip(found, truth, beams, strict=True):
+        own = own[np.hypot(*(own[:, :2] - beam).T) > 2 * near, :2]
+        real = all_true[all_true[:, 2] >= ALLOWED]
+        nearest = np.full(len(real), np.inf)
+        if len(own) and len(real):
+            distance, index = cKDTree(real[:, :2]).query(own)
+            np.minimum.at(nearest, index, distance)
+        strong = real[:, 2] >= WANTED
+        out.append(np.where(nearest[strong] < near, nearest[strong], np.nan))
+    return np.concatenate(out)
+
+
 def compare_detectors(
     frames: np.ndarray, looks: Looks, truth: Sequence[np.ndarray], beams: np.ndarray
 ) -> pd.DataFrame:
@@ -184,7 +212,8 @@ def compare_detectors(
     Returns
     -------
     DataFrame
-        A row a detector: name, seconds a frame, recall, precision, rms [pixel].
+        A row a detector: name, seconds a frame, recall, precision, rms, and rms_common: of the
+        spots that all of them find, as weak ones are less exact than others [pixel].
     """
     clean = replace_pixels(frames, looks.hot)
     # the first call compiles
@@ -196,12 +225,16 @@ def compare_detectors(
     for subpixel in _SUBPIXEL:
         seconds, found = _run_py4dstem(clean, looks, **options | {"subpixel": subpixel})
         rows.append((f"py4DSTEM, {subpixel}", seconds, found))
-    return pd.DataFrame(
+    table = pd.DataFrame(
         [
             {"detector": name, "seconds": seconds / len(frames)} | score_spots(found, truth, beams)
             for name, seconds, found in rows
         ]
     )
+    off = np.array([distances_found(found, truth, beams) for _, _, found in rows])
+    common = off[:, np.isfinite(off).all(axis=0)]
+    table["rms_common"] = np.sqrt(np.mean(common**2, axis=1)) if common.size else np.nan
+    return table
 
 
 def _tune_py4dstem(

@@ -19,7 +19,13 @@ from ediff_utils.kernels.likeness import explained
 from ediff_utils.particles import segment_particles
 from ediff_utils.results import to_plain
 from ediff_utils.scan import compute_scan_maps
-from ediff_utils.scan_detection import ALLOWED, WANTED, score_spots, true_spots
+from ediff_utils.scan_detection import (
+    ALLOWED,
+    WANTED,
+    distances_found,
+    score_spots,
+    true_spots,
+)
 from ediff_utils.scan_files import to_crystal_map, write_crystal_maps
 from ediff_utils.scan_input import gold_settings
 from ediff_utils.scan_report import Answers, compare_with_truth, summarise
@@ -177,10 +183,12 @@ def test_predictor_maps_a_scan(gold, predictor):
     assert answer.lattice.parameters[0] == pytest.approx(row["a"], rel=1e-5)
 
     labels = segment_particles(lists)
+    maps["particle"] = labels.ravel()
     found = compute_predictor_particles(lists, labels, maps, predictor, settings)
     assert found["particle"].tolist() == list(range(1, labels.max() + 1))
-    assert found["confidence"].between(0, 1).all()
-    maps["particle"] = labels.ravel()
+    assert found["aggregated"].notna().mean() > 0.8
+    told = found[found["aggregated"].notna()]
+    assert told["confidence"].between(0, 1).all()
     answers = Answers(maps, found, {"predictor": 1.0}, "")
     report = compare_with_truth(maps, found, answers, (positions, domains), 4.0782)
     out = to_plain(summarise(report, None, {"forests": 1.0} | answers.seconds))
@@ -372,6 +380,9 @@ def test_score_of_spots():
     assert got["recall"] == 1
     assert got["precision"] == pytest.approx(3 / 5)
     assert got["rms"] == pytest.approx(np.sqrt((0.25 + 0.81 + 0.25) / 3))
+    off = distances_found(found, truth, beams)
+    assert off == pytest.approx([0.5, 0.5])
+    assert np.isnan(distances_found([np.empty((0, 2))], truth, beams)).tolist() == [True, True]
     none = score_spots([np.empty((0, 2))], truth, beams)
     assert none["recall"] == 0
     assert np.isnan(none["precision"])

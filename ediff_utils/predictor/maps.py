@@ -18,6 +18,8 @@ from ediff_utils.workers import run_tasks
 #: Positions that a worker process is handed at once.
 _CHUNK = 250
 _AXES = tuple(f"conventional_{axis}" for axis in "abc")
+#: No probability is taken to be less where answers count together.
+_FLOOR = 1e-3
 #: Space groups of each system: first and last number, from 1.
 _GROUPS = {
     name: (first + 1, last)
@@ -142,7 +144,7 @@ def compute_predictor_particles(
     labels : ndarray of int, shape (nx, ny)
         See :func:`ediff_utils.particles.segment_particles`.
     maps : DataFrame
-        See :func:`compute_predictor_maps`.
+        See :func:`compute_predictor_maps`, with ``particle``.
     predictor : Predictor
     settings : ScanSettings
         ``min_spots``, ``energy`` and ``jobs`` are used.
@@ -154,6 +156,8 @@ def compute_predictor_particles(
         where nothing can be told), confidence and a [angstrom] of the latter, and one_grain, the
         share of its spots that one grain explains. A grain's patterns all have one orientation:
         they are put together to one pattern (:func:`ediff_utils.predictor.grains.pool_patterns`).
+        Where no lattice explains that, the answers of the grain's positions count together, by the
+        geometric mean of their probabilities.
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
     particle = labels[enough.x, enough.y]
@@ -171,6 +175,8 @@ def compute_predictor_particles(
     names = tuple(SYSTEMS)
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:
+            own = maps[maps["particle"] == label]
+            table.loc[label, ["aggregated", "confidence", "a"]] = _agree(own)
             continue
         systems = _sum_systems(_probabilities(predictor, grain.vector[None]))[0]
         table.loc[label, "aggregated"] = names[systems.argmax()]
@@ -178,6 +184,18 @@ def compute_predictor_particles(
         table.loc[label, "a"] = grain.vector[NAMES.index("conventional_a")]
         table.loc[label, "one_grain"] = grain.one_grain
     return table.reset_index()[list(PARTICLE_COLUMNS)]
+
+
+def _agree(positions: pd.DataFrame) -> tuple[str | None, float, float]:
+    """Crystal system, confidence and median a [angstrom] of positions that have answers."""
+    columns = [f"probability_{name}" for name in SYSTEMS]
+    own = positions[positions[columns[0]].notna()]
+    if own.empty:
+        return None, np.nan, np.nan
+    mean = np.exp(np.log(np.maximum(own[columns].to_numpy(float), _FLOOR)).mean(axis=0))
+    best = int(mean.argmax())
+    name = tuple(SYSTEMS)[best]
+    return name, float(mean[best] / mean.sum()), float(own.loc[own["system"] == name, "a"].median())
 
 
 def _solve_pool(label: int, patterns: list[tuple], energy: float) -> tuple[int, Grain]:
