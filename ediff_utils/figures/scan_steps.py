@@ -302,9 +302,9 @@ def plot_stages(stages: pd.DataFrame, ax: Axes, title: str) -> None:
     ax.set_xticks(place, [name.replace(" ", "\n", 1) for name in STAGES])
     ax.set_ylim(0, 118)
     ax.set_yticks(range(0, 101, 20))
-    ax.set_ylabel("called cubic; outline: with an answer (%)")
+    ax.set_ylabel("called cubic (%)")
     ax.legend(ncols=3, loc="upper center")
-    ax.set_title(f"{title}, step by step (how many in the bars)", loc="left")
+    ax.set_title(f"{title}; outline: with an answer; number: of how many", loc="left")
 
 
 @styled

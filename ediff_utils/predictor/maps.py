@@ -7,6 +7,7 @@ import pandas as pd
 
 from ediff_utils.bragg import BraggLists
 from ediff_utils.evidence import NAMES
+from ediff_utils.lattice.bravais import SYMBOLS
 from ediff_utils.particles import TOLERANCE
 from ediff_utils.predictor.boosting import SYSTEMS
 from ediff_utils.predictor.grains import Grain, pool_patterns, solve_grain
@@ -17,6 +18,8 @@ from ediff_utils.workers import run_tasks
 
 #: Positions that a worker process is handed at once.
 _CHUNK = 250
+#: What stands for cubic Bravais lattices in the evidence.
+_CUBIC = [n for n, symbol in enumerate(SYMBOLS.values()) if symbol.startswith("c")]
 _AXES = tuple(f"conventional_{axis}" for axis in "abc")
 #: No probability is taken to be less where answers count together.
 _FLOOR = 1e-3
@@ -53,11 +56,11 @@ def compute_predictor_maps(
     -------
     DataFrame
         See :func:`ediff_utils.scan.build_maps`. space_group is the likeliest of ``system``; a, b, c
-        are the solved cell's conventional axes, and a_cubic its a where ``system`` is cubic
-        [angstrom]. Further: indexed, the share of the spots that one lattice explains, one_grain,
-        the share that one grain does (less where the lattice is that of twins), unexplained, the
-        number of the others (all NaN without an answer), and two_grains, whether one_grain is
-        below what a grain leaves.
+        are the solved cell's conventional axes, and a_cubic its a where both ``system`` and the
+        cell are cubic [angstrom]. Further: indexed, the share of the spots that one lattice
+        explains, one_grain, the share that one grain does (less where the lattice is that of
+        twins), unexplained, the number of the others (all NaN without an answer), and two_grains,
+        whether one_grain is below what a grain leaves.
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
     grains = solve_positions(enough, settings.energy, settings.jobs)
@@ -79,7 +82,7 @@ def compute_predictor_maps(
     axes = vectors[:, [NAMES.index(name) for name in _AXES]].astype(float)
     sure = ~pd.isna(called)
     maps.loc[rows[sure], ["a", "b", "c"]] = axes[sure]
-    cubic = called == "cubic"
+    cubic = (called == "cubic") & np.isin(vectors[:, NAMES.index("bravais")], _CUBIC)
     maps.loc[rows[cubic], "a_cubic"] = axes[cubic, 0]
     for name in sorted(set(called[sure])):
         own = called == name
