@@ -65,6 +65,8 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
     names = [name for name in maps if name.startswith("probability_")] + list(_NUMBERS)
     if "indexed" in maps:
         names += ["indexed", "one_grain", "two_grains"]
+    if "filled" in maps:
+        names.append("filled")
     props = {name: np.nan_to_num(maps[name].to_numpy(float)) for name in names}
     return CrystalMap(
         rotations=Rotation.identity((len(maps),)),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.bragg import BraggLists
+from ediff_utils.predictor.filling import fill_from_grains
 from ediff_utils.predictor.maps import compute_predictor_maps, compute_predictor_particles
 from ediff_utils.predictor.predictor import SHIPPED, Predictor
 from ediff_utils.predictor.store import CARD
@@ -93,8 +94,9 @@ def predict_scan(lists: BraggLists, labels: np.ndarray, settings: ScanSettings) 
     predictor = Predictor.load(settings.predictor)
     start = time.perf_counter()
     maps = compute_predictor_maps(lists, predictor, settings)
-    seconds = {PREDICTOR: time.perf_counter() - start}
     maps["particle"] = labels.ravel()
+    maps = fill_from_grains(maps, settings)
+    seconds = {PREDICTOR: time.perf_counter() - start}
     particles = compute_predictor_particles(lists, labels, maps, predictor, settings)
     note = f"Predictor {settings.predictor}: {int(maps['system_raw'].notna().sum())} positions."
     return Answers(maps, particles, seconds, note)

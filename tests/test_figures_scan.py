@@ -96,7 +96,7 @@ def test_system_bars_hold_both_counts(ax):
     assert not raw[0].get_fill()
     assert weighted[1].get_facecolor()[:3] == to_rgb(SYSTEM_COLORS["hexagonal"])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["cubic", "hexagonal"]
-    assert [text.get_text() for text in ax.texts] == ["3 px", "1 px"]
+    assert [text.get_text() for text in ax.texts] == ["3", "1"]
 
 
 def test_example_shows_the_spots_of_its_position(scan, ax):

@@ -157,6 +157,29 @@ def predictor():
     return Predictor(train_predictor(*make_world(groups, 6), boosting), CARD)
 
 
+def check_filling(maps, settings):
+    """Positions without answers of their own get them from their grain, and others stay."""
+    from ediff_utils.predictor.filling import fill_from_grains
+
+    place = maps[(maps["particle"] == 1) & maps["system"].notna()].index[0]
+    hollow = maps.copy()
+    columns = [name for name in maps if name.startswith("probability_")]
+    hollow.loc[place, [*columns, "a", "b", "c", "confidence"]] = np.nan
+    hollow.loc[place, ["system", "system_raw"]] = None
+    filled = fill_from_grains(hollow, settings)
+    assert filled.loc[place, "filled"]
+    assert filled.loc[place, "system"] in set(maps.loc[maps["particle"] == 1, "system"])
+    assert filled.loc[place, ["a", "b", "c", "confidence"]].notna().all()
+    assert filled.loc[place, "system_raw"] is None
+    assert not filled.loc[maps["particle"] == 0, "filled"].any()
+    same = ~filled["filled"]
+    pd.testing.assert_frame_equal(filled.loc[same, hollow.columns], hollow[same])
+    # a pixel alone in its grain has nobody to ask
+    hollow["particle"] = 0
+    hollow.loc[place, "particle"] = 1
+    assert not fill_from_grains(hollow, settings)["filled"].any()
+
+
 def test_predictor_maps_a_scan(gold, predictor):
     from ediff_utils.predictor.maps import compute_predictor_maps, compute_predictor_particles
 
@@ -184,6 +207,7 @@ def test_predictor_maps_a_scan(gold, predictor):
 
     labels = segment_particles(lists)
     maps["particle"] = labels.ravel()
+    check_filling(maps, settings)
     found = compute_predictor_particles(lists, labels, maps, predictor, settings)
     assert found["particle"].tolist() == list(range(1, labels.max() + 1))
     assert found["aggregated"].notna().mean() > 0.8

@@ -152,13 +152,13 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     ax.bar(place, 100 * shares["share"], 0.7, fill=False, edgecolor="black", linewidth=1)
     for at, row in zip(place, shares.itertuples(), strict=True):
         top = 100 * max(row.share, row.weighted_share)
-        ax.annotate(f"{row.pixels} px", (at, top), (0, 2), textcoords="offset points", ha="center")
+        ax.annotate(f"{row.pixels}", (at, top), (0, 2), textcoords="offset points", ha="center")
     ax.set_xticks(place, shares["system"], rotation=30, ha="right")
     ax.set_yticks(range(0, 101, 20))
     ax.set_ylabel("share of the called pixels (%)")
     # room for the legend
     ax.set_ylim(0, 135 * max([*shares["share"], *shares["weighted_share"], 0.1]))
-    ax.set_title("Predictions", loc="left")
+    ax.set_title("Predictions, number: pixels", loc="left")
     ax.legend(
         handles=[
             Patch(facecolor="0.7", label="weighted by confidence"),
@@ -309,8 +309,10 @@ def plot_pca(components: pd.DataFrame, ax: Axes) -> None:
         See :func:`ediff_utils.scan_summary.compute_pca`.
     ax : Axes
     """
+    # so faint that many patterns on one place can be told from few
+    faint = float(np.clip(300 / max((components["source"] == "scan").sum(), 1), 0.03, 0.5))
     styles = {
-        "scan": {"color": RIGHT_COLOR, "alpha": 0.15, "s": 7, "label": "scan"},
+        "scan": {"color": RIGHT_COLOR, "alpha": faint, "s": 7, "label": "scan"},
         "simulated": {"color": WRONG_COLOR, "s": 7, "label": "simulated Au"},
     }
     for source, style in styles.items():
