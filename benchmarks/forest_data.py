@@ -14,11 +14,11 @@ import pyarrow.dataset
 from ediff_utils.crystal import SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.features import N_FEATURES, coarsen, compute_features
+from ediff_utils.labels import make_split
 from ediff_utils.paths import Run
 from ediff_utils.patterns import part_files, spots
 from ediff_utils.predictions import choose_patterns, read_table
 from ediff_utils.settings import FeatureSettings, ForestSettings
-from ediff_utils.training import make_split
 
 #: Bins of a feature, as many as a byte tells apart.
 BINS = 256

@@ -170,7 +170,7 @@ def card(model: str, figure: Path | None) -> None:
 @click.option("--energy", default=300.0, show_default=True, help="of the electrons [keV]")
 @click.option("--each", is_flag=True, help="every pattern alone; otherwise all are of one crystal")
 @click.option("--node", help="which list of spots in a file of py4DSTEM")
-@click.option("--crystals", help="Parquet table of known crystals to look the cell up in")
+@click.option("--crystals", help="known crystals: a Parquet table, a CIF or a folder of CIFs")
 @click.option("--elements", default="", help="those present, such as Si,O")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the answer into")

@@ -28,7 +28,7 @@ import pandas as pd
 from ediff_utils.errors import UserError
 from ediff_utils.estimates import estimate_rate
 from ediff_utils.evaluation import check_table, right_system, systems_of
-from ediff_utils.models import difference_confidence
+from ediff_utils.votes import difference_confidence
 
 METHODS = ("difference", "majority", "mean_probability", "log_sum")
 #: Those that need the forest's probabilities, not only its votes.

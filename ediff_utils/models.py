@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from ediff_utils.manifest import file_sha256
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.progress import tqdm
 from ediff_utils.settings import ForestSettings, check
+from ediff_utils.votes import checked, difference_confidence, tree_answers, tree_votes
 
 Forest = RandomForestClassifier | RandomForestRegressor
 LATTICE = ("a", "b", "c")
@@ -42,17 +43,17 @@ class Hierarchy:
     Parameters
     ----------
     system_forest : RandomForestClassifier
-    space_group : dict of str to RandomForestClassifier
+    space_group : mapping of str to RandomForestClassifier
         By crystal system.
-    lattice : dict of str to RandomForestRegressor
+    lattice : mapping of str to RandomForestRegressor
         By crystal system; predicts (a, b, c) [angstrom].
     about : dict
         How they were made.
     """
 
     system_forest: RandomForestClassifier
-    space_group: dict[str, RandomForestClassifier]
-    lattice: dict[str, RandomForestRegressor]
+    space_group: Mapping[str, RandomForestClassifier]
+    lattice: Mapping[str, RandomForestRegressor]
     about: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -160,7 +161,7 @@ class Hierarchy:
             Median over the trees of a, b, c [angstrom].
         """
         forest = self.lattice[system]
-        features = _checked(features)
+        features = checked(features)
         out = np.empty((len(features), len(LATTICE)))
         # Blocks bound the memory: every tree answers for every pattern.
         for start in range(0, len(features), 10_000):
@@ -172,93 +173,67 @@ class Hierarchy:
         return out
 
 
-def difference_confidence(votes: np.ndarray) -> np.ndarray:
-    """(votes of the first - votes of the second) / all votes.
+class StoredForests(Mapping[str, Forest]):
+    """Forests of one kind by crystal system, read when asked for; the last one stays in memory.
 
     Parameters
     ----------
-    votes : ndarray, shape (..., n_classes)
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Zero where there are no votes.
+    paths : mapping of str to Path
+        By crystal system.
+    digests : mapping of str to str
+        What the files' SHA-256 has to be, by crystal system.
     """
-    votes = np.asarray(votes, dtype=float)
-    if votes.shape[-1] == 1:
-        return np.where(votes[..., 0] > 0, 1.0, 0.0)
-    first_two = np.sort(votes, axis=-1)[..., -2:]
-    total = votes.sum(axis=-1)
-    return (first_two[..., 1] - first_two[..., 0]) / np.where(total > 0, total, 1)
+
+    def __init__(self, paths: Mapping[str, Path], digests: Mapping[str, str]) -> None:
+        self._paths, self._digests = dict(paths), dict(digests)
+        self._last: tuple[str, Forest] | None = None
+
+    def __getitem__(self, system: str) -> Forest:
+        if self._last is None or self._last[0] != system:
+            path = self._paths[system]
+            # Before another comes, so that two are never there at once.
+            self._last = None
+            self._last = system, _load_forest(path, self._digests[system])
+        return self._last[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
-def _checked(features: np.ndarray) -> np.ndarray:
-    features = np.ascontiguousarray(features, dtype=np.float32)
-    if features.ndim != 2 or features.shape[1] != N_FEATURES:
-        raise UserError(f"features: expected shape (n, {N_FEATURES}), got {features.shape}")
-    if not np.all(np.isfinite(features)):
-        raise UserError("features: expected finite numbers, found NaN or infinity")
-    return features
+def forest_file(kind: str, system: str) -> str:
+    """Name of a forest's file, of its kind and, but for "crystal_system", the crystal system."""
+    return f"{kind}-{system}.skops".replace("-.", ".")
 
 
-def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
-    """How many trees vote for each class.
+def write_forest(forest: Forest, path: Path) -> None:
+    """Write a forest to a skops file.
 
-    scikit-learn averages the leaves' class fractions; the paper counts trees.
+    Raises
+    ------
+    UserError
+        It cannot be written.
+    """
+    with atomic_write(path) as partial:
+        skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+
+
+def write_about(folder: Path, names: Sequence[str], about: Mapping[str, object]) -> None:
+    """Say how the forests of a folder were made; a folder that has this file is complete.
 
     Parameters
     ----------
-    forest : RandomForestClassifier
-    features : ndarray of float32, shape (n, 1066)
-
-    Returns
-    -------
-    ndarray of int32, shape (n, n_classes)
-        Columns as in ``forest.classes_``.
+    folder : Path
+    names : sequence of str
+        Of the forests' files (:func:`forest_file`), all of which are there.
+    about : mapping
     """
-    return tree_answers(forest, features)[0]
-
-
-def tree_answers(
-    forest: RandomForestClassifier, features: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Votes as :func:`tree_votes` counts them, and scikit-learn's mean of the leaves.
-
-    Parameters
-    ----------
-    forest : RandomForestClassifier
-    features : ndarray of float32, shape (n, 1066)
-
-    Returns
-    -------
-    votes : ndarray of int32, shape (n, n_classes)
-    probabilities : ndarray of float32, shape (n, n_classes)
-        As ``forest.predict_proba`` gives them.
-    """
-    features = _checked(features)
-    shape = (len(features), len(forest.classes_))
-    votes, probabilities = np.zeros(shape, np.int32), np.zeros(shape)
-    answers = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-        joblib.delayed(_tree_answer)(tree, features) for tree in forest.estimators_
-    )
-    rows = np.arange(len(features))
-    for choice, fractions in answers:
-        votes[rows, choice] += 1
-        probabilities += fractions
-    return votes, (probabilities / len(forest.estimators_)).astype(np.float32)
-
-
-def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    leaves = tree.tree_.apply(features)
-    value = tree.tree_.value[:, 0, :]
-    fractions = (value / value.sum(axis=1, keepdims=True)).astype(np.float32)
-    return value.argmax(axis=1)[leaves], fractions[leaves]
-
-
-def _files(hierarchy: Hierarchy) -> dict[str, Forest]:
-    groups = {f"space_group-{s}": forest for s, forest in hierarchy.space_group.items()}
-    lattices = {f"lattice-{s}": forest for s, forest in hierarchy.lattice.items()}
-    return {"crystal_system": hierarchy.system_forest} | groups | lattices
+    digests = {Path(name).stem: file_sha256(folder / name) for name in sorted(names)}
+    with atomic_write(folder / ABOUT) as partial:
+        found = dict(about) | {"files": sorted(digests), "sha256": digests}
+        partial.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True) -> None:
@@ -276,15 +251,12 @@ def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True)
     UserError
         The folder cannot be written to.
     """
-    files = _files(hierarchy)
+    files = {forest_file("crystal_system", ""): hierarchy.system_forest}
+    files |= {forest_file("space_group", s): f for s, f in hierarchy.space_group.items()}
+    files |= {forest_file("lattice", s): f for s, f in hierarchy.lattice.items()}
     for name, forest in tqdm(files.items(), desc="forests saved", disable=not progress):
-        with atomic_write(folder / f"{name}.skops") as partial:
-            skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-    digests = {name: file_sha256(folder / f"{name}.skops") for name in sorted(files)}
-    # Written last: a folder that has it is complete.
-    with atomic_write(folder / ABOUT) as partial:
-        about = hierarchy.about | {"files": sorted(files), "sha256": digests}
-        partial.write_text(json.dumps(about, indent=2) + "\n")
+        write_forest(forest, folder / name)
+    write_about(folder, list(files), hierarchy.about)
 
 
 def read_about(folder: Path) -> dict:
@@ -325,7 +297,9 @@ def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSet
     return check(ForestSettings, where="models.json: ", **{**about["settings"], **changes})
 
 
-def load_hierarchy(folder: Path, *, only_system: bool = False, progress: bool = True) -> Hierarchy:
+def load_hierarchy(
+    folder: Path, *, only_system: bool = False, in_turn: bool = False, progress: bool = True
+) -> Hierarchy:
     """Read what :func:`save_hierarchy` wrote, without running any code from the files.
 
     Parameters
@@ -333,6 +307,9 @@ def load_hierarchy(folder: Path, *, only_system: bool = False, progress: bool = 
     folder : Path
     only_system : bool
         Leave out the forests of space groups and lattices, which take most of the memory.
+    in_turn : bool
+        Read those when they are asked for, and keep one of each kind at a time
+        (:class:`StoredForests`): for whoever asks one crystal system after the other.
     progress : bool
         Show a progress bar.
 
@@ -343,7 +320,8 @@ def load_hierarchy(folder: Path, *, only_system: bool = False, progress: bool = 
     Raises
     ------
     UserError
-        No models there, made by another version of scikit-learn, or a damaged or foreign file.
+        No models there, made by another version of scikit-learn, or a damaged or foreign file;
+        with ``in_turn`` of some files only when they are asked for.
     """
     about = read_about(folder)
     version = about["scikit_learn"]
@@ -352,22 +330,22 @@ def load_hierarchy(folder: Path, *, only_system: bool = False, progress: bool = 
             f"{folder / ABOUT}: made with scikit-learn {version}, here is "
             f"{sklearn.__version__}; train again"
         )
-    names = ["crystal_system"] if only_system else about["files"]
+    digests = about["sha256"]
+    at_once = ["crystal_system"] if only_system or in_turn else about["files"]
     forests = {
-        name: _load_forest(folder / f"{name}.skops", about["sha256"][name])
-        for name in tqdm(names, desc="forests loaded", disable=not progress)
+        name: _load_forest(folder / f"{name}.skops", digests[name])
+        for name in tqdm(at_once, desc="forests loaded", disable=not progress)
     }
-    return Hierarchy(
-        forests["crystal_system"],
-        _by_system(forests, "space_group"),
-        _by_system(forests, "lattice"),
-        about,
-    )
-
-
-def _by_system(forests: Mapping[str, Forest], kind: str) -> dict[str, Forest]:
-    names: Sequence[str] = [n for n in forests if n.startswith(f"{kind}-")]
-    return {name.removeprefix(f"{kind}-"): forests[name] for name in names}
+    others: dict[str, Mapping[str, Forest]] = {}
+    for kind in ("space_group", "lattice"):
+        names = [] if only_system else [n for n in about["files"] if n.startswith(f"{kind}-")]
+        systems = {name.removeprefix(f"{kind}-"): name for name in names}
+        if in_turn:
+            paths = {system: folder / f"{name}.skops" for system, name in systems.items()}
+            others[kind] = StoredForests(paths, {s: digests[name] for s, name in systems.items()})
+        else:
+            others[kind] = {system: forests[name] for system, name in systems.items()}
+    return Hierarchy(forests["crystal_system"], others["space_group"], others["lattice"], about)
 
 
 def _load_forest(path: Path, digest: str) -> Forest:

@@ -11,10 +11,11 @@ from ediff_utils.crystal import ALL_SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import Features
 from ediff_utils.growing import TreeCount, tree_workers
+from ediff_utils.labels import label_patterns
 from ediff_utils.predictions import choose_patterns
 from ediff_utils.progress import tqdm
 from ediff_utils.settings import ForestSettings
-from ediff_utils.training import fit_forest, label_patterns, new_forest
+from ediff_utils.training import fit_forest, new_forest
 
 
 def compute_pooled(

@@ -7,6 +7,7 @@ its weight to the class that it votes for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import pyarrow as pa
 
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import Features
-from ediff_utils.models import LATTICE, Hierarchy, difference_confidence
+from ediff_utils.labels import label_patterns
+from ediff_utils.models import LATTICE, Hierarchy
 from ediff_utils.paths import atomic_write, require
 from ediff_utils.progress import tqdm
-from ediff_utils.training import label_patterns
+from ediff_utils.votes import difference_confidence
 
 _TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
     axis: f"true_{axis}" for axis in LATTICE
@@ -126,25 +128,36 @@ def compute_predictions(
     )
     if not hierarchy.space_group:
         return table
-    predicted = _by_system(hierarchy, vectors, system)
-    given = _by_system(hierarchy, vectors, labels["true_system"].to_numpy())
+    predicted, given = _by_system(hierarchy, vectors, (system, labels["true_system"].to_numpy()))
     given = given.drop(columns="space_group_confidence").add_suffix("_given")
     return pd.concat([table, predicted, given], axis=1)
 
 
-def _by_system(hierarchy: Hierarchy, vectors: np.ndarray, system: np.ndarray) -> pd.DataFrame:
-    """Space group and lattice, each pattern by the forests of the system that it is told."""
-    out = pd.DataFrame(
-        {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0},
-        index=range(len(vectors)),
-    )
+def _no_answers(n: int) -> pd.DataFrame:
+    columns = {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0}
+    return pd.DataFrame(columns, index=range(n))
+
+
+def _by_system(
+    hierarchy: Hierarchy, vectors: np.ndarray, told: Sequence[np.ndarray]
+) -> list[pd.DataFrame]:
+    """Space group and lattice, each pattern by the forests of the system that it is told.
+
+    For each way to tell the patterns their systems there is a table. A forest is asked once, about
+    all patterns that are told its system in any way.
+    """
+    out = [_no_answers(len(vectors)) for _ in told]
     for name in hierarchy.space_group:
-        rows = np.flatnonzero(system == name)
-        if len(rows):
-            number, confidence = hierarchy.predict_space_group(vectors[rows], name)
-            out.loc[rows, "space_group"] = number
-            out.loc[rows, "space_group_confidence"] = confidence
-            out.loc[rows, list(LATTICE)] = hierarchy.predict_lattice(vectors[rows], name)
+        rows = np.flatnonzero(np.any([system == name for system in told], axis=0))
+        if not len(rows):
+            continue
+        number, confidence = hierarchy.predict_space_group(vectors[rows], name)
+        lattice = hierarchy.predict_lattice(vectors[rows], name)
+        for system, table in zip(told, out, strict=True):
+            own = system[rows] == name
+            table.loc[rows[own], "space_group"] = number[own]
+            table.loc[rows[own], "space_group_confidence"] = confidence[own]
+            table.loc[rows[own], list(LATTICE)] = lattice[own]
     return out
 
 
@@ -208,9 +221,9 @@ def compute_aggregates(
     table = pd.DataFrame(rows)
     if not hierarchy.space_group:
         return table
-    with tqdm(total=2 * len(table), desc="materials aggregated", disable=not progress) as bar:
-        predicted = _aggregate_by_system(hierarchy, vectors, members, table["system"], bar)
-        given = _aggregate_by_system(hierarchy, vectors, members, table["true_system"], bar)
+    told = [table[name].to_numpy() for name in ("system", "true_system")]
+    with tqdm(total=len(hierarchy.space_group), desc="systems asked", disable=not progress) as bar:
+        predicted, given = _aggregate_by_system(hierarchy, vectors, members, told, bar)
     given = given.drop(columns="space_group_confidence").add_suffix("_given")
     return pd.concat([table, predicted, given], axis=1)
 
@@ -219,31 +232,31 @@ def _aggregate_by_system(
     hierarchy: Hierarchy,
     vectors: np.ndarray,
     members: list[np.ndarray],
-    system: pd.Series,
+    told: Sequence[np.ndarray],
     bar: tqdm,
-) -> pd.DataFrame:
-    """Space group and lattice of each material, all its patterns by the forests of one system."""
-    out = pd.DataFrame(
-        {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0},
-        index=range(len(members)),
-    )
+) -> list[pd.DataFrame]:
+    """Space group and lattice of each material, all its patterns by the forests of one system.
+
+    As :func:`_by_system`, but that materials are told systems.
+    """
+    out = [_no_answers(len(members)) for _ in told]
     for name in hierarchy.space_group:
-        materials = np.flatnonzero(system == name)
+        bar.update()
+        materials = np.flatnonzero(np.any([system == name for system in told], axis=0))
         if not len(materials):
             continue
         rows = np.concatenate([members[i] for i in materials])
         ends = np.cumsum([len(members[i]) for i in materials])
         votes = np.split(hierarchy.space_group_votes(vectors[rows], name), ends[:-1])
         lattices = np.split(hierarchy.predict_lattice(vectors[rows], name), ends[:-1])
+        groups = hierarchy.space_groups(name)
         for i, vote, lattice in zip(materials, votes, lattices, strict=True):
             weights = aggregate_votes(vote)
-            group = hierarchy.space_groups(name)[weights.argmax()]
-            out.loc[i, ["space_group", "space_group_confidence"]] = (
-                group,
-                aggregate_confidence(weights),
-            )
-            out.loc[i, list(LATTICE)] = np.median(lattice, axis=0)
-        bar.update(len(materials))
+            answer = [groups[weights.argmax()], aggregate_confidence(weights)]
+            for system, table in zip(told, out, strict=True):
+                if system[i] == name:
+                    table.loc[i, ["space_group", "space_group_confidence"]] = answer
+                    table.loc[i, list(LATTICE)] = np.median(lattice, axis=0)
     return out
 
 

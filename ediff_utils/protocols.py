@@ -30,11 +30,12 @@ from ediff_utils.errors import UserError
 from ediff_utils.estimates import Estimate
 from ediff_utils.feature_files import Features, FeatureSet, turn
 from ediff_utils.features import compute_features
+from ediff_utils.labels import make_split
 from ediff_utils.models import Hierarchy, forest_settings
 from ediff_utils.paths import Run
 from ediff_utils.patterns import iterate_patterns, spots
 from ediff_utils.settings import ForestSettings, ProtocolSettings
-from ediff_utils.training import make_split, new_forest, prepare_hierarchy
+from ediff_utils.training import new_forest, prepare_hierarchy
 
 
 class Protocol(NamedTuple):

@@ -1,4 +1,4 @@
-"""Training: the split of the materials, and the forests of table 1 grown on one part of it.
+"""Training: the forests of table 1 grown on the training part of the materials.
 
 Trees, depths and features a split are table 1 of Gleason et al. 2024.
 """
@@ -10,7 +10,8 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ import pandas as pd
 import sklearn
 import skops
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.model_selection import train_test_split
 
 from ediff_utils import __version__
 from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
@@ -26,13 +26,17 @@ from ediff_utils.errors import UserError
 from ediff_utils.feature_files import Features
 from ediff_utils.features import coarsen
 from ediff_utils.growing import Checkpoint, TreeCount, tree_workers
+from ediff_utils.labels import label_patterns
+from ediff_utils.manifest import file_sha256
 from ediff_utils.models import (
     ABOUT,
     LATTICE,
     Forest,
     Hierarchy,
+    forest_file,
     load_hierarchy,
-    save_hierarchy,
+    write_about,
+    write_forest,
 )
 from ediff_utils.progress import tqdm
 from ediff_utils.published import HYPERPARAMETERS
@@ -42,40 +46,6 @@ from ediff_utils.settings import ForestSettings
 _BATCH = 8
 #: Where the work is done and how the forests are asked is no property of theirs.
 _NOT_OF_FORESTS = {"jobs", "cluster", "patterns_per_prediction"}
-
-
-def make_split(crystals: pd.DataFrame, settings: ForestSettings) -> pd.DataFrame:
-    """Divide the materials into training and test, once for all models.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table.
-    settings : ForestSettings
-        ``split_by`` "material": every material on its own, as the paper does. "prototype":
-        isostructural materials stay on one side, which asks more of a model.
-
-    Returns
-    -------
-    DataFrame
-        ``material_id`` and ``part``, "train" or "test".
-
-    Raises
-    ------
-    UserError
-        Fewer than two materials (or prototypes) to divide.
-    """
-    groups = crystals["prototype" if settings.split_by == "prototype" else "material_id"]
-    unique = groups.drop_duplicates().sort_values().to_numpy()
-    if len(unique) < 2:
-        raise UserError(f"crystals: expected at least two to divide into parts, got {len(unique)}")
-    if np.ceil(settings.test_size * len(unique)) >= len(unique):
-        raise UserError(
-            f"test_size: {settings.test_size} of {len(unique)} materials leaves none to train on"
-        )
-    _, test = train_test_split(unique, test_size=settings.test_size, random_state=settings.seed)
-    part = np.where(groups.isin(set(test)), "test", "train")
-    return pd.DataFrame({"material_id": crystals["material_id"].to_numpy(), "part": part})
 
 
 def forest_plan(
@@ -219,26 +189,43 @@ def prepare_hierarchy(
     found = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).exists() else {}
     same = about["training"]["key"] and all(found.get(name) == about[name] for name in about)
     if same and (only_system or len(found["files"]) > 1):
-        return load_hierarchy(folder, progress=progress)
-    known: dict[tuple[str, str], Forest] = {}
+        return _load(folder, about, progress)
+    kept: list[str] = []
     if about["training"]["key"] and _of_classes(found) == _of_classes(about):
         # What differs are the lattice's forests alone.
-        old = load_hierarchy(folder, progress=progress)
-        known = {("crystal_system", ""): old.system_forest}
-        known |= {("space_group", system): forest for system, forest in old.space_group.items()}
-    hierarchy = train_hierarchy(
+        kept = [f"{name}.skops" for name in found["files"] if not name.startswith("lattice-")]
+        kept = [name for name in kept if _is_whole(folder / name, found["sha256"])]
+    growing, grown = folder / "growing", []
+    forests = grow_forests(
         features,
-        crystals,
-        split,
+        labels,
+        about,
         settings,
         only_system=only_system,
-        checkpoints=folder / "growing" if about["training"]["key"] else None,
-        known=known,
+        checkpoints=growing if about["training"]["key"] else None,
+        without=kept,
         progress=progress,
     )
-    save_hierarchy(hierarchy, folder, progress=progress)
-    shutil.rmtree(folder / "growing", ignore_errors=True)
-    return hierarchy
+    # One at a time: all of them together need more memory than to grow any one.
+    for name, forest in forests:
+        write_forest(forest, growing / name)
+        grown.append(name)
+        del forest
+    for name in grown:
+        (growing / name).replace(folder / name)
+    write_about(folder, [*kept, *grown], about)
+    shutil.rmtree(growing, ignore_errors=True)
+    return _load(folder, about, progress)
+
+
+def _load(folder: Path, about: dict[str, object], progress: bool) -> Hierarchy:
+    hierarchy = load_hierarchy(folder, in_turn=True, progress=progress)
+    # Without the files' names and checksums, which say nothing of how they were made.
+    return replace(hierarchy, about=about)
+
+
+def _is_whole(path: Path, digests: Mapping[str, str]) -> bool:
+    return path.exists() and file_sha256(path) == digests.get(path.stem)
 
 
 def _of_classes(about: Mapping[str, object]) -> dict[str, object]:
@@ -255,8 +242,6 @@ def train_hierarchy(
     settings: ForestSettings,
     *,
     only_system: bool = False,
-    checkpoints: Path | None = None,
-    known: Mapping[tuple[str, str], Forest] | None = None,
     progress: bool = True,
 ) -> Hierarchy:
     """Train the forests on the training part.
@@ -268,14 +253,10 @@ def train_hierarchy(
     crystals : DataFrame
         The crystals' table, for the labels.
     split : DataFrame
-        See :func:`make_split`.
+        See :func:`ediff_utils.labels.make_split`.
     settings : ForestSettings
     only_system : bool
         Train the crystal-system forest alone.
-    checkpoints : Path, optional
-        Folder where trees are kept as they are grown.
-    known : mapping of (kind, system) to forest, optional
-        Those that need not be trained.
     progress : bool
         Show a progress bar of trees.
 
@@ -290,18 +271,66 @@ def train_hierarchy(
     """
     labels = _training_labels(features, crystals, split)
     about = describe_training(features, labels, settings)
+    forests = dict(
+        grow_forests(features, labels, about, settings, only_system=only_system, progress=progress)
+    )
+    system_forest = forests.pop(forest_file("crystal_system", ""))
+    by_kind: dict[str, dict[str, Forest]] = {"space_group": {}, "lattice": {}}
+    for name, forest in forests.items():
+        kind, system = Path(name).stem.split("-")
+        by_kind[kind][system] = forest
+    return Hierarchy(system_forest, by_kind["space_group"], by_kind["lattice"], about)
+
+
+def grow_forests(
+    features: Features,
+    labels: pd.DataFrame,
+    about: Mapping[str, object],
+    settings: ForestSettings,
+    *,
+    only_system: bool = False,
+    checkpoints: Path | None = None,
+    without: Collection[str] = (),
+    progress: bool = True,
+) -> Iterator[tuple[str, Forest]]:
+    """Grow the forests on the training part, one after another.
+
+    Parameters
+    ----------
+    features, settings, only_system, progress
+        See :func:`train_hierarchy`.
+    labels : DataFrame
+        Of the training patterns, see :func:`ediff_utils.labels.label_patterns`.
+    about : mapping
+        See :func:`describe_training`.
+    checkpoints : Path, optional
+        Folder where trees are kept as they are grown.
+    without : collection of str
+        Files (:func:`ediff_utils.models.forest_file`) of the forests to leave out.
+
+    Yields
+    ------
+    name : str
+        Of the forest's file.
+    forest : RandomForestClassifier or RandomForestRegressor
+
+    Raises
+    ------
+    UserError
+        No pattern of a usable crystal in the training part.
+    """
     plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
     if not len(plan[0][2]):
         raise UserError("split: expected training patterns that are not triclinic, found none")
-    forests: dict[tuple[str, str], Forest] = dict(known or {})
-    plan = [job for job in plan if job[:2] not in forests]
+    plan = [job for job in plan if forest_file(*job[:2]) not in without]
     untrained = [new_forest(kind, settings) for kind, _, _ in plan]
     total = sum(forest.n_estimators for forest in untrained)
     rows_before, vectors = np.empty(0), np.empty(0)
     bar = tqdm(total=total, desc="trees grown", unit="trees", disable=not progress)
     count = TreeCount(bar.update)
     with bar, tree_workers(settings.cluster, settings.jobs, count.early):
-        for (kind, system, rows), forest in zip(plan, untrained, strict=True):
+        while plan:
+            kind, system, rows = plan.pop(0)
             bar.set_postfix_str(f"{kind} {system}".strip())
             checkpoint = None
             if checkpoints:
@@ -314,13 +343,10 @@ def train_hierarchy(
                 if settings.coarse_features:
                     coarsen(vectors)
                 rows_before = rows
-            forests[kind, system] = fit_forest(forest, vectors, target, count, checkpoint)
-    return Hierarchy(
-        forests["crystal_system", ""],
-        {system: f for (kind, system), f in forests.items() if kind == "space_group"},
-        {system: f for (kind, system), f in forests.items() if kind == "lattice"},
-        about,
-    )
+            # Taken from the list, so that no forest stays longer than whoever asked for it needs.
+            forest = fit_forest(untrained.pop(0), vectors, target, count, checkpoint)
+            yield forest_file(kind, system), forest
+            del forest
 
 
 def _training_labels(
@@ -329,38 +355,6 @@ def _training_labels(
     """Labels of the training patterns; their index counts the rows of the features."""
     labels = label_patterns(features.index, crystals, split)
     return labels[labels["part"] == "train"]
-
-
-def label_patterns(
-    index: pd.DataFrame, crystals: pd.DataFrame, split: pd.DataFrame
-) -> pd.DataFrame:
-    """Labels of every pattern, in the order of the patterns.
-
-    Parameters
-    ----------
-    index : DataFrame
-        ``material_id`` and ``pattern``.
-    crystals, split : DataFrame
-
-    Returns
-    -------
-    DataFrame
-        ``material_id, pattern, part, crystal_system, space_group, a, b, c``.
-
-    Raises
-    ------
-    UserError
-        A pattern of a material that the tables do not have.
-    """
-    columns = ["material_id", "crystal_system", "space_group", *LATTICE]
-    labels = index[["material_id", "pattern"]]
-    labels = labels.merge(crystals[columns], on="material_id", how="left", validate="many_to_one")
-    labels = labels.merge(split, on="material_id", how="left", validate="many_to_one")
-    missing = labels["part"].isna() | labels["crystal_system"].isna()
-    if missing.any():
-        name = labels.loc[missing, "material_id"].iloc[0]
-        raise UserError(f"features: material {name} is not in the tables of crystals and split")
-    return labels
 
 
 def describe_training(
@@ -372,7 +366,7 @@ def describe_training(
     ----------
     features : Features
     labels : DataFrame
-        Of the training patterns, see :func:`label_patterns`.
+        Of the training patterns, see :func:`ediff_utils.labels.label_patterns`.
     settings : ForestSettings
 
     Returns

@@ -12,9 +12,10 @@ from ediff_utils import training
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import FeatureSet
 from ediff_utils.growing import Checkpoint, TreeCount, tree_workers
-from ediff_utils.models import Hierarchy, load_hierarchy
+from ediff_utils.labels import make_split
+from ediff_utils.models import Hierarchy
 from ediff_utils.settings import ForestSettings
-from ediff_utils.training import fit_forest, make_split, new_forest, prepare_hierarchy
+from ediff_utils.training import fit_forest, new_forest, prepare_hierarchy
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, max_samples=0.5, jobs=1)
 
@@ -128,8 +129,11 @@ def test_the_hierarchy_goes_on_where_it_was(data, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "fit_forest", fail_at_the_sixth)
     with pytest.raises(Stopped):
         prepare_hierarchy(*data, SETTINGS, tmp_path / "b", progress=False)
-    grown = sorted(path.name for path in (tmp_path / "b" / "growing").iterdir())
+    folder = tmp_path / "b" / "growing"
+    grown = sorted(path.name for path in folder.iterdir() if path.is_dir())
     assert len(grown) == 6
+    # Whole forests are on disk, and no longer in memory.
+    assert len(list(folder.glob("*.skops"))) == 5
     assert "crystal_system" in grown
     assert not (tmp_path / "b" / "models.json").exists()
     monkeypatch.undo()
@@ -146,8 +150,9 @@ def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch):
     features, crystals, split = data
     first = prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
     trained = []
+    grow = training.grow_forests
     monkeypatch.setattr(
-        training, "train_hierarchy", lambda *a, **k: trained.append(a) or load_hierarchy(tmp_path)
+        training, "grow_forests", lambda *a, **k: trained.append(a) or grow(*a, **k)
     )
     again = prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
     assert trained == []

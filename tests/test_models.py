@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import pickle
 import shutil
+import weakref
 import zipfile
 
 import numpy as np
@@ -23,23 +25,21 @@ from ediff_utils import published
 from ediff_utils.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import FeatureSet
+from ediff_utils.labels import label_patterns, make_split
 from ediff_utils.models import (
     Hierarchy,
-    difference_confidence,
     load_hierarchy,
     save_hierarchy,
-    tree_votes,
 )
 from ediff_utils.settings import ForestSettings
 from ediff_utils.training import (
     fit_forest,
     forest_plan,
-    label_patterns,
-    make_split,
     new_forest,
     prepare_hierarchy,
     train_hierarchy,
 )
+from ediff_utils.votes import difference_confidence, tree_votes
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, jobs=1)
 
@@ -271,6 +271,14 @@ def test_forests_that_do_not_change_are_kept(crystals, split, tmp_path, monkeypa
     )
     assert found.space_group.keys() == first.space_group.keys()
     grown.clear()
+    # A file that is not the one that was written is no forest to keep.
+    (tmp_path / "space_group-cubic.skops").write_bytes(b"cut")
+    prepare_hierarchy(
+        keyed, crystals, split, other.model_copy(update={"lattice_leaf": 5}), tmp_path
+    )
+    assert len(grown) == 1 + len(first.lattice)
+    prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
+    grown.clear()
     # What is on disk is the new hierarchy.
     prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
     assert not grown
@@ -336,8 +344,9 @@ def test_labels_of_a_material_that_is_nowhere(crystals, features, split):
 
 
 # --- keeping --------------------------------------------------------------------------------------
-def test_saved_and_loaded_forests_say_the_same(hierarchy, saved, features):
-    loaded = load_hierarchy(saved, progress=False)
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_saved_and_loaded_forests_say_the_same(hierarchy, saved, features, in_turn):
+    loaded = load_hierarchy(saved, in_turn=in_turn, progress=False)
     assert loaded.classes == hierarchy.classes
     np.testing.assert_array_equal(
         loaded.system_votes(features.vectors), hierarchy.system_votes(features.vectors)
@@ -490,3 +499,25 @@ def test_a_list_of_models_that_is_none(copy, text):
 
 def test_no_models(tmp_path):
     assert "models.json: not there; it is made by notebook 03" in refused(tmp_path)
+
+
+def test_forests_read_in_turn_are_not_all_kept(saved):
+    loaded = load_hierarchy(saved, in_turn=True, progress=False)
+    assert set(loaded.space_group) == set(SYSTEMS)
+    assert len(loaded.lattice) == len(SYSTEMS)
+    first = loaded.space_group["cubic"]
+    assert loaded.space_group["cubic"] is first
+    seen = weakref.ref(first)
+    del first
+    loaded.lattice["cubic"]
+    assert seen() is not None
+    loaded.space_group["hexagonal"]
+    gc.collect()
+    assert seen() is None
+    (saved / "lattice-cubic.skops").rename(saved / "away")
+    try:
+        loaded.lattice["hexagonal"]
+        with pytest.raises(UserError, match=r"lattice-cubic\.skops"):
+            loaded.lattice["cubic"]
+    finally:
+        (saved / "away").rename(saved / "lattice-cubic.skops")

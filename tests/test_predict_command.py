@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from lattice_patterns import primitive_lattice, synthetic_patterns
 from matplotlib.figure import Figure
 from predictor_world import CARD, make_world
+from pymatgen.core import Lattice, Structure
 
 from ediff_utils.__main__ import main
 from ediff_utils.errors import UserError
@@ -122,6 +123,62 @@ def test_known_crystals_are_ranked_by_space_group(table):
     assert match_known(primitive_lattice("tP"), read_known(table).iloc[:0]).empty
     with pytest.raises(UserError, match="symbols such as Si, got 'silicon'"):
         match_known(primitive_lattice("tP"), read_known(table), ["silicon"])
+
+
+#: fcc Au, in its primitive and in its conventional cell of four atoms [angstrom].
+GOLD = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.0782), ["Au"], [[0, 0, 0]])
+
+
+@pytest.fixture(params=["table", "file", "folder"])
+def conventional(request, tmp_path):
+    """Gold in its conventional cell, as databases give it, beside another crystal."""
+    copper = GOLD.copy()
+    copper.replace_species({"Au": "Cu"})
+    salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0, 0]]
+    )
+    crystals = {"gold": GOLD, "disguised": copper, "salt": salt}
+    if request.param == "table":
+        rows = [
+            {
+                "material_id": name,
+                "lattice": one.lattice.matrix.ravel(),
+                "numbers": list(one.atomic_numbers),
+                "frac_coords": one.frac_coords.ravel(),
+            }
+            for name, one in crystals.items()
+        ]
+        # One that nobody can make a crystal of is passed over.
+        rows.append(rows[0] | {"material_id": "broken", "frac_coords": [0.0]})
+        pd.DataFrame(rows).to_parquet(tmp_path / "table.parquet")
+        return tmp_path / "table.parquet"
+    for name, one in crystals.items():
+        one.to(filename=str(tmp_path / f"{name}.cif"))
+    return tmp_path / "gold.cif" if request.param == "file" else tmp_path
+
+
+def test_known_crystals_in_any_cell(conventional):
+    primitive = GOLD.get_primitive_structure().lattice.matrix
+    found = match_known(primitive, read_known(conventional), ["Au"])
+    assert found["material_id"].tolist() == ["gold"]
+    assert found["space_group"].tolist() == [225]
+    assert found["formula"].tolist() == ["Au"]
+    assert found["volume_ratio"].to_numpy() == pytest.approx(1, abs=1e-3)
+    both = match_known(primitive, read_known(conventional))
+    assert set(both["material_id"]) <= {"gold", "disguised"}
+    assert match_known(1.2 * primitive, read_known(conventional)).empty
+
+
+def test_what_is_no_table_of_crystals(tmp_path):
+    pd.DataFrame({"material_id": ["x"], "lattice": [np.zeros(9)]}).to_parquet(tmp_path / "a")
+    with pytest.raises(UserError, match="a: no column formula"):
+        read_known(tmp_path / "a")
+    (tmp_path / "b.cif").write_text("nothing")
+    with pytest.raises(UserError, match=r"b\.cif: no crystal that can be used: not read as a CIF"):
+        read_known(tmp_path / "b.cif")
+    (tmp_path / "c.txt").write_text("nothing")
+    with pytest.raises(UserError, match=r"c\.txt: expected a Parquet table of crystals, a CIF"):
+        read_known(tmp_path / "c.txt")
 
 
 def test_the_figure(model, spots, tmp_path):

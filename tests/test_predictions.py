@@ -13,7 +13,8 @@ from ediff_utils import published
 from ediff_utils.crystal import SYSTEMS
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import FeatureSet
-from ediff_utils.models import Hierarchy, difference_confidence
+from ediff_utils.labels import make_split
+from ediff_utils.models import Hierarchy
 from ediff_utils.predictions import (
     aggregate_confidence,
     aggregate_votes,
@@ -24,7 +25,8 @@ from ediff_utils.predictions import (
     write_table,
 )
 from ediff_utils.settings import ForestSettings
-from ediff_utils.training import make_split, train_hierarchy
+from ediff_utils.training import train_hierarchy
+from ediff_utils.votes import difference_confidence
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, jobs=1)
 CLASSES = ("cubic", "trigonal", "tetragonal", "monoclinic")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from ediff_utils.paths import ROOT
+from ediff_utils.predictor.model_card import format_card
 from ediff_utils.predictor.sample import compare_answers
 
 SMALL = ["-p", "max_crystals", "16", "-p", "jobs", "2", "--crystals", "embedded"]
@@ -71,6 +72,28 @@ def test_the_card(trained):
     assert card["simulation"]["detector"]["thickness_range"] == [20, 300]
     assert card["clean"]["axes_relative_ten"] < 1e-3
     assert 0 < min(card["least_indexed"].values()) < 1
+
+
+def test_the_card_in_words(trained):
+    folder = trained[0] / "data/models/default"
+    card, words = json.loads((folder / "card.json").read_text()), (folder / "README.md").read_text()
+    assert words == format_card(card)
+    lines = dict(line[2:].split(" | ", 1) for line in words.splitlines() if line.startswith("| "))
+    shown = lines["crystal system, ten patterns"].removesuffix(" |").split(" | ")
+    assert shown == [f"{100 * card[p]['ten']:.1f} %" for p in ("clean", "detector")]
+    assert "any orientation, 20 nm, 300 kV; *detector*: at any orientation, 2 to 30 nm" in words
+    systems = {name for p in ("clean", "detector") for name in card[p]["by_system"]}
+    assert all(any(line.startswith(f"{name} (") for line in lines) for name in systems)
+    for protocol in ("clean", "detector"):
+        for key in ("by_spots", "by_thickness"):
+            ranges = card[protocol][key]
+            assert sum(one["n"] for one in ranges) == card[protocol]["n"]["one"]
+            share = sum(one["accuracy"] * one["n"] for one in ranges)
+            assert share / card[protocol]["n"]["one"] == pytest.approx(card[protocol]["one"])
+        assert f"{protocol}, several" in lines
+    # A predictor of one protocol has a column less.
+    alone = card | {"detectors": {"clean": card["detectors"]["clean"]}}
+    assert "| crystal system, ten patterns | " + shown[0] + " |\n" in format_card(alone)
 
 
 def test_a_second_run_computes_nothing_again(trained):

@@ -13,11 +13,12 @@ from ediff_utils.errors import UserError
 from ediff_utils.feature_files import FeatureSet, turn
 from ediff_utils.features import N_ANGULAR, N_FEATURES, N_RADIAL, to_vectors
 from ediff_utils.figures import protocols as figures
+from ediff_utils.labels import make_split
 from ediff_utils.pooling import compute_pooled
 from ediff_utils.predictions import compute_predictions
 from ediff_utils.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.settings import ForestSettings, ProtocolSettings
-from ediff_utils.training import make_split, new_forest
+from ediff_utils.training import new_forest
 
 SETTINGS = ForestSettings(
     tree_fraction=0.2, max_features=0.1, jobs=1, patterns_per_prediction=3, test_size=0.5

@@ -16,6 +16,9 @@ SURE = 0.9
 ONE_GRAIN = 0.02
 #: Patterns that the card speaks of as "ten".
 TEN = 10
+#: Where ranges of the number of spots and of thickness [angstrom] begin.
+SPOTS = (0, 15, 30, 60, 120)
+THICKNESSES = (0, 100, 200, 400, 700)
 
 
 def describe(table: pd.DataFrame) -> dict[str, dict]:
@@ -31,8 +34,9 @@ def describe(table: pd.DataFrame) -> dict[str, dict]:
     dict of str to dict
         For "clean" and "detector": ``one`` and ``ten``, accuracies of the crystal system;
         ``space_group_top1_ten``, ``space_group_top5_ten``, ``ece``, ``ece_one``,
-        ``ten_at_80_coverage``, ``by_system`` and ``lattice`` (median errors of ten patterns' axes,
-        in angstrom and relative, by system), ``without_triclinic``.
+        ``ten_at_80_coverage``, ``by_system`` (with median errors of ten patterns' axes, in angstrom
+        and relative, and ``said_ten``, the shares of the systems that were answered),
+        ``without_triclinic``, and for one pattern ``by_spots`` and ``by_thickness``.
     """
     errors, lengths = table[list(ERRORS)].to_numpy(), table[list(LENGTHS)].to_numpy()
     found = {}
@@ -50,6 +54,7 @@ def describe(table: pd.DataFrame) -> dict[str, dict]:
                 "space_group_top1_ten": float((table.loc[these, "rank"] == 1).mean()),
                 "axes_error_ten": np.median(errors[these], axis=0).tolist(),
                 "axes_relative_ten": np.median(errors[these] / lengths[these], axis=0).tolist(),
+                "said_ten": table.loc[these, "system"].value_counts(normalize=True).to_dict(),
                 "materials": int(these.sum()),
             }
         known = table["true_system"] != "triclinic"
@@ -69,8 +74,23 @@ def describe(table: pd.DataFrame) -> dict[str, dict]:
                 "ten": float(right_system(table[ten & known]).mean()),
             },
             "by_system": systems,
+            "by_spots": _by(table[one], "spots", SPOTS),
+            "by_thickness": _by(table[one], "thickness", THICKNESSES),
             "n": {"one": single["n"], "ten": joint["n"]},
         }
+    return found
+
+
+def _by(table: pd.DataFrame, column: str, edges: tuple[int, ...]) -> list[dict]:
+    """Accuracy of the crystal system between edges; the last range has no end."""
+    ranges = np.searchsorted(edges, table[column], side="right") - 1
+    found = []
+    for n, low in enumerate(edges):
+        part = table[ranges == n]
+        high = edges[n + 1] if n + 1 < len(edges) else None
+        if len(part):
+            accuracy = float(right_system(part).mean())
+            found.append({"from": low, "to": high, "accuracy": accuracy, "n": len(part)})
     return found
 
 

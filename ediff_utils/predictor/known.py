@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,41 +16,73 @@ from ediff_utils.errors import UserError
 from ediff_utils.lattice import niggli_cell, same_lattice
 from ediff_utils.paths import Run
 from ediff_utils.predictor.predictor import Answer
+from ediff_utils.settings import CrystalSettings
+
+if TYPE_CHECKING:
+    from ediff_utils.structures.files import Candidate
 
 #: Lengths within this part, angles within this [radian], are the same cell.
 TOLERANCE = 0.03
+#: A primitive cell is so many times smaller than the conventional one at most: F has four.
+CENTRED = 4
 _NEEDED = ("material_id", "formula", "lattice")
+_SHOWN = ("material_id", "formula", "lattice", "space_group", "space_group_symbol")
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 
 
 def read_known(path: Path) -> pd.DataFrame:
-    """Read a table of crystals, such as a run's ``crystals.parquet``.
+    """Read crystals to look a cell up in.
 
     Parameters
     ----------
     path : Path
-        Parquet with ``material_id``, ``formula`` and ``lattice``, the nine entries of the primitive
-        vectors as rows [angstrom]; space groups, if there, are shown.
+        A run's ``crystals.parquet``; a Parquet table with the columns
+        :data:`ediff_utils.structures.files.TABLE_COLUMNS`, whatever its cells, or with
+        ``material_id``, ``formula`` and ``lattice`` of a primitive cell; a CIF; a folder of CIFs.
 
     Returns
     -------
     DataFrame
+        ``material_id, formula, lattice`` (the nine entries of the primitive vectors as rows
+        [angstrom]), ``space_group`` and ``space_group_symbol`` where there; of tables that no run
+        wrote the columns of the file, of which :func:`match_known` standardises what it needs.
 
     Raises
     ------
     UserError
-        No such table, or a column that it lacks.
+        No such file or folder, no crystal in it that can be used, or a column that it lacks.
     """
+    # pymatgen's parsers take a while, which only those who look cells up should wait for.
+    from ediff_utils.structures.files import TABLE_COLUMNS, find_candidates
+
     path = Path(path)
+    if path.is_dir() or path.suffix.lower() == ".cif":
+        return _standardise(find_candidates(path), path)
     try:
-        schema = pq.read_schema(path)
+        names = pq.read_schema(path).names
     except (OSError, pa.ArrowException):
-        raise UserError(f"{path}: expected a Parquet table of crystals") from None
-    missing = [name for name in _NEEDED if name not in schema.names]
+        raise UserError(
+            f"{path}: expected a Parquet table of crystals, a CIF or a folder of CIFs"
+        ) from None
+    raw = all(name in names for name in TABLE_COLUMNS)
+    if raw and "prototype" not in names:
+        return pq.read_table(path, columns=list(TABLE_COLUMNS)).to_pandas()
+    missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; expected a table of crystals")
-    shown = [name for name in ("space_group", "space_group_symbol") if name in schema.names]
-    return pq.read_table(path, columns=[*_NEEDED, *shown]).to_pandas()
+    return pq.read_table(path, columns=[n for n in _SHOWN if n in names]).to_pandas()
+
+
+def _standardise(candidates: list[Candidate], path: Path | None = None) -> pd.DataFrame:
+    """Those that can be used, with primitive cells; without a path there may be none."""
+    from ediff_utils.structures.files import label_candidate
+
+    symprec = CrystalSettings().symprec
+    rows = [label_candidate(one, symprec, np.inf) for one in candidates]
+    found = [row for row in rows if not isinstance(row, str)]
+    if path is not None and not found:
+        raise UserError(f"{path}: no crystal that can be used: {rows[0]}")
+    return pd.DataFrame(found, columns=list(_SHOWN))
 
 
 def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
@@ -58,7 +91,7 @@ def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
     Parameters
     ----------
     crystals : str
-        A Parquet file (:func:`read_known`); anything else stands for the crystals of the run.
+        A file or folder (:func:`read_known`); anything else stands for the crystals of the run.
     run : Run
 
     Returns
@@ -66,7 +99,7 @@ def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
     DataFrame or None
         None where the run has no crystals.
     """
-    if Path(crystals).is_file():
+    if Path(crystals).exists():
         return read_known(Path(crystals))
     return read_known(run.crystals) if run.crystals.exists() else None
 
@@ -155,8 +188,9 @@ def match_known(
     check_elements(elements)
     cell = niggli_cell(lattice)
     volume = abs(np.linalg.det(cell))
-    shapes = np.array([np.ravel(row) for row in crystals["lattice"]], float).reshape(-1, 3, 3)
-    ratio = np.abs(np.linalg.det(shapes)) / volume if len(shapes) else np.empty(0)
+    if "formula" not in crystals:
+        crystals = _standardise_near(crystals, volume, elements, tolerance)
+    shapes, ratio = _volumes(crystals, volume)
     near = np.abs(ratio - 1) < 3 * tolerance
     if elements:
         allowed = set(elements)
@@ -167,3 +201,26 @@ def match_known(
         found["probability"] = np.asarray(probabilities)[found["space_group"].to_numpy(int) - 1]
         found = found.sort_values("probability", ascending=False, kind="stable")
     return found.reset_index(drop=True)
+
+
+def _volumes(crystals: pd.DataFrame, volume: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cells, and their volumes over that of the solved one."""
+    shapes = np.array([np.ravel(row) for row in crystals["lattice"]], float).reshape(-1, 3, 3)
+    return shapes, np.abs(np.linalg.det(shapes)) / volume if len(shapes) else np.empty(0)
+
+
+def _standardise_near(
+    crystals: pd.DataFrame, volume: float, elements: Collection[str], tolerance: float
+) -> pd.DataFrame:
+    """Crystals whose primitive cell may have this volume; to standardise all takes minutes."""
+    from ediff_utils.structures.files import table_candidates
+
+    _, ratio = _volumes(crystals, volume)
+    whole = np.clip(np.round(ratio), 1, CENTRED)
+    near = np.abs(ratio / whole - 1) < 3 * tolerance
+    if elements:
+        from pymatgen.core import Element
+
+        allowed = {Element(name).Z for name in elements}
+        near &= [set(map(int, numbers)) <= allowed for numbers in crystals["numbers"]]
+    return _standardise(table_candidates(crystals[near], "file"))

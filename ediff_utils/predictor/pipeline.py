@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from ediff_utils.errors import UserError
+from ediff_utils.labels import make_split
 from ediff_utils.manifest import read_settings
 from ediff_utils.paths import Run
 from ediff_utils.predictor.boosting import BoostingSettings
@@ -22,6 +23,7 @@ from ediff_utils.predictor.examples import (
     build_examples,
     read_examples,
 )
+from ediff_utils.predictor.model_card import write_card
 from ediff_utils.predictor.predictor import Predictor
 from ediff_utils.predictor.sample import (
     ANSWERS,
@@ -37,7 +39,6 @@ from ediff_utils.predictor.trials import find_mixtures, time_sample
 from ediff_utils.progress import tqdm
 from ediff_utils.settings import ForestSettings, check
 from ediff_utils.structures.tables import read_crystals
-from ediff_utils.training import make_split
 
 SOURCE = (
     "Materials Project (Jain et al., APL Materials 1, 011002, 2013), CC BY 4.0, "
@@ -193,6 +194,7 @@ def build_predictor(
     for protocol, times in time_sample(predictor, wanted, folder).items():
         card[protocol] |= times
     card["second_grain"] = find_mixtures(predictor, wanted, folder)
+    write_card(card, folder)
     save_models(models, card, folder)
     return card
 
