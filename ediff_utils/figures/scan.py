@@ -36,6 +36,8 @@ _DIMMEST = 0.55
 _LATTICE_COLOURS = "viridis"
 #: Quantiles of a lattice parameter between which it is drawn.
 _SHOWN = (0.02, 0.98)
+#: Fewest and most bars of its histogram.
+_BINS = (30, 80)
 _HISTOGRAM, _TRUE = "#56B4E9", "#D55E00"
 
 
@@ -240,17 +242,16 @@ def plot_lattice_histogram(
     if true_value is not None:
         low, high = min(low, true_value), max(high, true_value)
     low, high = np.floor(20 * low) / 20, np.ceil(20 * high) / 20 + 0.05
-    n_bins = int(np.clip(round((high - low) / 0.05), 1, 80))
+    n_bins = int(np.clip(round((high - low) / 0.05), _BINS[0], _BINS[1]))
     ax.hist(values, bins=n_bins, range=(low, high), color=_HISTOGRAM)
     beyond = np.mean((values < low) | (values > high))
-    if beyond > 0:
-        ax.plot([], [], " ", label=f"{100 * beyond:.1f} % beyond the axis")
     median = float(np.median(values))
-    ax.axvline(median, color="black", label=f"median {median:.2f} Å")
+    ax.axvline(median, color="black", label=f"median {median:.3f} Å")
     if true_value is not None:
-        ax.axvline(true_value, color=_TRUE, linestyle="--", label=f"true {true_value:.2f} Å")
+        ax.axvline(true_value, color=_TRUE, linestyle="--", label=f"true {true_value:.3f} Å")
     # a ground of its own: no place is free of lines for every sample
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none")
+    title = f"{100 * beyond:.1f} % beyond the axis" if beyond > 0 else None
+    ax.legend(title=title, title_fontsize=7, frameon=True, framealpha=0.9, edgecolor="none")
 
 
 @styled

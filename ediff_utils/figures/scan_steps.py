@@ -304,7 +304,7 @@ def plot_stages(stages: pd.DataFrame, ax: Axes, title: str) -> None:
     ax.set_yticks(range(0, 101, 20))
     ax.set_ylabel("called cubic (%)")
     ax.legend(ncols=3, loc="upper center")
-    ax.set_title(f"{title}; outline: with an answer; number: of how many", loc="left")
+    ax.set_title(f"{title}, step by step; outline: with an answer", loc="left")
 
 
 @styled

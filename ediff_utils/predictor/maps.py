@@ -157,48 +157,47 @@ def compute_predictor_particles(
     DataFrame
         A row a particle: particle, n_patterns, brightest and aggregated (crystal systems, None
         where nothing can be told), confidence and a [angstrom] of the latter, and one_grain, the
-        share of its spots that one grain explains. A grain's patterns all have one orientation:
-        they are put together to one pattern (:func:`ediff_utils.predictor.grains.pool_patterns`).
-        Where no lattice explains that, the answers of the grain's positions count together, by the
-        geometric mean of their probabilities.
+        share of the spots that one grain explains (median over the positions). The answers of a
+        particle's positions count together, by the geometric mean of their probabilities. Where
+        none has one, its patterns, all of one orientation, are put together to one pattern
+        (:func:`ediff_utils.predictor.grains.pool_patterns`).
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
     particle = labels[enough.x, enough.y]
     brightest = maps.set_index(["x", "y"])["system_raw"]
+    positions = dict(list(maps[maps["particle"] > 0].groupby("particle")))
     rows, tasks = [], []
     for label in np.unique(particle[particle > 0]):
         own = np.flatnonzero(particle == label)
         best = own[enough.total_intensity[own].argmax()]
-        rows.append((label, len(own), brightest.loc[(enough.x[best], enough.y[best])]))
-        tasks.append((int(label), [enough.spots(k) for k in own], settings.energy))
-    table = pd.DataFrame(rows, columns=["particle", "n_patterns", "brightest"])
-    table = table.set_index("particle")
-    table["aggregated"] = np.full(len(table), None, dtype=object)
-    table[["confidence", "a", "one_grain"]] = np.nan
+        told = _agree(positions[label])
+        rows.append((label, len(own), brightest.loc[(enough.x[best], enough.y[best])], *told))
+        if told[0] is None:
+            tasks.append((int(label), [enough.spots(k) for k in own], settings.energy))
+    table = pd.DataFrame(rows, columns=list(PARTICLE_COLUMNS)).set_index("particle")
     names = tuple(SYSTEMS)
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:
-            own = maps[maps["particle"] == label]
-            table.loc[label, ["aggregated", "confidence", "a"]] = _agree(own)
             continue
         systems = _sum_systems(_probabilities(predictor, grain.vector[None]))[0]
         table.loc[label, "aggregated"] = names[systems.argmax()]
         table.loc[label, "confidence"] = systems.max()
         table.loc[label, "a"] = grain.vector[NAMES.index("conventional_a")]
         table.loc[label, "one_grain"] = grain.one_grain
-    return table.reset_index()[list(PARTICLE_COLUMNS)]
+    return table.reset_index()
 
 
-def _agree(positions: pd.DataFrame) -> tuple[str | None, float, float]:
-    """Crystal system, confidence and median a [angstrom] of positions that have answers."""
+def _agree(positions: pd.DataFrame) -> tuple[str | None, float, float, float]:
+    """System, confidence, median a [angstrom] and median one_grain of positions with answers."""
     columns = [f"probability_{name}" for name in SYSTEMS]
     own = positions[positions[columns[0]].notna()]
     if own.empty:
-        return None, np.nan, np.nan
+        return None, np.nan, np.nan, np.nan
     mean = np.exp(np.log(np.maximum(own[columns].to_numpy(float), _FLOOR)).mean(axis=0))
     best = int(mean.argmax())
     name = tuple(SYSTEMS)[best]
-    return name, float(mean[best] / mean.sum()), float(own.loc[own["system"] == name, "a"].median())
+    a = own.loc[own["system"] == name, "a"].median()
+    return name, float(mean[best] / mean.sum()), float(a), float(own["one_grain"].median())
 
 
 def _solve_pool(label: int, patterns: list[tuple], energy: float) -> tuple[int, Grain]:
