@@ -158,7 +158,7 @@ def test_principal_components_are_drawn_by_source(ax):
     scan, simulated = ax.collections
     assert len(scan.get_offsets()) == 30
     assert len(simulated.get_offsets()) == 10
-    assert scan.get_alpha() < 0.5
+    assert scan.get_alpha() <= 0.5
     own = components[components["source"] == "simulated"]
     np.testing.assert_allclose(simulated.get_offsets(), own[["pc1", "pc2"]])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["scan", "simulated Au"]
@@ -176,7 +176,7 @@ def test_figure_7_is_drawn_whole(scan, tmp_path):
     letters = {text.get_text() for ax in figure.axes for text in ax.texts}
     assert set("abcdefgh") <= letters
     shown = titles(figure)
-    assert shown[:3] == ["Virtual dark field", "Crystal system", "Predictions"]
+    assert shown[:3] == ["Virtual dark field", "Crystal system", "Predictions, number: pixels"]
     assert {title.split(",")[0] for title in shown[3:5]} == {"cubic", "hexagonal"}
     # two systems, three places
     assert "no further system" in letters
