@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-forests clean
+.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-forests bench-scan clean
 
 help:
 	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, figures/<preset>/ holds the outcome"
@@ -20,6 +20,7 @@ help:
 	@echo "make lab                                     open the notebooks in JupyterLab"
 	@echo "make bench [CRYSTALS=...]                    time the simulation against py4DSTEM, abTEM and quantem"
 	@echo "make bench-forests PRESET=quick              hold cheaper forests against the paper's on a run's patterns"
+	@echo "make bench-scan PRESET=quick                 Bragg detection beside py4DSTEM's; from Bragg lists to maps"
 	@echo "make clean [PRESET=quick]                    forget the tables and models of a run"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -69,6 +70,10 @@ bench: $(STAMP) $(BENCH_STAMPS)
 
 bench-forests: $(STAMP)
 	$(BIN)/python benchmarks/forests.py --run '$(PRESET)' $(ARGS)
+
+bench-scan: $(STAMP)
+	$(BIN)/python benchmarks/bragg.py
+	$(BIN)/python benchmarks/scan.py --run '$(PRESET)' $(ARGS)
 
 clean:
 	rm -rf 'data/runs/$(PRESET)'

@@ -66,7 +66,7 @@ def gather_parameters(
     values = load_preset(preset) | dict(overrides)
     if crystals:
         values["crystals"] = crystals
-    for name in ("crystals", "bragg_file", "spots_file", "predictor"):
+    for name in ("crystals", "bragg_file", "scan_file", "spots_file", "predictor"):
         # Notebooks run in the project's root, not where the user stands.
         given = values.get(name)
         if isinstance(given, str) and given and Path(given).exists():

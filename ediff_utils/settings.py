@@ -61,6 +61,8 @@ class SimulationSettings(_Settings):
 
     def model_post_init(self, _context: object) -> None:
         """Check what a field alone cannot."""
+        # A preset is of all kinds of settings at once.
+        super().model_post_init(_context)
         if any(not 0 < t <= 1e5 for t in self.thicknesses):
             raise UserError("thicknesses: expected values above 0 and up to 100000 angstrom")
         low, high = self.thickness_range or (1, 1)
@@ -123,19 +125,48 @@ class ProtocolSettings(_Settings):
 
 
 class ScanSettings(_Settings):
-    """The gold nanoparticle scan: see :mod:`ediff_utils.scan`."""
+    """The scan: see :mod:`ediff_utils.scan_input` and :mod:`ediff_utils.scan`."""
 
     models_run: str = Field("", description="run whose models are used; empty for the run itself")
-    bragg_file: str = Field(
-        "", description="a user's own Bragg lists; empty for the simulated scan"
+    predictor: str = Field("default", description="name or folder of a predictor")
+    scan_file: str = Field("", description="a user's own frames; empty for the simulated scan")
+    bragg_file: str = Field("", description="a user's own Bragg lists, instead of frames")
+    node: str = Field("", description="which of several in an EMD file")
+    scan_shape: tuple[int, int] | None = Field(
+        None, description="probe positions along x and y, where frames are a mere stack"
     )
-    scan_size: int = Field(48, ge=2, le=4096, description="probe positions along x and y")
+    signal_axes: tuple[int, int] | None = Field(
+        None, description="the detector's axes, where the file does not tell them"
+    )
+    energy: float = Field(300e3, ge=1e3, le=2e6, description="beam energy [eV]")
+    pixel_size: float | None = Field(
+        None, gt=0, description="of the detector [1/angstrom]; None: the file's"
+    )
+    ring_spacing: float | None = Field(
+        None, gt=0, description="of a ring that the sample has [angstrom]; None: no ring is known"
+    )
+    ring_window: tuple[float, float] | None = Field(
+        None, description="radii that it lies between [pixel]; None: about where pixel_size has it"
+    )
+    detector_rotation: float = Field(
+        0.0, ge=-360, le=360, description="against the scan, from x towards y [degree]"
+    )
+    disk_radius: float | None = Field(
+        None, gt=0, le=30, description="of the Bragg disks [pixel]; None: measured"
+    )
+    scan_size: int = Field(64, ge=2, le=4096, description="simulated probe positions each way")
+    frame_size: int = Field(192, ge=16, le=4096, description="simulated detector pixels each way")
     step: float = Field(21.0, gt=0, description="distance of probe positions [angstrom]")
-    n_particles: int = Field(14, ge=1)
     min_spots: int = Field(5, ge=1)
     median_size: int = Field(5, ge=1)
     min_confidence: float = Field(0.005, ge=0, le=1)
+    jobs: Jobs = -1
     seed: int = Field(0, ge=0)
+
+    def model_post_init(self, _context: object) -> None:
+        """Check what a field alone cannot."""
+        if self.scan_file and self.bragg_file:
+            raise UserError("scan_file, bragg_file: expected one of them, frames or Bragg lists")
 
 
 class UnknownSettings(_Settings):

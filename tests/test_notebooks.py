@@ -17,12 +17,18 @@ import papermill
 import pytest
 import yaml
 from click.testing import CliRunner
+from frame_files import signal_of, write_emd, write_hspy
 from predictor_world import CARD, make_world
 
+from ediff_utils import paths
 from ediff_utils.__main__ import main
+from ediff_utils.bragg import read_bragg_lists
 from ediff_utils.crystal import SYSTEMS
 from ediff_utils.detector import CLEAN, DetectorSettings
+from ediff_utils.errors import UserError
 from ediff_utils.feature_files import read_features
+from ediff_utils.figures import style
+from ediff_utils.frames.reading import open_frames
 from ediff_utils.paths import NOTEBOOKS, PRESETS, ROOT, Run
 from ediff_utils.predictor.boosting import BoostingSettings
 from ediff_utils.predictor.store import save_models
@@ -165,7 +171,16 @@ class TestSmokeRun:
         assert len(first) == 1
         assert curves["accuracy"].between(0, 1).all()
         assert all(0 <= part["ece"] <= 1 for part in results["calibration"].values())
-        assert results["scan"]
+        scan = results["scan"]
+        assert 0 < scan["detection_recall"] <= 1
+        assert 0 < scan["detection_precision"] <= 1
+        assert scan["detection_vs_py4dstem"] > 0
+        assert scan["peak_gib"] < 4
+        assert scan["map_seconds"]["forests"] > 0
+        for key in ("pixel_accuracy_single_domain", "particle_accuracy"):
+            assert 0 <= scan[key]["forests"] <= 1
+        assert scan["lattice_median_error"]["forests"] >= 0
+        assert sum(scan["confusion"]["forests"]["single"].values()) > 10
 
     def test_a_second_run_trains_nothing_again(self, smoke):
         project, _ = smoke
@@ -199,7 +214,9 @@ class TestSmokeRun:
         project, _ = smoke
         figures = {path.stem for path in (project / "figures/smoke").glob("*.png")}
         expected = {f"figure_{i}" for i in range(1, 8)} | {f"figure_S{i}" for i in range(1, 11)}
-        assert expected | {"aggregation", "calibration", "protocols"} <= figures
+        scan = {"scan_frames", "scan_detection", "scan_origins", "scan_calibration"}
+        scan |= {"scan_particles", "scan_truth"}
+        assert expected | scan | {"aggregation", "calibration", "protocols"} <= figures
         assert {"unknown", "unknown_patterns", "unknown_growth"} <= figures
 
     def test_split_is_by_material(self, smoke):
@@ -306,6 +323,140 @@ class TestSmokeRun:
         assert "bad.csv" in done.stderr
         assert "intensity" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def run_cells(path, **parameters):
+    """Execute a notebook's cells in this process, and give their names."""
+    names = {"display": lambda shown: None}
+    for cell in code_cells(path):
+        exec(compile(parse(cell), path.name, "exec"), names)
+        if is_parameters(cell):
+            assert set(parameters) <= set(names)
+            names |= parameters
+    return names
+
+
+#: What each file needs to be told, and the scan's step that is read from it [angstrom].
+SCAN_FILES = {
+    "scan.hspy": ({}, 21.0),
+    "scan.nxs": ({}, 21.0),
+    "scan.h5": ({}, 20.0),
+    "scan.blo": ({"pixel_size": 0.03}, 21.0),
+    "scan.npy": ({"pixel_size": 0.03, "signal_axes": [2, 3], "step": 15.0}, 15.0),
+}
+
+
+class TestScanFiles:
+    """Notebook 6 from a user's raw frames to its last cell, for files of several programs."""
+
+    @pytest.fixture(scope="class")
+    def frames(self, smoke):
+        project, _ = smoke
+        return np.asarray(open_frames(project / "data/runs/smoke/gold_scan/frames.hspy").data)
+
+    @pytest.fixture
+    def run_scan(self, smoke, monkeypatch):
+        """The notebook with the smoke run's models; pictures are drawn, but not into files."""
+        project, _ = smoke
+        monkeypatch.setattr(paths, "RUNS", project / "data" / "runs")
+        monkeypatch.setattr(paths, "FIGURES", project / "figures")
+        monkeypatch.setattr(style, "save_figure", lambda fig, path: path)
+
+        def run(name, **parameters):
+            values = {"run_name": name, "models_run": "smoke", "jobs": 1} | parameters
+            return run_cells(BOOKS[5], **values), project / "data" / "runs" / name
+
+        return run
+
+    @staticmethod
+    def write(path, frames):
+        """Calibrated where the format can hold it."""
+        units, scale = ("nm", "nm", "1/nm", "1/nm"), (2.1, 2.1, 0.3, 0.3)
+        signal = signal_of(frames, units, scale=scale)
+        if path.suffix == ".npy":
+            np.save(path, frames)
+        elif path.suffix == ".h5":
+            write_emd(path, frames, pixel_size=0.03)
+        elif path.suffix == ".hspy":
+            write_hspy(path, frames, units=units, scale=scale)
+        elif path.suffix == ".nxs":
+            from rsciio.nexus import file_writer
+
+            file_writer(str(path), signal)
+        else:
+            from rsciio.blockfile import file_writer
+
+            eight_bits = np.minimum(frames, 255).astype(np.uint8)
+            signal = signal_of(eight_bits, ("nm", "nm", "cm", "cm"), scale=scale)
+            file_writer(str(path), signal, navigator=None)
+
+    @pytest.mark.parametrize("file", SCAN_FILES)
+    def test_from_frames_to_maps(self, run_scan, frames, tmp_path, file):
+        given, step = SCAN_FILES[file]
+        self.write(tmp_path / file, frames)
+        name = "own-" + file.replace(".", "-")
+        names, data = run_scan(name, scan_file=str(tmp_path / file), **given)
+        assert names["distance"] == pytest.approx(step)
+        assert names["calibration"].pixel_size == pytest.approx(0.03)
+        maps = pd.read_parquet(data / "scan_maps.parquet")
+        assert len(maps) == 12 * 12
+        assert maps["system"].notna().sum() > 10
+        assert (maps["space_group"] > 0).sum() == maps["system"].notna().sum()
+        lists = read_bragg_lists(data / "bragg_lists.parquet")
+        assert lists.shape == (12, 12)
+        assert {"scan_maps.h5", "scan_maps.ang"} <= {path.name for path in data.iterdir()}
+        # Of a scan of one's own nobody knows the truth.
+        assert not (data / "gold_scan").exists()
+        assert set(names["summary"]) >= {"map_seconds", "peak_gib", "share"}
+        assert "particle_accuracy" not in names["summary"]
+
+    def test_files_of_all_programs_give_the_same_spots(self, run_scan, frames, tmp_path):
+        """A transposed axis or a lost frame would show."""
+        for file in ("scan.hspy", "scan.nxs", "scan.h5", "scan.npy"):
+            self.write(tmp_path / file, frames)
+            axes = (2, 3) if file.endswith("npy") else None
+            read = open_frames(tmp_path / file, signal_axes=axes)
+            np.testing.assert_array_equal(np.asarray(read.data), frames)
+
+    def test_missing_calibration_stops_it_before_anything_is_written(
+        self, run_scan, frames, tmp_path
+    ):
+        np.save(tmp_path / "scan.npy", frames)
+        with pytest.raises(UserError, match=r"scan\.npy: pixel_size: .* give it in 1/angstrom"):
+            run_scan("uncalibrated", scan_file=str(tmp_path / "scan.npy"), signal_axes=[2, 3])
+        assert not (paths.RUNS / "uncalibrated").exists()
+
+    def test_one_position_of_a_list_is_no_scan(self, run_scan, tmp_path):
+        q = np.linspace(0.2, 0.9, 8)
+        pd.DataFrame({"qx": q, "qy": -q, "intensity": 1.0}).to_csv(tmp_path / "one.csv")
+        with pytest.raises(UserError, match=r"one\.csv: a scan of one probe position"):
+            run_scan("single", bragg_file=str(tmp_path / "one.csv"))
+
+    def test_a_predictor_takes_part(self, run_scan, tmp_path):
+        """A tiny one, on the simulated scan: both stand beside each other in the results."""
+        groups = {"cF": 225, "hP": 194, "oP": 47}
+        boosting = BoostingSettings(rounds=5, group_rounds=2, min_data_in_leaf=2, jobs=1)
+        models = train_predictor(*make_world(groups, 6), boosting)
+        save_models(models, CARD, tmp_path / "tiny")
+        names, data = run_scan(
+            "both",
+            predictor=str(tmp_path / "tiny"),
+            scan_size=12,
+            frame_size=96,
+            pixel_size=0.03,
+        )
+        assert names["answers"].note.startswith("Predictor")
+        maps = pd.read_parquet(data / "predictor_maps.parquet")
+        assert maps["one_grain"].notna().any()
+        summary = names["summary"]
+        for key in ("pixel_accuracy_single_domain", "particle_accuracy", "map_seconds"):
+            assert set(summary[key]) == {"forests", "predictor"}
+        assert {"flagged", "false_alarms", "flagged_at_false_alarms"} == set(summary["flags"])
+
+    def test_a_predictor_that_is_named_but_missing(self, run_scan, smoke):
+        lists = smoke[0] / "data/runs/smoke/bragg_lists.parquet"
+        with pytest.raises(UserError, match="nowhere"):
+            run_scan("missing", bragg_file=str(lists), predictor="nowhere")
 
 
 def assert_one_line(returncode: int, stderr: str, words: list[str]) -> None:

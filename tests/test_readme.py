@@ -51,3 +51,26 @@ def test_python_snippets_name_what_there_is(snippet):
 def test_commands_are_targets_of_make(command):
     assert f"make {command}" in README
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_table_of_the_scan():
+    """Shares of the 256 x 256 scan, as its table has them."""
+    scan = results.read_results(Run("gold"))["scan"]
+    stages = {
+        name: {(row["stage"], row["kind"]): row for row in rows}
+        for name, rows in scan["stages"].items()
+    }
+    for place, column in (
+        (("filtered pixel", "single"), "cubic"),
+        (("filtered pixel", "single"), "right"),
+        (("filtered pixel", "twinned"), "cubic"),
+        (("particle, together", "single"), "cubic"),
+        (("particle, together", "twinned"), "cubic"),
+    ):
+        shares = [f"{100 * stages[name][place][column]:.1f} %" for name in stages]
+        assert f"| {' | '.join(shares)} |" in README
+    errors = [f"{scan['lattice_median_error'][name]:.4f} Å" for name in stages]
+    assert f"| {' | '.join(errors)} |" in README
+    assert f"| {100 * scan['flags']['flagged_at_false_alarms']:.1f} % |" in README
+    for found in scan["detection"].values():
+        assert f"| {100 * found['recall']:.1f} % | {100 * found['precision']:.1f} % |" in README

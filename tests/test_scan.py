@@ -5,46 +5,26 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 from scan_fakes import FakeHierarchy, lists_of
 
 from ediff_utils.bragg import build_bragg_lists
 from ediff_utils.crystal import Crystal
 from ediff_utils.errors import UserError
 from ediff_utils.feature_files import FeatureSet
-from ediff_utils.gold import (
-    DETECTION_THRESHOLD,
-    GOLD_LATTICE,
-    POSITION_NOISE,
-    compute_gold_features,
-    gold_crystal,
-    particle_thickness,
-    place_particles,
-    simulate_gold_scan,
-)
-from ediff_utils.scan import (
+from ediff_utils.gold import GOLD_LATTICE, compute_gold_features, gold_crystal
+from ediff_utils.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
+from ediff_utils.gold_scan.settings import preset_settings
+from ediff_utils.scan import compute_scan_features, compute_scan_maps, filter_votes, write_maps
+from ediff_utils.scan_summary import (
     compute_examples,
     compute_particle_systems,
     compute_pca,
-    compute_scan_features,
-    compute_scan_maps,
     compute_scan_summary,
     compute_system_shares,
-    filter_votes,
-    write_maps,
 )
 from ediff_utils.settings import ForestSettings, ScanSettings, SimulationSettings
 from ediff_utils.simulation import simulate
 from ediff_utils.training import train_hierarchy
-
-SMALL = ScanSettings(scan_size=16, n_particles=2)
-
-
-@pytest.fixture(scope="module")
-def gold():
-    return simulate_gold_scan(SMALL)
 
 
 def test_gold_is_a_primitive_face_centred_cell():
@@ -54,80 +34,6 @@ def test_gold_is_a_primitive_face_centred_cell():
     np.testing.assert_allclose(miller, np.rint(miller), atol=1e-12)
     # h, k, l all odd or all even
     assert np.all(np.ptp(np.abs(np.rint(miller)) % 2, axis=1) == 0)
-
-
-@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 3), size=st.integers(12, 60))
-@hypothesis_settings(max_examples=30, deadline=None)
-def test_particles_touch_neither_each_other_nor_the_edge(seed, n, size):
-    settings = ScanSettings(scan_size=size, n_particles=n)
-    centres, radii = place_particles(settings, np.random.default_rng(seed))
-    width = (size - 1) * settings.step
-    assert np.all(centres - radii[:, None] >= 0)
-    assert np.all(centres + radii[:, None] <= width)
-    distance = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
-    reach = radii[:, None] + radii[None]
-    assert np.all((distance > reach)[~np.eye(n, dtype=bool)])
-
-
-def test_too_many_particles():
-    settings = ScanSettings(scan_size=12, n_particles=50)
-    with pytest.raises(UserError, match=r"n_particles: only \d+ of 50 particles fit"):
-        place_particles(settings, np.random.default_rng(0))
-
-
-def test_thickness_is_the_chord_of_a_sphere():
-    settings = ScanSettings(scan_size=21, step=10)
-    centre = np.array([[100.0, 100.0]])
-    particle, steps = particle_thickness(centre, np.array([80.0]), settings)
-    assert steps[10, 10] == 8
-    assert steps[10, 14] == round(2 * np.sqrt(80**2 - 40**2) / 20)
-    assert particle[10, 2] == -1
-    assert steps[0, 0] == 0
-    np.testing.assert_array_equal(steps, steps.T)
-    np.testing.assert_array_equal(steps > 0, particle == 0)
-
-
-def test_simulated_scan_follows_its_seed(gold):
-    lists, truth = gold
-    again, truth_again = simulate_gold_scan(SMALL)
-    np.testing.assert_array_equal(lists.qx, again.qx)
-    pd.testing.assert_frame_equal(truth, truth_again)
-    other, _ = simulate_gold_scan(SMALL.model_copy(update={"seed": 1}))
-    assert not np.array_equal(other.qx, lists.qx)
-
-
-def test_simulated_scan_is_gold_seen_by_a_detector(gold):
-    lists, truth = gold
-    assert lists.shape == (16, 16)
-    assert len(truth) == 16 * 16
-    assert lists.intensity.min() >= DETECTION_THRESHOLD
-    assert lists.total_intensity.max() <= 1
-    on_gold = truth[truth["particle"] >= 0].set_index(["x", "y"])
-    assert set(zip(lists.x, lists.y, strict=True)) <= set(on_gold.index)
-    # every |g| is that of a reflection of fcc gold, up to the noise
-    n = (np.hypot(lists.qx, lists.qy) * GOLD_LATTICE) ** 2
-    allowed = [h * h + k * k + m * m for h, k, m in np.ndindex(9, 9, 9) if h % 2 == k % 2 == m % 2]
-    g = np.sqrt(np.unique(allowed)) / GOLD_LATTICE
-    off = np.min(np.abs(np.sqrt(n)[:, None] / GOLD_LATTICE - g), axis=1)
-    assert off.max() < 5 * POSITION_NOISE
-    assert off.std() > 0.2 * POSITION_NOISE
-
-
-def test_one_particle_is_one_grain_of_varying_thickness(gold):
-    _, truth = gold
-    assert truth.loc[truth["particle"] < 0, "thickness"].eq(0).all()
-    assert truth.loc[truth["particle"] < 0, "rotation"].isna().all()
-    for _, grain in truth[truth["particle"] >= 0].groupby("particle"):
-        axes = grain[["zone_axis_x", "zone_axis_y", "zone_axis_z"]].drop_duplicates()
-        assert len(axes) == 1
-        assert np.linalg.norm(axes.to_numpy()) == pytest.approx(1)
-        assert grain["thickness"].nunique() > 2
-        assert (grain["thickness"] % 20 == 0).all()
-
-
-def test_a_coarse_floor_of_the_simulation_is_kept():
-    lists, _ = simulate_gold_scan(SMALL, SimulationSettings(intensity_floor=0.02))
-    assert lists.intensity.min() >= 0.02
 
 
 def test_filter_removes_a_lone_pixel_and_keeps_an_edge():
@@ -194,14 +100,15 @@ def test_maps_of_a_known_scan():
     middle = maps[(maps["x"] == 2) & (maps["y"] == 2)].iloc[0]
     assert middle["n_spots"] == 6
     assert middle["dark_field"] == pytest.approx(0.06)
-    assert (middle["votes_cubic"], middle["votes_hexagonal"], middle["n_trees"]) == (60, 20, 80)
+    assert (middle["probability_cubic"], middle["probability_hexagonal"]) == (0.75, 0.25)
     assert middle["confidence"] == pytest.approx(0.5)
     hexagonal = maps[(maps["x"] == 2) & (maps["y"] == 9)].iloc[0]
     assert hexagonal["a_cubic"] == pytest.approx(4.01)
+    assert (middle["space_group"], hexagonal["space_group"]) == (225, 194)
     assert hexagonal[["a", "b", "c"]].tolist() == pytest.approx([3.01, 3.51, 4.01])
     empty = maps[(maps["x"] == 0) & (maps["y"] == 0)].iloc[0]
-    assert empty["n_trees"] == 0
-    assert empty[["confidence", "a_cubic", "a", "b", "c"]].isna().all()
+    assert empty["space_group"] == 0
+    assert empty[["probability_cubic", "confidence", "a_cubic", "a", "b", "c"]].isna().all()
 
 
 def test_pixels_of_low_confidence_stay_empty():
@@ -243,35 +150,34 @@ def test_shares_count_pixels_and_weigh_them():
     assert shares["weighted_share"].tolist() == pytest.approx([0.5, 0.5])
 
 
-def truth_of(systems: np.ndarray) -> pd.DataFrame:
-    x, y = (axis.ravel() for axis in np.indices(systems.shape))
-    particle = np.where(systems == "", -1, np.indices(systems.shape)[1] >= 6).ravel().astype(int)
-    return pd.DataFrame({"x": x, "y": y, "particle": particle})
+def with_particles(maps: pd.DataFrame, systems: np.ndarray) -> pd.DataFrame:
+    """Two particles side by side, 1 and 2."""
+    columns = np.indices(systems.shape)[1]
+    return maps.assign(particle=np.where(systems == "", 0, 1 + (columns >= 6)).ravel())
 
 
 def test_summary_counts_what_the_map_shows():
     systems = two_halves()
     maps = compute_scan_maps(lists_of(systems), FakeHierarchy(), ScanSettings())
-    summary = compute_scan_summary(maps, truth_of(systems), true_a=4.08)
+    particles = compute_particle_systems(with_particles(maps, systems))
+    summary = compute_scan_summary(maps, particles, true_a=4.08)
     assert (summary["positions"], summary["with_pattern"], summary["predicted"]) == (120, 80, 80)
     assert summary["share"] == {"cubic": 0.5, "hexagonal": 0.5}
     assert sum(summary["weighted_share"].values()) == pytest.approx(1)
     assert summary["median_a_cubic"] == pytest.approx(maps["a_cubic"].median())
     assert summary["true_a"] == 4.08
-    assert summary["particle_pixels_cubic"] == 0.5
     assert summary["particles_aggregated"] == {"cubic": 1, "hexagonal": 1}
     json.dumps(summary)
-    assert "particle_pixels" not in compute_scan_summary(maps)
 
 
 def test_summary_of_a_map_without_predictions():
     systems = np.full((3, 3), "cubic", dtype=object)
     maps = compute_scan_maps(lists_of(systems), FakeHierarchy(doubters=40), ScanSettings())
-    summary = compute_scan_summary(maps, truth_of(systems))
+    none = compute_particle_systems(maps.assign(particle=0))
+    summary = compute_scan_summary(maps, none)
     assert summary["predicted"] == 0
-    assert summary["share"] == {}
+    assert summary["share"] == summary["particles_brightest"] == {}
     assert summary["median_a_cubic"] is None
-    assert summary["particle_pixels_cubic"] is None
 
 
 def test_a_particle_takes_its_brightest_pattern_or_all():
@@ -279,9 +185,9 @@ def test_a_particle_takes_its_brightest_pattern_or_all():
     systems[1, 1] = "hexagonal"
     maps = compute_scan_maps(lists_of(systems), FakeHierarchy(), ScanSettings())
     maps.loc[(maps["x"] == 1) & (maps["y"] == 1), "dark_field"] = 9.0
-    particles = compute_particle_systems(maps, truth_of(systems))
+    particles = compute_particle_systems(with_particles(maps, systems))
     assert particles.to_dict("records") == [
-        {"particle": 0, "n_patterns": 9, "brightest": "hexagonal", "aggregated": "cubic"}
+        {"particle": 1, "n_patterns": 9, "brightest": "hexagonal", "aggregated": "cubic"}
     ]
 
 
@@ -328,7 +234,7 @@ def magnesium_like(a: float) -> Crystal:
     return Crystal(f"hcp-{a}", lattice, np.array([12, 12]), sites, lattice)
 
 
-def test_forests_trained_on_simulated_crystals_find_gold(gold):
+def test_forests_trained_on_simulated_crystals_find_gold():
     """A hierarchy of fcc gold and an hcp metal, through every step on the simulated scan."""
     from ediff_utils.orientations import random_orientations
 
@@ -359,10 +265,13 @@ def test_forests_trained_on_simulated_crystals_find_gold(gold):
     features = FeatureSet(index, np.concatenate([*vectors, hexagonal]))
     hierarchy = train_hierarchy(features, crystals, split, forests, progress=False)
 
-    lists, truth = gold
-    maps = compute_scan_maps(lists, hierarchy, SMALL)
-    summary = compute_scan_summary(maps, truth, GOLD_LATTICE)
-    assert summary["particle_pixels_cubic"] > 0.8
-    assert summary["median_a_cubic"] == pytest.approx(GOLD_LATTICE)
-    called = maps[maps["system"] == "cubic"]
-    np.testing.assert_allclose(called["c"], GOLD_LATTICE)
+    scan = prepare_gold_scan(preset_settings("smoke", scan_size=16, twinned=0, overlapping=0))
+    lists = compute_gold_bragg_lists(scan)
+    maps = compute_scan_maps(lists, hierarchy, ScanSettings())
+    called = maps[maps["system"].notna()]
+    assert len(called) > 20
+    assert (called["system"] == "cubic").mean() > 0.8
+    assert called["a_cubic"].median() == pytest.approx(GOLD_LATTICE)
+    cubic = called[called["system"] == "cubic"]
+    np.testing.assert_allclose(cubic["c"], GOLD_LATTICE)
+    assert (cubic["space_group"] == 225).all()

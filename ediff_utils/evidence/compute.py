@@ -20,6 +20,7 @@ from ediff_utils.lattice import (
     find_bravais,
     solve_pattern,
     solve_patterns,
+    solve_sparse,
 )
 from ediff_utils.lattice.bravais import LARGEST_TOLERANCE, SYMBOLS, niggli_cell
 from ediff_utils.lattice.centre import find_centre
@@ -203,7 +204,9 @@ def compute_evidence(
     return Evidence(vector, bravais, lattice, candidates, used, chosen, lattices[1:], energy)
 
 
-def solve_alone(pattern: tuple, energy: float = 300e3) -> list[LatticeCandidate]:
+def solve_alone(
+    pattern: tuple, energy: float = 300e3, sparse: bool = False
+) -> list[LatticeCandidate]:
     """Lattices of one pattern about its centre, as :func:`compute_evidence` looks for them.
 
     Parameters
@@ -212,8 +215,13 @@ def solve_alone(pattern: tuple, energy: float = 300e3) -> list[LatticeCandidate]
         qx, qy [1/angstrom] and intensity.
     energy : float
         [eV]
+    sparse : bool
+        Where none is found, look again as :mod:`ediff_utils.lattice.sparse` does, which
+        :func:`compute_evidence` on its own does not.
     """
-    return solve_pattern(*_centred(*check_spots(*pattern)).spots, energy=energy)
+    spots = _centred(*check_spots(*pattern)).spots
+    found = solve_pattern(*spots, energy=energy)
+    return found or (solve_sparse(*spots, energy=energy) if sparse else [])
 
 
 def _centred(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> CentredPattern:

@@ -27,13 +27,17 @@ from ediff_utils.figures.style import (
     new_figure,
     styled,
 )
-from ediff_utils.scan import compute_examples, compute_system_shares
+from ediff_utils.scan_summary import compute_examples, compute_system_shares
 
 #: Pixels without a prediction: dark, yet not the black of a low intensity.
 MASKED = "#404040"
 #: Brightness of a pixel of no confidence, so that its hue can still be told.
 _DIMMEST = 0.55
 _LATTICE_COLOURS = "viridis"
+#: Quantiles of a lattice parameter between which it is drawn.
+_SHOWN = (0.02, 0.98)
+#: Fewest and most bars of its histogram.
+_BINS = (30, 80)
 _HISTOGRAM, _TRUE = "#56B4E9", "#D55E00"
 
 
@@ -42,7 +46,8 @@ def _image(maps: pd.DataFrame, column: str) -> np.ndarray:
     return maps[column].to_numpy().reshape(maps["x"].max() + 1, maps["y"].max() + 1)
 
 
-def _bare(ax: Axes, title: str) -> None:
+def bare(ax: Axes, title: str) -> None:
+    """Leave nothing of the axes but a title."""
     ax.set_title(title, loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -88,7 +93,7 @@ def plot_dark_field(maps: pd.DataFrame, ax: Axes, step: float) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     step : float
         Distance of probe positions [angstrom].
@@ -97,7 +102,7 @@ def plot_dark_field(maps: pd.DataFrame, ax: Axes, step: float) -> None:
     # one overexposed pixel must not turn the rest black
     ax.imshow(image, cmap="gray", vmin=0, vmax=np.quantile(image[image > 0], 0.995))
     plot_scale_bar(ax, image.shape[1], step)
-    _bare(ax, "Virtual dark field")
+    bare(ax, "Virtual dark field")
 
 
 def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
@@ -106,7 +111,7 @@ def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     """
     systems = _image(maps, "system")
@@ -130,7 +135,7 @@ def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
         title=f"brightness: confidence 0 to {best:.2f}",
         title_fontsize=7,
     )
-    _bare(ax, "Crystal system")
+    bare(ax, "Crystal system")
 
 
 def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
@@ -139,7 +144,7 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     """
     shares = compute_system_shares(maps)
@@ -149,13 +154,13 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     ax.bar(place, 100 * shares["share"], 0.7, fill=False, edgecolor="black", linewidth=1)
     for at, row in zip(place, shares.itertuples(), strict=True):
         top = 100 * max(row.share, row.weighted_share)
-        ax.annotate(f"{row.pixels} px", (at, top), (0, 2), textcoords="offset points", ha="center")
+        ax.annotate(f"{row.pixels}", (at, top), (0, 2), textcoords="offset points", ha="center")
     ax.set_xticks(place, shares["system"], rotation=30, ha="right")
     ax.set_yticks(range(0, 101, 20))
     ax.set_ylabel("share of the called pixels (%)")
     # room for the legend
     ax.set_ylim(0, 135 * max([*shares["share"], *shares["weighted_share"], 0.1]))
-    ax.set_title("Predictions", loc="left")
+    ax.set_title("Predictions, number: pixels", loc="left")
     ax.legend(
         handles=[
             Patch(facecolor="0.7", label="weighted by confidence"),
@@ -170,7 +175,7 @@ def plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
     Parameters
     ----------
     example : Series
-        A row of :func:`ediff_utils.scan.compute_examples`.
+        A row of :func:`ediff_utils.scan_summary.compute_examples`.
     lists : BraggLists
         The scan.
     ax : Axes
@@ -187,7 +192,7 @@ def _lattice_norm(values: np.ndarray) -> Normalize:
     """Colours from the second to the 98th percentile, rounded to 0.1 angstrom."""
     if not np.isfinite(values).any():
         return Normalize(0, 1)
-    low, high = np.nanquantile(values, [0.02, 0.98])
+    low, high = np.nanquantile(values, _SHOWN)
     return Normalize(np.floor(10 * low) / 10, max(np.ceil(10 * high), np.floor(10 * low) + 1) / 10)
 
 
@@ -197,7 +202,7 @@ def plot_lattice_map(maps: pd.DataFrame, ax: Axes, column: str = "a_cubic") -> N
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     column : str
         ``a_cubic``, ``a``, ``b`` or ``c``.
@@ -208,7 +213,7 @@ def plot_lattice_map(maps: pd.DataFrame, ax: Axes, column: str = "a_cubic") -> N
     ax.imshow(np.ma.masked_invalid(image), cmap=colours, norm=norm)
     label = f"{column.removesuffix('_cubic')} (Å)"
     ax.figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=label, extend="both")
-    _bare(ax, f"Lattice parameter {column.removesuffix('_cubic')}")
+    bare(ax, f"Lattice parameter {column.removesuffix('_cubic')}")
 
 
 def plot_lattice_histogram(
@@ -219,7 +224,7 @@ def plot_lattice_histogram(
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     ax : Axes
     column : str
         ``a_cubic``, ``a``, ``b`` or ``c``.
@@ -232,33 +237,46 @@ def plot_lattice_histogram(
     if len(values) == 0:
         mark_empty(ax, "no pixel with a prediction")
         return
-    low, high = np.floor(20 * values.min()) / 20, np.ceil(20 * values.max()) / 20
-    n_bins = int(np.clip(round((high - low) / 0.05), 1, 80))
-    ax.hist(values, bins=n_bins, range=(low, max(high, low + 0.05)), color=_HISTOGRAM)
-    median = float(np.median(values))
-    ax.axvline(median, color="black", label=f"median {median:.2f} Å")
+    # a few cells gone wrong must not press all others into one bar
+    low, high = np.quantile(values, _SHOWN)
     if true_value is not None:
-        ax.axvline(true_value, color=_TRUE, linestyle="--", label=f"true {true_value:.2f} Å")
+        low, high = min(low, true_value), max(high, true_value)
+    low, high = np.floor(20 * low) / 20, np.ceil(20 * high) / 20 + 0.05
+    n_bins = int(np.clip(round((high - low) / 0.05), _BINS[0], _BINS[1]))
+    ax.hist(values, bins=n_bins, range=(low, high), color=_HISTOGRAM)
+    beyond = np.mean((values < low) | (values > high))
+    median = float(np.median(values))
+    ax.axvline(median, color="black", label=f"median {median:.3f} Å")
+    if true_value is not None:
+        ax.axvline(true_value, color=_TRUE, linestyle="--", label=f"true {true_value:.3f} Å")
     # a ground of its own: no place is free of lines for every sample
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none")
+    title = f"{100 * beyond:.1f} % beyond the axis" if beyond > 0 else None
+    ax.legend(title=title, title_fontsize=7, frameon=True, framealpha=0.9, edgecolor="none")
 
 
 @styled
 def figure_7(
-    maps: pd.DataFrame, lists: BraggLists, *, step: float, true_a: float | None = None
+    maps: pd.DataFrame,
+    lists: BraggLists,
+    *,
+    step: float,
+    true_a: float | None = None,
+    lattice_by: str = "the cubic forests",
 ) -> Figure:
-    """Figure 7: what the forests make of a scan.
+    """Figure 7: what the forests make of a scan, or the predictor.
 
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     lists : BraggLists
         The scan itself, for the example patterns.
     step : float
         Distance of probe positions [angstrom].
     true_a : float, optional
         Lattice parameter of the sample, where known [angstrom].
+    lattice_by : str
+        What made the maps' ``a_cubic``.
     """
     figure = new_figure(TWO_COLUMNS, 7.4)
     # rows of their own, or the colour bar of the last would push the maps of the first apart
@@ -273,11 +291,11 @@ def figure_7(
         if number < len(examples):
             plot_example(examples.iloc[number], lists, ax)
         else:
-            _bare(ax, "")
+            bare(ax, "")
             mark_empty(ax, "no further system")
     plot_lattice_map(maps, lattice_row[0])
     plot_lattice_histogram(maps, lattice_row[1], true_value=true_a)
-    lattice_row[1].set_title("by the cubic forests", loc="left")
+    lattice_row[1].set_title(f"by {lattice_by}", loc="left")
     for letter, ax in zip("abcdefgh", [*maps_row, *pattern_row, *lattice_row], strict=True):
         label_panel(ax, letter, -0.06)
     return figure
@@ -289,11 +307,13 @@ def plot_pca(components: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     components : DataFrame
-        See :func:`ediff_utils.scan.compute_pca`.
+        See :func:`ediff_utils.scan_summary.compute_pca`.
     ax : Axes
     """
+    # so faint that many patterns on one place can be told from few
+    faint = float(np.clip(300 / max((components["source"] == "scan").sum(), 1), 0.03, 0.5))
     styles = {
-        "scan": {"color": RIGHT_COLOR, "alpha": 0.15, "s": 7, "label": "scan"},
+        "scan": {"color": RIGHT_COLOR, "alpha": faint, "s": 7, "label": "scan"},
         "simulated": {"color": WRONG_COLOR, "s": 7, "label": "simulated Au"},
     }
     for source, style in styles.items():
@@ -313,7 +333,7 @@ def figure_s4(components: pd.DataFrame) -> Figure:
     Parameters
     ----------
     components : DataFrame
-        See :func:`ediff_utils.scan.compute_pca`.
+        See :func:`ediff_utils.scan_summary.compute_pca`.
     """
     figure = new_figure(3.8, 3.4)
     plot_pca(components, figure.add_subplot())
@@ -327,7 +347,7 @@ def figure_s10(maps: pd.DataFrame, *, true_a: float | None = None) -> Figure:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.compute_scan_maps`.
+        See :func:`ediff_utils.scan.build_maps`.
     true_a : float, optional
         Lattice parameter of a cubic sample, where known [angstrom].
     """

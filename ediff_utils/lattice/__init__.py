@@ -2,6 +2,8 @@
 
 :func:`solve_pattern` ranks reciprocal lattices of one pattern, :func:`solve_patterns` those that
 several patterns of one crystal share, refined, with their Bravais lattice and uncertainties.
+:func:`solve_sparse` is for patterns of few spots, :func:`find_larger_twin` for two grains that make
+one lattice.
 """
 
 from ediff_utils.lattice.bravais import (
@@ -13,6 +15,8 @@ from ediff_utils.lattice.bravais import (
 )
 from ediff_utils.lattice.joint import JointLattice, solve_patterns
 from ediff_utils.lattice.single import LatticeCandidate, solve_pattern
+from ediff_utils.lattice.sparse import solve_sparse
+from ediff_utils.lattice.twins import find_larger_twin
 
 __all__ = [
     "BravaisLattice",
@@ -20,8 +24,10 @@ __all__ = [
     "LatticeCandidate",
     "cell_parameters",
     "find_bravais",
+    "find_larger_twin",
     "niggli_cell",
     "same_lattice",
     "solve_pattern",
     "solve_patterns",
+    "solve_sparse",
 ]

@@ -201,9 +201,30 @@ def solve_pattern(
         if found and max(f[1] for _, f in found) >= ENOUGH * len(arrays[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
+    return build_candidates(x, y, height, found, n_candidates, slab)
+
+
+def build_candidates(
+    x: np.ndarray,
+    y: np.ndarray,
+    height: np.ndarray,
+    found: list[tuple[np.ndarray, np.ndarray]],
+    n: int,
+    slab: float = SLAB,
+) -> list[LatticeCandidate]:
+    """Candidates of fitted bases, the same lattice once.
+
+    Parameters
+    ----------
+    x, y, height, slab
+        See :func:`ediff_utils.kernels.lattice.index_spots`.
+    found : list of tuple of ndarray
+        Basis and figures of each (:func:`ediff_utils.lattice.fitting.fit_triple`), best first.
+    n : int
+        At most so many.
+    """
     return [
-        _candidate(x, y, height, basis, figures, slab)
-        for basis, figures in _distinct(found, n_candidates)
+        _candidate(x, y, height, basis, figures, slab) for basis, figures in _distinct(found, n)
     ]
 
 

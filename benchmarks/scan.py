@@ -1,0 +1,89 @@
+"""How long it takes from Bragg lists to maps of a scan, and from one pattern to its answer.
+
+    python benchmarks/scan.py --run quick [--size 256] [--predictor default] [--jobs 2]
+
+The Bragg lists are those of the simulated gold scan, its spots counted and shifted as if disks had
+been found well. Wall time of one run after a small one that compiles and loads everything:
+features, votes, median filter and lattice by the paper's forests; evidence, boosters and median
+filter by the predictor. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+import numpy as np
+
+from ediff_utils import feature_files, models
+from ediff_utils.bragg import BraggLists
+from ediff_utils.errors import UserError
+from ediff_utils.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
+from ediff_utils.gold_scan.settings import GoldScanSettings
+from ediff_utils.paths import Run
+from ediff_utils.predictor.maps import compute_predictor_maps
+from ediff_utils.predictor.predictor import Predictor
+from ediff_utils.scan import compute_scan_maps
+from ediff_utils.scan_report import peak_gib
+from ediff_utils.settings import ScanSettings
+
+#: Patterns that the time of one is the median of.
+_PATTERNS = 50
+
+
+def head(lists: BraggLists, n: int) -> BraggLists:
+    """The lists of the first n positions alone."""
+    return lists.keep_positions(np.arange(len(lists)) < n)
+
+
+def median_ms(predictor: Predictor, lists: BraggLists, least: int) -> float:
+    """Time from one Bragg list to its answer [ms]."""
+    seconds = []
+    for k in np.flatnonzero(lists.n_spots >= least)[:_PATTERNS]:
+        start = time.perf_counter()
+        predictor.predict([lists.spots(k)])
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(seconds))
+
+
+@click.command(help=__doc__)
+@click.option("--run", default="quick", show_default=True, help="whose forests are asked")
+@click.option("--predictor", "name", default="default", show_default=True)
+@click.option("--size", default=256, show_default=True, help="positions each way")
+@click.option("--jobs", default=-1, show_default=True, help="worker processes of the predictor")
+@click.option("--seed", default=0, show_default=True)
+def main(run: str, name: str, size: int, jobs: int, seed: int) -> None:
+    settings = ScanSettings(jobs=jobs, scan_size=size)
+    lists = compute_gold_bragg_lists(prepare_gold_scan(GoldScanSettings(scan_size=size, seed=seed)))
+    patterns = int((lists.n_spots >= settings.min_spots).sum())
+    click.echo(
+        f"{size} x {size} positions, {patterns} of them with {settings.min_spots} spots or more, "
+        f"{int(np.median(lists.n_spots))} spots a pattern; {os.cpu_count()} cores\n"
+    )
+    hierarchy = models.load_hierarchy(Run(run).models)
+    normalisation = feature_files.read_settings(Run(run).features).normalisation
+    compute_scan_maps(head(lists, 200), hierarchy, settings, normalisation)
+    start = time.perf_counter()
+    compute_scan_maps(lists, hierarchy, settings, normalisation)
+    lines = [("forests", time.perf_counter() - start, "")]
+    try:
+        predictor = Predictor.load(name)
+    except UserError as error:
+        click.echo(f"no predictor: {error}\n")
+    else:
+        compute_predictor_maps(head(lists, 600), predictor, settings)
+        start = time.perf_counter()
+        compute_predictor_maps(lists, predictor, settings)
+        seconds = time.perf_counter() - start
+        one = median_ms(predictor, lists, settings.min_spots)
+        lines.append(("predictor", seconds, f"{one:.1f} ms"))
+    click.echo("| | lists to maps | patterns a second | one pattern, model loaded |")
+    click.echo("| --- | --- | --- | --- |")
+    for title, seconds, one in lines:
+        click.echo(f"| {title} | {seconds:.1f} s | {patterns / seconds:.0f} | {one} |")
+    click.echo(f"\npeak memory of this process: {peak_gib():.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From raw detector frames to calibrated Bragg lists."""

@@ -1,0 +1,98 @@
+"""Spots that are the same: of several patterns of one grain, and differences between spots."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def join_spots(
+    qx: np.ndarray, qy: np.ndarray, weight: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gather spots that lie within a distance of each other's mean.
+
+    Parameters
+    ----------
+    qx, qy : ndarray, shape (n,)
+        In the order in which they start groups.
+    weight : ndarray, shape (n,)
+        Of a spot's position.
+    tolerance : float
+        In the unit of qx.
+
+    Returns
+    -------
+    group : ndarray of int64, shape (n,)
+        Which group each spot is in, from 0.
+    places : ndarray, shape (groups, 2)
+        Weighted means.
+    """
+    n = len(qx)
+    group, sums = np.empty(n, np.int64), np.zeros((n, 3))
+    groups = 0
+    for a in range(n):
+        best, nearest = -1, tolerance * tolerance
+        for g in range(groups):
+            u, v = qx[a] - sums[g, 0] / sums[g, 2], qy[a] - sums[g, 1] / sums[g, 2]
+            if u * u + v * v < nearest:
+                best, nearest = g, u * u + v * v
+        if best < 0:
+            best = groups
+            groups += 1
+        group[a] = best
+        sums[best, 0] += weight[a] * qx[a]
+        sums[best, 1] += weight[a] * qy[a]
+        sums[best, 2] += weight[a]
+    return group, sums[:groups, :2] / sums[:groups, 2:]
+
+
+@njit(cache=True, nogil=True)
+def distinct_differences(
+    x: np.ndarray, y: np.ndarray, longest: float, tolerance: float
+) -> np.ndarray:
+    """Differences between spots, those that come more often first, then the shorter ones.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+    longest : float
+        In the unit of x.
+    tolerance : float
+        Differences nearer than this are the same; of each group the shortest is returned.
+
+    Returns
+    -------
+    ndarray, shape (m, 2)
+        In the half-plane y >= 0.
+    """
+    n = len(x)
+    vectors, lengths = np.empty((n * (n - 1) // 2, 2)), np.empty(n * (n - 1) // 2)
+    m = 0
+    for i in range(n):
+        for j in range(i):
+            u, v = x[i] - x[j], y[i] - y[j]
+            if v < 0:
+                u, v = -u, -v
+            length = np.sqrt(u * u + v * v)
+            # shorter ones are one spot found twice
+            if 4 * tolerance < length < longest:
+                vectors[m, 0], vectors[m, 1], lengths[m] = u, v, length
+                m += 1
+    kept, times = np.empty(m, np.int64), np.zeros(m, np.int64)
+    groups = 0
+    for a in np.argsort(lengths[:m]):
+        same = -1
+        for g in range(groups):
+            u, v = vectors[a, 0] - vectors[kept[g], 0], vectors[a, 1] - vectors[kept[g], 1]
+            if u * u + v * v < tolerance * tolerance:
+                same = g
+                break
+        if same < 0:
+            same = groups
+            kept[groups] = a
+            groups += 1
+        times[same] += 1
+    # a merge sort, so that of equally frequent ones the shorter come first
+    order = np.argsort(-times[:groups], kind="mergesort")
+    return vectors[kept[order]]
