@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +26,7 @@ from ediff_utils.predictor.boosting import (
     SYSTEMS,
     BoostingSettings,
     fit_temperature,
+    shorten,
     soften,
     sum_systems,
     system_of,
@@ -181,6 +183,22 @@ class TestBoosting:
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
+
+    def test_a_shorter_text_says_the_same(self):
+        rng = np.random.default_rng(3)
+        vectors, truth = rng.normal(size=(2000, 5)), rng.integers(0, 4, 2000)
+        data = lightgbm.Dataset(vectors, truth)
+        whole = lightgbm.train(
+            {"objective": "multiclass", "num_class": 4, "verbosity": -1}, data, num_boost_round=20
+        )
+        text = whole.model_to_string()
+        short = lightgbm.Booster(model_str=shorten(text))
+        trees, again = (
+            shorten(t).split("end of trees")[0] for t in (text, short.model_to_string())
+        )
+        assert again == trees
+        assert len(shorten(text)) < 0.5 * len(text)
+        np.testing.assert_allclose(short.predict(vectors), whole.predict(vectors), atol=1e-5)
 
     def test_the_same_seed_gives_the_same_trees(self):
         rng = np.random.default_rng(2)

@@ -34,6 +34,19 @@ WORTH_ASKING = 0.005
 SMALLEST = 1e-6
 #: Temperatures that are tried.
 TEMPERATURES = (0.3, 4.0)
+#: What LightGBM's text says of a tree that predictions do not need; two thirds of it.
+_UNUSED = (
+    "split_gain=",
+    "leaf_weight=",
+    "leaf_count=",
+    "internal_value=",
+    "internal_weight=",
+    "internal_count=",
+    # Lengths of the trees' text, which would be wrong; without them trees are read one by one.
+    "tree_sizes=",
+)
+#: Digits of a leaf's value that are kept.
+_DIGITS = 6
 
 
 class BoostingSettings(BaseModel):
@@ -41,15 +54,15 @@ class BoostingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rounds: int = Field(300, ge=1, description="at most; fewer where more do not help")
+    rounds: int = Field(600, ge=1, description="at most; fewer where more do not help")
     patience: int = Field(20, ge=1, description="rounds without a gain that end it")
-    learning_rate: float = Field(0.08, gt=0, le=1)
-    num_leaves: int = Field(31, ge=2)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    num_leaves: int = Field(63, ge=2)
     min_data_in_leaf: int = Field(20, ge=1)
     feature_fraction: float = Field(0.3, gt=0, le=1)
     bagging_fraction: float = Field(0.7, gt=0, le=1)
     max_bin: int = Field(63, ge=3, le=255)
-    group_rounds: int = Field(120, ge=1, description="the same for the space groups of a system")
+    group_rounds: int = Field(300, ge=1, description="the same for the space groups of a system")
     group_leaves: int = Field(15, ge=2)
     jobs: int = Field(2, ge=1, description="threads")
     seed: int = Field(0, ge=0)
@@ -112,6 +125,29 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
 
     bounds = tuple(np.log(TEMPERATURES))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def shorten(text: str) -> str:
+    """LightGBM's text of a model without what only its training needed, a third as long.
+
+    Parameters
+    ----------
+    text : str
+        Of ``Booster.model_to_string``.
+
+    Returns
+    -------
+    str
+        Leaves' values have six digits; thresholds are as they were.
+    """
+    lines = []
+    for line in text.split("\n"):
+        if line.startswith("leaf_value="):
+            name, values = line.split("=")
+            line = f"{name}={' '.join(f'{float(v):.{_DIGITS}g}' for v in values.split())}"
+        if not line.startswith(_UNUSED):
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def train_booster(
@@ -187,7 +223,8 @@ def train_booster(
         callbacks=callbacks,
     )
     # What is kept has no more trees than were of use.
-    kept = lightgbm.Booster(model_str=model.model_to_string(num_iteration=model.best_iteration))
+    text = shorten(model.model_to_string(num_iteration=model.best_iteration))
+    kept = lightgbm.Booster(model_str=text, params={"verbosity": -1})
     booster = Booster(kept, known)
     if judged.any():
         found = fit_temperature(booster.probabilities(vectors[judged]), position[judged])

@@ -18,7 +18,7 @@ import numpy as np
 from ediff_utils.errors import UserError
 from ediff_utils.evidence import NAMES
 from ediff_utils.paths import atomic_write
-from ediff_utils.predictor.boosting import Booster, SpaceGroupModel
+from ediff_utils.predictor.boosting import Booster, SpaceGroupModel, shorten
 
 #: One pattern on its own, and several of one crystal.
 KINDS = ("single", "several")
@@ -36,7 +36,7 @@ def _pack(booster: Booster) -> dict:
     return {
         "classes": booster.classes.tolist(),
         "temperature": booster.temperature,
-        "model": None if booster.model is None else booster.model.model_to_string(),
+        "model": None if booster.model is None else shorten(booster.model.model_to_string()),
     }
 
 
