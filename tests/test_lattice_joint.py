@@ -16,6 +16,10 @@ from scipy.spatial.transform import Rotation
 from ediff_utils.errors import UserError
 from ediff_utils.lattice import find_bravais, same_lattice, solve_patterns
 from ediff_utils.lattice.centre import find_centre
+from ediff_utils.lattice.growing import enlarge
+from ediff_utils.lattice.refine import Free, JointFit, Spots
+from ediff_utils.lattice.single import SLAB, SLAB_SPREAD
+from ediff_utils.scattering import wavelength
 
 N_PATTERNS = 6
 
@@ -206,3 +210,28 @@ def test_a_superlattice_of_few_spots_is_found():
         patterns.append((qx[kept], qy[kept], intensity[kept]))
     found = solve_patterns(patterns, free_distortion=True)[0]
     assert same_lattice(direct(found), larger, 0.02)
+
+
+def test_a_pattern_that_a_superlattice_loses_does_no_harm():
+    """A pattern of few spots, indexed at the edge of the tolerance, is not indexed again."""
+    rng = np.random.default_rng(11)
+    small = conventional_lattice("oP")
+    half = wavelength(300e3) / 2
+    spots, rotations, hkl = [], {}, {}
+    for p in range(7):
+        rotations[p] = Rotation.random(random_state=rng).as_matrix()
+        qx, qy, _, found = synthetic_pattern(np.diag([1, 1, 2]) @ small, rotations[p], rng)
+        if p == 6:
+            even = np.flatnonzero(found[:, 2] % 2 == 0)[:5]
+            qx, qy, found = qx[even] + 0.05, qy[even] + 0.05, found[even]
+        spots.append(Spots(qx, qy, half))
+        seen = found[:, 2] % 2 == 0
+        hkl[p] = np.column_stack([found * [1, 1, 0.5], seen]).astype(np.int64) * seen[:, None]
+    ones, centres = dict.fromkeys(range(7), 1.0), dict.fromkeys(range(7), np.zeros(2))
+    reciprocal = np.linalg.inv(small).T
+    fit = JointFit(
+        reciprocal, rotations, ones, hkl, 0.001, SLAB_SPREAD, np.eye(6), centres, np.zeros(2)
+    )
+    found = enlarge(fit, spots, SLAB, Free())
+    assert list(found.hkl) == list(range(6))
+    assert abs(np.linalg.det(found.reciprocal)) == pytest.approx(np.linalg.det(reciprocal) / 2)

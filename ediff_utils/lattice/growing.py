@@ -191,7 +191,9 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
             # Chance finds places for some of the rest, a true superlattice for most of it.
             if more - indexed < WORTH_SHARE * (total - indexed):
                 continue
-            added = np.concatenate([_added(fit, larger, p, spots[p]) for p in fit.hkl])
+            # Within its own tolerance it may lose a pattern of few indexed spots.
+            added = [_added(fit, larger, p, spots[p]) for p in fit.hkl if p in larger.hkl]
+            added = np.concatenate(added)
             if added.mean() > CHANCE_SPOTS:
                 continue
             share = indexed / more
