@@ -12,6 +12,8 @@ import pytest
 from ediff_utils import results
 from ediff_utils.comparison import summary_table
 from ediff_utils.paths import ROOT, Run
+from ediff_utils.predictor.model_card import format_card
+from ediff_utils.predictor.store import read_card
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 #: Heading of each column, and the run that it stands for.
@@ -74,3 +76,14 @@ def test_table_of_the_scan():
     assert f"| {100 * scan['flags']['flagged_at_false_alarms']:.1f} % |" in README
     for found in scan["detection"].values():
         assert f"| {100 * found['recall']:.1f} % | {100 * found['precision']:.1f} % |" in README
+
+
+def test_table_of_the_predictor():
+    """The model card of the predictor that ships is of its card, and so is the README's table."""
+    folder = ROOT / "data" / "models" / "default"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == format_card(read_card(folder))
+    table = README.split("| | clean | detector |\n| --- | --- | --- |\n")[1].split("\n\n")[0]
+    for row in table.splitlines():
+        assert row in text
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 30e6
