@@ -182,6 +182,10 @@ class TestBoosting:
         found = model.probabilities(vectors[held_out])
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
+        systems = model.systems(vectors[held_out])
+        np.testing.assert_allclose(systems, sum_systems(found), atol=1e-12)
+        np.testing.assert_array_equal(model.systems(vectors[held_out], threads=2), systems)
+        assert model.systems(vectors[:0]).shape == (0, len(SYSTEMS))
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
 
     def test_a_shorter_text_says_the_same(self):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ediff_utils.errors import UserError
-from ediff_utils.evidence.metric_fits import fit_along
+from ediff_utils.evidence.metric_fits import fit_groups
 from ediff_utils.lattice.bravais import niggli_cell
-from ediff_utils.lattice.metric_groups import find_groups, tables
+from ediff_utils.lattice.metric_groups import tables
 from ediff_utils.lattice.single import LatticeCandidate
 
 #: Orders of the rotation groups whose lattices are looked for: monoclinic, orthorhombic,
@@ -60,11 +60,6 @@ class Hypothesis:
     metric: float
     change: float
 
-    @property
-    def cost(self) -> float:
-        """Half of minus the logarithm of the likelihood, but for a constant."""
-        return float(np.hypot(self.residual, self.change))
-
 
 def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
     """The best symmetric lattice of each order of the rotation group.
@@ -86,40 +81,31 @@ def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
     )
     own = np.maximum(own, 1e-3 * np.linalg.norm(basis, axis=1).max())
     covariance = np.diag(own**2) + np.outer(basis[:, 2], basis[:, 2]) * log_error**2
-    inverse = np.linalg.inv(covariance)
-    operators, products = tables()
-    tolerances = np.array(TOLERANCES)
-    best: dict[int, Hypothesis] = {}
-    tried = set()
+    cells, changes = [], []
     for deviation in SCALES:
         scaled = basis * [1, 1, np.exp(deviation * log_error)]
         try:
-            reduced = niggli_cell(scaled)
+            cells.append(niggli_cell(scaled))
         except UserError:
             continue
-        change = np.rint(reduced @ np.linalg.inv(scaled))
-        for group in find_groups(reduced @ reduced.T, operators, products, tolerances):
-            key = (change.tobytes(), np.sort(group).tobytes())
-            if len(group) == 1 or key in tried:
-                continue
-            tried.add(key)
-            moved = change @ basis
-            errors = np.sqrt((change**2) @ (candidate.errors[:, 0] ** 2))
-            back = np.linalg.inv(change)
-            precision = back.T @ inverse @ back
-            z, residual, metric, off = fit_along(
-                np.ascontiguousarray(moved[:, :2]),
-                np.ascontiguousarray(moved[:, 2]),
-                errors,
-                precision,
-                operators[group],
-            )
-            if not np.isfinite(residual):
-                continue
-            found = Hypothesis(len(group), back @ z, float(residual), float(metric), float(off))
-            if found.order not in best or found.cost < best[found.order].cost:
-                best[found.order] = found
-    return best
+        changes.append(np.rint(cells[-1] @ np.linalg.inv(scaled)))
+    if not cells:
+        return {}
+    along, figures = fit_groups(
+        np.array(cells),
+        np.array(changes),
+        np.ascontiguousarray(basis),
+        candidate.errors[:, 0] ** 2,
+        np.linalg.inv(covariance),
+        *tables(),
+        np.array(TOLERANCES),
+        np.array(ORDERS),
+    )
+    return {
+        order: Hypothesis(order, z, *(float(v) for v in numbers))
+        for order, z, numbers in zip(ORDERS, along, figures, strict=True)
+        if np.isfinite(numbers).all()
+    }
 
 
 def hypothesis_numbers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ediff_utils.lattice.metric_groups import COLUMN, ROW
+from ediff_utils.lattice.metric_groups import COLUMN, ROW, find_groups
 
 #: Smallest standard error of a metric's entry, relative.
 SHARPEST_METRIC = 0.002
@@ -85,3 +85,76 @@ def fit_along(
         np.sqrt(np.mean((left / size) ** 2)),
         np.sqrt(max(np.sum(off * (precision @ off)), 0.0)),
     )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fit_groups(
+    reduced: np.ndarray,
+    changes: np.ndarray,
+    basis: np.ndarray,
+    variances: np.ndarray,
+    inverse: np.ndarray,
+    operators: np.ndarray,
+    products: np.ndarray,
+    tolerances: np.ndarray,
+    orders: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best symmetric lattice of each order, over the groups that several metrics obey.
+
+    Parameters
+    ----------
+    reduced, changes : ndarray, shape (m, 3, 3)
+        Reduced bases of the same lattice at several scales along the beam [1/angstrom], and the
+        integer matrices that make them of the basis.
+    basis : ndarray, shape (3, 3)
+        Rows are reciprocal vectors, as measured [1/angstrom].
+    variances : ndarray, shape (3,)
+        Of their components in the plane.
+    inverse : ndarray, shape (3, 3)
+        Inverse covariance of their components along the beam.
+    operators, products, tolerances
+        See :func:`ediff_utils.lattice.metric_groups.find_groups`.
+    orders : ndarray of int, shape (k,)
+        Of the groups that are looked for.
+
+    Returns
+    -------
+    along : ndarray, shape (k, 3)
+        Components of the basis along the beam [1/angstrom]; NaN where there is none.
+    figures : ndarray, shape (k, 3)
+        residual, metric and change of :func:`fit_along`. Of the best the squares of
+        residual and change add up to least.
+    """
+    along, figures = np.full((len(orders), 3), np.nan), np.full((len(orders), 3), np.nan)
+    most = len(reduced) * len(tolerances)
+    members = np.empty((most, np.max(orders)), np.int64)
+    sizes, origin = np.empty(most, np.int64), np.empty(most, np.int64)
+    tried = 0
+    for s in range(len(reduced)):
+        change = changes[s]
+        moved = change @ basis
+        back = np.linalg.inv(change)
+        precision = back.T @ inverse @ back
+        errors = np.sqrt((change * change) @ variances)
+        plane, beam = np.ascontiguousarray(moved[:, :2]), np.ascontiguousarray(moved[:, 2])
+        groups = find_groups(reduced[s] @ reduced[s].T, operators, products, tolerances)
+        for group in groups:
+            k = np.searchsorted(orders, len(group))
+            if k == len(orders) or orders[k] != len(group):
+                continue
+            size = len(group)
+            members[tried, :size] = np.sort(group)
+            known = False
+            for j in range(tried):
+                if sizes[j] == size and np.array_equal(members[j, :size], members[tried, :size]):
+                    known = known or np.array_equal(changes[origin[j]], change)
+            if known:
+                continue
+            sizes[tried], origin[tried] = size, s
+            tried += 1
+            z, residual, metric, off = fit_along(plane, beam, errors, precision, operators[group])
+            best = np.hypot(figures[k, 0], figures[k, 2])
+            if np.isfinite(residual) and not best <= np.hypot(residual, off):
+                along[k] = back @ z
+                figures[k] = residual, metric, off
+    return along, figures

@@ -148,7 +148,7 @@ def niggli_cell(lattice: np.ndarray) -> np.ndarray:
     lattice = np.asarray(lattice, dtype=float)
     if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
         raise UserError("lattice: expected three finite vectors")
-    edges = np.linalg.norm(lattice, axis=1).prod()
+    edges = np.sqrt((lattice * lattice).sum(axis=1)).prod()
     if abs(np.linalg.det(lattice)) < 1e-6 * edges or edges == 0:
         raise UserError("lattice: expected three vectors that span a volume")
     for eps in _NIGGLI_EPS:

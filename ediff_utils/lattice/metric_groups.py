@@ -68,7 +68,7 @@ def _largest_group(
     order: np.ndarray, deviation: np.ndarray, products: np.ndarray, tolerance: float
 ) -> np.ndarray:
     """The first rotations of ``order``, as many as are a group and obeyed."""
-    member = np.zeros(len(order), np.bool_)
+    member = np.zeros(len(products), np.bool_)
     for wanted in ORDERS:
         if wanted > len(order) or deviation[order[wanted - 1]] > tolerance:
             continue
@@ -81,6 +81,9 @@ def _largest_group(
                 product = products[i, j]
                 if product < 0 or not member[product]:
                     closed = False
+                    break
+            if not closed:
+                break
         if closed:
             return order[:wanted].copy()
     return order[:1].copy()

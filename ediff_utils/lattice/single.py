@@ -257,20 +257,22 @@ def _search(
 
 def plausible(reciprocal: np.ndarray) -> bool:
     """Whether the net planes of a reduced basis have spacings that a crystal's may have."""
-    lengths = np.linalg.norm(reciprocal, axis=1)
+    lengths = np.sqrt((reciprocal * reciprocal).sum(axis=1))
     return bool(lengths.max() < 1 / SMALLEST_SPACING and lengths.min() > 1 / LARGEST_SPACING)
 
 
 def _distinct(found: list, n: int) -> list:
     kept: list = []
+    volumes: list[float] = []
     for basis, figures in found:
         volume = abs(np.linalg.det(basis))
         known = any(
-            f[1] == figures[1] and abs(abs(np.linalg.det(b)) / volume - 1) < SAME_VOLUME
-            for b, f in kept
+            f[1] == figures[1] and abs(other / volume - 1) < SAME_VOLUME
+            for (_, f), other in zip(kept, volumes, strict=True)
         )
         if not known:
             kept.append((basis, figures))
+            volumes.append(volume)
         if len(kept) == n:
             break
     return kept

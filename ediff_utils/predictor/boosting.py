@@ -85,11 +85,11 @@ class Booster:
     classes: np.ndarray
     temperature: float = 1.0
 
-    def probabilities(self, vectors: np.ndarray) -> np.ndarray:
+    def probabilities(self, vectors: np.ndarray, threads: int = 1) -> np.ndarray:
         """Of each class; shape (n, classes)."""
         if self.model is None:
             return np.ones((len(vectors), 1))
-        raw = np.asarray(self.model.predict(vectors, num_threads=1))
+        raw = np.asarray(self.model.predict(vectors, num_threads=threads))
         if raw.ndim == 1:
             raw = np.column_stack([1 - raw, raw])
         return soften(raw, self.temperature)
@@ -246,6 +246,13 @@ class SpaceGroupModel:
 
     system: Booster
     groups: dict[int, Booster]
+
+    def systems(self, vectors: np.ndarray, threads: int = 1) -> np.ndarray:
+        """Of the crystal systems alone, in the order of :data:`SYSTEMS`; shape (n, 7)."""
+        found = np.zeros((len(vectors), len(SYSTEMS)))
+        if len(vectors):
+            found[:, self.system.classes] = self.system.probabilities(vectors, threads)
+        return found
 
     def probabilities(self, vectors: np.ndarray) -> np.ndarray:
         """Of space groups 1 to 230.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pandas as pd
 
@@ -21,13 +22,6 @@ _CHUNK = 250
 #: What stands for cubic Bravais lattices in the evidence.
 _CUBIC = [n for n, symbol in enumerate(SYMBOLS.values()) if symbol.startswith("c")]
 _AXES = tuple(f"conventional_{axis}" for axis in "abc")
-#: No probability is taken to be less where answers count together.
-_FLOOR = 1e-3
-#: Space groups of each system: first and last number, from 1.
-_GROUPS = {
-    name: (first + 1, last)
-    for first, (name, last) in zip((0, *SYSTEMS.values()), SYSTEMS.items(), strict=False)
-}
 PARTICLE_COLUMNS = (
     "particle",
     "n_patterns",
@@ -68,10 +62,9 @@ def compute_predictor_maps(
     kept = enough.keep_positions(solved)
     found = [grain for grain in grains if grain.vector is not None]
     vectors = np.array([grain.vector for grain in found]).reshape(-1, len(NAMES))
-    groups = _probabilities(predictor, vectors)
-    maps = build_maps(
-        lists, kept, tuple(reversed(SYSTEMS)), _sum_systems(groups)[:, ::-1], settings
-    )
+    model = predictor.models["single"]
+    systems = model.systems(vectors, joblib.effective_n_jobs(settings.jobs))
+    maps = build_maps(lists, kept, tuple(reversed(SYSTEMS)), systems[:, ::-1], settings)
     rows = kept.x * lists.shape[1] + kept.y
     for name in ("indexed", "one_grain"):
         maps[name] = np.nan
@@ -86,8 +79,10 @@ def compute_predictor_maps(
     maps.loc[rows[cubic], "a_cubic"] = axes[cubic, 0]
     for name in sorted(set(called[sure])):
         own = called == name
-        first, last = _GROUPS[name]
-        maps.loc[rows[own], "space_group"] = first + groups[own, first - 1 : last].argmax(axis=1)
+        # Of other systems' space groups, which take most of the time, nobody asks.
+        group = model.groups[tuple(SYSTEMS).index(name)]
+        best = group.probabilities(vectors[own]).argmax(axis=1)
+        maps.loc[rows[own], "space_group"] = group.classes[best]
     return maps
 
 
@@ -121,17 +116,6 @@ def _solve_part(start: int, patterns: list[tuple], energy: float) -> tuple[int, 
     return start, [solve_grain(pattern, energy) for pattern in patterns]
 
 
-def _probabilities(predictor: Predictor, vectors: np.ndarray) -> np.ndarray:
-    if not len(vectors):
-        return np.zeros((0, max(SYSTEMS.values())))
-    return predictor.models["single"].probabilities(vectors)
-
-
-def _sum_systems(groups: np.ndarray) -> np.ndarray:
-    """Of the systems in the order of their space groups; shape (n, 7)."""
-    return np.column_stack([groups[:, a - 1 : b].sum(axis=1) for a, b in _GROUPS.values()])
-
-
 def compute_predictor_particles(
     lists: BraggLists,
     labels: np.ndarray,
@@ -158,7 +142,7 @@ def compute_predictor_particles(
         A row a particle: particle, n_patterns, brightest and aggregated (crystal systems, None
         where nothing can be told), confidence and a [angstrom] of the latter, and one_grain, the
         share of the spots that one grain explains (median over the positions). The answers of a
-        particle's positions count together, by the geometric mean of their probabilities. Where
+        particle's positions count together, by the mean of their probabilities. Where
         none has one, its patterns, all of one orientation, are put together to one pattern
         (:func:`ediff_utils.predictor.grains.pool_patterns`).
     """
@@ -179,7 +163,7 @@ def compute_predictor_particles(
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:
             continue
-        systems = _sum_systems(_probabilities(predictor, grain.vector[None]))[0]
+        systems = predictor.models["single"].systems(grain.vector[None])[0]
         table.loc[label, "aggregated"] = names[systems.argmax()]
         table.loc[label, "confidence"] = systems.max()
         table.loc[label, "a"] = grain.vector[NAMES.index("conventional_a")]
@@ -193,11 +177,11 @@ def _agree(positions: pd.DataFrame) -> tuple[str | None, float, float, float]:
     own = positions[positions[columns[0]].notna()]
     if own.empty:
         return None, np.nan, np.nan, np.nan
-    mean = np.exp(np.log(np.maximum(own[columns].to_numpy(float), _FLOOR)).mean(axis=0))
+    mean = own[columns].to_numpy(float).mean(axis=0)
     best = int(mean.argmax())
     name = tuple(SYSTEMS)[best]
     a = own.loc[own["system"] == name, "a"].median()
-    return name, float(mean[best] / mean.sum()), float(a), float(own["one_grain"].median())
+    return name, float(mean[best]), float(a), float(own["one_grain"].median())
 
 
 def _solve_pool(label: int, patterns: list[tuple], energy: float) -> tuple[int, Grain]:
