@@ -182,26 +182,52 @@ def solve_pattern(
     UserError
         Positions or intensities that are not finite, or of different lengths.
     """
-    x, y, strength = check_spots(qx, qy, intensity)
-    if x.size < FEWEST_SPOTS:
+    prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
+    if prepared is None:
         return []
-    singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
-    if singular[1] <= FLAT * singular[0]:
-        return []
-    height = wavelength(energy) * (x * x + y * y) / 2
-    order = np.lexsort((height, -strength))[:MOST_SPOTS]
+    (x, y, height), arrays = prepared
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
-    arrays = tuple(
-        np.concatenate([[first], a])
-        for first, a in ((0.0, x[order]), (0.0, y[order]), (0.0, height[order]), (1.0, weight))
-    )
     for width, tolerance in SEARCHES:
         found += _search(*arrays, width, tolerance, slab, slab_spread)
         if found and max(f[1] for _, f in found) >= ENOUGH * len(arrays[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
     return build_candidates(x, y, height, found, n_candidates, slab)
+
+
+def prepare_spots(
+    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None, energy: float, most: int
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
+    """What a search for lattices begins with; None where the spots are few or on one line.
+
+    Parameters
+    ----------
+    qx, qy, intensity, energy
+        See :func:`solve_pattern`.
+    most : int
+        So many of the strongest spots are enough.
+
+    Returns
+    -------
+    spots : tuple of ndarray, shape (n,)
+        qx, qy and the Ewald sphere's height above them [1/angstrom].
+    strongest : tuple of ndarray, shape (m + 1,)
+        The direct beam and the strongest of them: x, y, height and weight.
+    """
+    x, y, strength = check_spots(qx, qy, intensity)
+    if x.size < FEWEST_SPOTS:
+        return None
+    singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
+    if singular[1] <= FLAT * singular[0]:
+        return None
+    height = wavelength(energy) * (x * x + y * y) / 2
+    order = np.lexsort((height, -strength))[:most]
+    weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
+    strongest = tuple(
+        np.concatenate([[first], a])
+        for first, a in ((0.0, x[order]), (0.0, y[order]), (0.0, height[order]), (1.0, weight))
+    )
+    return (x, y, height), strongest
 
 
 def build_candidates(

@@ -12,20 +12,17 @@ import numpy as np
 
 from ediff_utils.kernels.lattice import best_triples
 from ediff_utils.kernels.pooling import distinct_differences
-from ediff_utils.lattice.fitting import FEWEST_SPOTS, fit_triple
+from ediff_utils.lattice.fitting import fit_triple
 from ediff_utils.lattice.single import (
-    FLAT,
-    INTENSITY_POWER,
     LONGEST_VECTOR,
     SEARCHES,
     SLAB,
     SLAB_SPREAD,
     LatticeCandidate,
     build_candidates,
-    check_spots,
     plausible,
+    prepare_spots,
 )
-from ediff_utils.scattering import wavelength
 
 #: Least gain in likelihood. The best of 480 patterns of 5 to 20 random spots has 51.
 LEAST_GAIN = 60.0
@@ -59,22 +56,16 @@ def solve_sparse(
     UserError
         Positions or intensities that are not finite, or of different lengths.
     """
-    x, y, strength = check_spots(qx, qy, intensity)
-    if x.size < FEWEST_SPOTS:
+    prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
+    if prepared is None:
         return []
-    singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
-    if singular[1] <= FLAT * singular[0]:
-        return []
-    height = wavelength(energy) * (x * x + y * y) / 2
-    order = np.lexsort((height, -strength))[:MOST_SPOTS]
-    weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
-    columns = [np.append(0.0, v[order]) for v in (x, y, height)] + [np.append(1.0, weight)]
+    (x, y, height), columns = prepared
     tolerance = SEARCHES[-1][1]
     vectors = distinct_differences(*columns[:2], LONGEST_VECTOR, tolerance)[:N_VECTORS]
     if len(vectors) < 3:
         return []
     triples = best_triples(*columns[:2], vectors, tolerance, N_PAIRS, N_THIRDS, N_TRIPLES)
-    hkl = np.zeros((len(order) + 1, 4), np.int64)
+    hkl = np.zeros((len(columns[0]), 4), np.int64)
     fits = [fit_triple(*columns, t, tolerance, SLAB, SLAB_SPREAD, hkl) for t in triples]
     fits = [(b, f) for b, f in fits if f[0] > LEAST_GAIN and plausible(b)]
     fits.sort(key=lambda pair: -pair[1][0])
