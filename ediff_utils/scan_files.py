@@ -8,17 +8,23 @@ where nothing is claimed. Rotations are the identity throughout: no orientation 
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from orix import io
-from orix.crystal_map import CrystalMap, Phase, PhaseList
-from orix.quaternion import Rotation
+from filelock import FileLock
 
 from ediff_utils.crystal import ALL_SYSTEMS
 from ediff_utils.paths import atomic_write
+
+# Two processes that import orix for the first time at once leave a cache of compiled functions that
+# crashes every later one, so one waits for the other.
+with FileLock(Path(tempfile.gettempdir()) / "ediff-utils-orix.lock", mode=0o666):
+    from orix import io
+    from orix.crystal_map import CrystalMap, Phase, PhaseList
+    from orix.quaternion import Rotation
 
 #: Point group of each system's lattices.
 HOLOHEDRIES = {

@@ -13,12 +13,23 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from pymatgen.core import Lattice, Structure
 
+# First of all that imports orix, because it does so in one process at a time.
+import ediff_utils.scan_files  # noqa: F401
 from ediff_utils.crystal import Crystal
 from ediff_utils.structures.symmetry import standardise
 
 # Compilation makes the first example slow; a deadline would only measure that.
 hypothesis_settings.register_profile("ediff", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("ediff")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run whose worker processes all died, which is otherwise said to have passed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    told = reporter is None or reporter.stats or session.config.option.collectonly
+    if not told and not hasattr(session.config, "workerinput"):
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
 
 #: name: (space group, lattice, species, coordinates). Textbook values, rounded.
 CRYSTALS = {

@@ -46,6 +46,7 @@ from ediff_utils.predictor.examples import (
     choose_groups,
     read_examples,
 )
+from ediff_utils.predictor.few import pool_few
 from ediff_utils.predictor.indexing import compute_cells, compute_expected, compute_indexing
 from ediff_utils.predictor.predictor import Predictor
 from ediff_utils.predictor.spot_checks import MOST_SPOTS, check_pattern
@@ -368,6 +369,28 @@ class TestStore:
             read_card(tmp_path)
 
 
+class TestFew:
+    @given(st.integers(2, 4), st.integers(0, 99))
+    def test_pool(self, n, seed):
+        rng = np.random.default_rng(seed)
+        together, *alone = rng.dirichlet(np.full(230, 0.3), n + 1)
+        found = pool_few(together, np.array(alone), n)
+        assert found.sum() == pytest.approx(1)
+        # Order does not matter, and what all agree upon wins.
+        np.testing.assert_allclose(pool_few(together, np.array(alone[::-1]), n), found, rtol=1e-9)
+        agreed = pool_few(together, np.tile(together, (n, 1)), n)
+        assert agreed.argmax() == together.argmax()
+
+    def test_no_pattern_alone_rules_out_what_the_others_say(self):
+        sure = np.zeros(230)
+        sure[224] = 1.0
+        other = np.zeros(230)
+        other[0] = 1.0
+        found = pool_few(sure, np.array([sure, sure, other]), 3)
+        assert found.argmax() == 224
+        assert found[224] < 1
+
+
 class TestPredictor:
     @pytest.fixture(scope="class")
     def predictor(self, models):
@@ -393,6 +416,18 @@ class TestPredictor:
         packed = json.loads(json.dumps(answer.to_dict()))
         assert packed["system"] == "tetragonal"
         assert packed["lattice"]["bravais"] == answer.lattice.symbol
+
+    @pytest.mark.parametrize("n", [2, 3, 4, 5])
+    def test_few_patterns_count_alone_and_together(self, models, predictor, n):
+        patterns = synthetic_patterns("oI", n, seed=5)
+        found = predictor.predict(patterns).probabilities
+        together = models["several"].probabilities(compute_evidence(patterns).vector[None])[0]
+        singles = [compute_evidence([pattern]).vector for pattern in patterns]
+        alone = models["single"].probabilities(np.array(singles))
+        expected = together if n > 4 else pool_few(together, alone, n)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+        assert found.sum() == pytest.approx(1)
+        assert n > 4 or not np.allclose(found, together)
 
     def test_poor_patterns_beside_good_ones(self, predictor):
         patterns = synthetic_patterns("tP", 3, seed=55)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ediff_utils.errors import UserError
-from ediff_utils.evidence import Evidence, compute_evidence
+from ediff_utils.evidence import Evidence, compute_evidence, solve_alone
 from ediff_utils.lattice import BravaisLattice, LatticeCandidate
 from ediff_utils.paths import DATA
 from ediff_utils.predictor.boosting import N_GROUPS, SpaceGroupModel
+from ediff_utils.predictor.few import WEIGHTS, pool_few
 from ediff_utils.predictor.groups import sum_classes, symbol
 from ediff_utils.predictor.spot_checks import (
     CheckedPattern,
@@ -203,12 +204,22 @@ class Predictor:
         notes = gather_notes(checked)
         if not usable:
             return _nothing(len(checked), notes)
-        known = None if candidates is None else [candidates[n] for n in usable]
-        evidence = compute_evidence([checked[n].spots for n in usable], energy, known)
+        spots = [checked[n].spots for n in usable]
+        if candidates is None:
+            known = [solve_alone(one, energy) for one in spots]
+        else:
+            known = [candidates[n] for n in usable]
+        evidence = compute_evidence(spots, energy, known)
         if evidence.bravais is None:
             return _nothing(len(checked), (*notes, "cannot tell: no lattice explains the spots"))
         kind = "single" if len(usable) == 1 else "several"
         probabilities = self.models[kind].probabilities(evidence.vector[None])[0]
+        if len(usable) in WEIGHTS:
+            each = (compute_evidence([s], energy, [k]) for s, k in zip(spots, known, strict=True))
+            vectors = [one.vector for one in each if one.bravais is not None]
+            if vectors:
+                alone = self.models["single"].probabilities(np.array(vectors))
+                probabilities = pool_few(probabilities, alone, len(usable))
         return self._answer(probabilities, evidence, kind, np.array(usable), checked, notes)
 
     def _answer(
