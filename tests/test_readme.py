@@ -83,6 +83,7 @@ def test_table_of_the_predictor():
     folder = ROOT / "data" / "models" / "default"
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text == format_card(read_card(folder))
+    assert read_card(folder.parent) == read_card(folder)
     table = README.split("| | clean | detector |\n| --- | --- | --- |\n")[1].split("\n\n")[0]
     for row in table.splitlines():
         assert row in text
