@@ -40,7 +40,9 @@ def head(lists: BraggLists, n: int) -> BraggLists:
 def median_ms(predictor: Predictor, lists: BraggLists, least: int) -> float:
     """Time from one Bragg list to its answer [ms]."""
     seconds = []
-    for k in np.flatnonzero(lists.n_spots >= least)[:_PATTERNS]:
+    # From all over the scan: the first ones would all be of a few particles.
+    enough = np.random.default_rng(0).permutation(np.flatnonzero(lists.n_spots >= least))
+    for k in enough[:_PATTERNS]:
         start = time.perf_counter()
         predictor.predict([lists.spots(k)])
         seconds.append(time.perf_counter() - start)
