@@ -8,6 +8,7 @@ where nothing is claimed. Rotations are the identity throughout: no orientation 
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -21,7 +22,9 @@ from ediff_utils.paths import atomic_write
 
 # Two processes that import orix for the first time at once leave a cache of compiled functions that
 # crashes every later one, so one waits for the other.
-with FileLock(Path(tempfile.gettempdir()) / "ediff-utils-orix.lock", mode=0o666):
+# Each user has a lock of their own, as another's cannot be opened in a shared folder.
+_USER = getattr(os, "getuid", int)()
+with FileLock(Path(tempfile.gettempdir()) / f"ediff-utils-orix-{_USER}.lock"):
     from orix import io
     from orix.crystal_map import CrystalMap, Phase, PhaseList
     from orix.quaternion import Rotation
