@@ -28,15 +28,15 @@ import pandas as pd
 from cases import FLOOR, ONE, choose_crystals, choose_orientation, dense_intensities, record
 from with_py4dstem import build_other, other_intensities, other_pattern
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.paths import ROOT, require
-from ediff_utils.simulation import (
+from ediff_utils.bloch.simulation import (
     BlochCrystal,
     compute_spots,
     find_beams,
     prepare,
     simulate_orientation,
 )
+from ediff_utils.core.paths import ROOT, require
+from ediff_utils.crystals.crystal import Crystal
 
 SERIES = ONE.model_copy(update={"thicknesses": tuple(np.arange(20.0, 2001.0, 20.0))})
 #: Peers in environments of their own, each with a script ``with_<name>.py`` beside this one.

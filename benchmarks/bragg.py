@@ -25,13 +25,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from ediff_utils.frames.calibrate import compute_hot_pixels, replace_pixels
-from ediff_utils.frames.detect import (
+from ediff_solve.frames.calibrate import compute_hot_pixels, replace_pixels
+from ediff_solve.frames.detect import (
     DetectionSettings,
     compute_detector,
     detect_spots,
 )
-from ediff_utils.frames.noise import compute_noise
+from ediff_solve.frames.noise import compute_noise
 
 #: A spot is found within this distance [pixel].
 NEAR = 1.5

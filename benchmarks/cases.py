@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ediff_utils import structures
-from ediff_utils.crystal import Crystal
-from ediff_utils.kernels.reference import exit_wave_dense
-from ediff_utils.orientations import random_orientations
-from ediff_utils.paths import atomic_write
-from ediff_utils.settings import CrystalSettings, SimulationSettings
-from ediff_utils.simulation import BlochCrystal, find_beams, full_matrix, inversion_centre
-from ediff_utils.structures.symmetry import build_structure, standardise
+from ediff_utils.bloch.kernels.reference import exit_wave_dense
+from ediff_utils.bloch.orientations import random_orientations
+from ediff_utils.bloch.simulation import BlochCrystal, find_beams, full_matrix, inversion_centre
+from ediff_utils.core.paths import atomic_write
+from ediff_utils.core.settings import CrystalSettings, SimulationSettings
+from ediff_utils.crystals import sources
+from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.crystals.symmetry import build_structure, standardise
 
 #: Materials Project crystals of 116 to 787 beams; where a table lacks them, others of like size.
 MATERIALS = ("mp-1072208", "mp-11281", "mp-20143", "mp-4387", "mp-570400")
@@ -47,7 +47,7 @@ def _by_name(source: str, names: tuple[str, ...]) -> list[Crystal]:
 def _by_volume(source: str, volumes: tuple[float, ...], centred: bool) -> list[Crystal]:
     """Crystals of about those volumes, each once, with an inversion centre or without one."""
     settings = CrystalSettings(crystals=source, max_crystals=280)
-    table = structures.load_crystals(settings, progress=False).table
+    table = sources.load_crystals(settings, progress=False).table
     # Without Rb and Sr, whose scattering factors py4DSTEM has swapped.
     crystals = [
         Crystal.from_row(row) for _, row in table.iterrows() if not {37, 38} & set(row["numbers"])

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from ediff_utils.crystal import SYSTEMS
-from ediff_utils.errors import UserError
-from ediff_utils.features import N_FEATURES, coarsen, compute_features
-from ediff_utils.labels import make_split
-from ediff_utils.paths import Run
-from ediff_utils.patterns import part_files, spots
-from ediff_utils.predictions import choose_patterns, read_table
-from ediff_utils.settings import FeatureSettings, ForestSettings
+from ediff_utils.bloch.dataset.reading import part_files, spots
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import Run
+from ediff_utils.core.settings import FeatureSettings, ForestSettings
+from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.paper.features import N_FEATURES, coarsen, compute_features
+from ediff_utils.paper.labels import make_split
+from ediff_utils.paper.predictions import choose_patterns, read_table
 
 #: Bins of a feature, as many as a byte tells apart.
 BINS = 256

@@ -24,10 +24,10 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
-from ediff_utils.models import Hierarchy, save_hierarchy
-from ediff_utils.predictions import aggregate_votes, choose_patterns
-from ediff_utils.settings import ForestSettings
-from ediff_utils.training import new_forest
+from ediff_utils.core.settings import ForestSettings
+from ediff_utils.paper.models import Hierarchy, save_hierarchy
+from ediff_utils.paper.predictions import aggregate_votes, choose_patterns
+from ediff_utils.paper.training import new_forest
 
 
 def peak_memory() -> float:

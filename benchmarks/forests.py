@@ -29,10 +29,10 @@ import pandas as pd
 from forest_data import draw, write_data
 from summary import to_markdown
 
-from ediff_utils.errors import UserError
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import Run
+from ediff_utils.core.progress import tqdm
 from ediff_utils.figures.scaling import compute_power_law
-from ediff_utils.paths import Run
-from ediff_utils.progress import tqdm
 
 #: Patterns of a material that are taken together.
 TOGETHER = 10

@@ -21,17 +21,17 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.detector import apply_detector
-from ediff_utils.orientations import random_orientations
-from ediff_utils.patterns import read_patterns, spots
-from ediff_utils.predictor.card import TEN
-from ediff_utils.predictor.examples import DETECTORS
-from ediff_utils.predictor.predictor import Predictor
-from ediff_utils.predictor.trials import measure_times
-from ediff_utils.settings import CrystalSettings, SimulationSettings
-from ediff_utils.simulation import prepare, simulate_orientation
-from ediff_utils.structures import load_crystals
+from ediff_solve.predictor.answering import Predictor
+from ediff_solve.predictor.training.card import TEN
+from ediff_solve.predictor.training.examples import DETECTORS
+from ediff_solve.predictor.training.trials import measure_times
+from ediff_utils.bloch.dataset.reading import read_patterns, spots
+from ediff_utils.bloch.detector import apply_detector
+from ediff_utils.bloch.orientations import random_orientations
+from ediff_utils.bloch.simulation import prepare, simulate_orientation
+from ediff_utils.core.settings import CrystalSettings, SimulationSettings
+from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.crystals.sources import load_crystals
 
 
 def simulated(count: int, seed: int) -> Iterator[tuple[str, list[tuple]]]:

@@ -27,17 +27,17 @@ from cases import (
 )
 from numba import njit
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.exit_wave import exit_waves
-from ediff_utils.kernels.packed import ROWS, multiply, pack_matrix
-from ediff_utils.orientations import random_orientations
-from ediff_utils.simulation import (
+from ediff_utils.bloch.exit_wave import exit_waves
+from ediff_utils.bloch.kernels.packed import ROWS, multiply, pack_matrix
+from ediff_utils.bloch.orientations import random_orientations
+from ediff_utils.bloch.simulation import (
     BlochCrystal,
     find_beams,
     full_matrix,
     prepare,
     propagate_beams,
 )
+from ediff_utils.crystals.crystal import Crystal
 
 #: Fractions of the beams that are kept as strong.
 FRACTIONS = (0.25, 0.5, 0.75)
@@ -49,7 +49,7 @@ PRODUCTS = 89
 
 @njit
 def pack_dense(matrix: np.ndarray, planes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pack a Hermitian matrix as :func:`ediff_utils.kernels.packed.pack_matrix` does."""
+    """Pack a Hermitian matrix as :func:`ediff_utils.bloch.kernels.packed.pack_matrix` does."""
     n = matrix.shape[0]
     n_blocks = (n + ROWS - 1) // ROWS
     blocks = np.zeros(planes * ROWS * ROWS * (n_blocks * (n_blocks - 1) // 2), np.float32)

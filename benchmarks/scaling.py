@@ -17,7 +17,11 @@ import numpy as np
 import pandas as pd
 from cases import ONE, choose_orientation, record
 
-from ediff_utils.crystal import Crystal
+from ediff_utils.bloch.simulation import find_beams, inversion_centre, prepare, simulate_orientation
+from ediff_utils.core.paths import FIGURES
+from ediff_utils.core.settings import CrystalSettings
+from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.crystals.sources import load_crystals
 from ediff_utils.figures.scaling import (
     FIT_FROM,
     compute_power_law,
@@ -25,10 +29,6 @@ from ediff_utils.figures.scaling import (
     figure_scaling,
 )
 from ediff_utils.figures.style import save_figure
-from ediff_utils.paths import FIGURES
-from ediff_utils.settings import CrystalSettings
-from ediff_utils.simulation import find_beams, inversion_centre, prepare, simulate_orientation
-from ediff_utils.structures import load_crystals
 
 #: Crystals of a table that are looked through for ones of every volume.
 DRAWN = 600

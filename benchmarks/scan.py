@@ -16,17 +16,17 @@ import time
 import click
 import numpy as np
 
-from ediff_utils import feature_files, models
-from ediff_utils.bragg import BraggLists
-from ediff_utils.errors import UserError
-from ediff_utils.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
-from ediff_utils.gold_scan.settings import GoldScanSettings
-from ediff_utils.paths import Run
-from ediff_utils.predictor.maps import compute_predictor_maps
-from ediff_utils.predictor.predictor import Predictor
-from ediff_utils.scan import compute_scan_maps
-from ediff_utils.scan_report import peak_gib
-from ediff_utils.settings import ScanSettings
+from ediff_solve.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
+from ediff_solve.gold_scan.settings import GoldScanSettings
+from ediff_solve.predictor.answering import Predictor
+from ediff_solve.scans.maps import compute_predictor_maps
+from ediff_solve.scans.report import peak_gib
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import Run
+from ediff_utils.core.settings import ScanSettings
+from ediff_utils.paper import feature_files, models
+from ediff_utils.paper.scan.bragg import BraggLists
+from ediff_utils.paper.scan.maps import compute_scan_maps
 
 #: Patterns that the time of one is the median of.
 _PATTERNS = 50

@@ -11,7 +11,7 @@ import click
 import pandas as pd
 from cases import RESULTS, record
 
-from ediff_utils.manifest import read_summaries
+from ediff_utils.bloch.dataset.manifest import read_summaries
 
 #: Key of the results: what it is, the figure to reach, how it is written.
 FIGURES = {

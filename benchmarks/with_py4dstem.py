@@ -12,8 +12,8 @@ import io
 import numpy as np
 from py4DSTEM.process.diffraction import Crystal as OtherCrystal
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.settings import SimulationSettings
+from ediff_utils.core.settings import SimulationSettings
+from ediff_utils.crystals.crystal import Crystal
 
 
 def build_other(crystal: Crystal, settings: SimulationSettings) -> OtherCrystal:

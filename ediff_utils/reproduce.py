@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ediff_utils import checks, dataset, manifest, results, structures
-from ediff_utils.errors import UserError
-from ediff_utils.paths import NOTEBOOKS, ROOT, Run, atomic_write
-from ediff_utils.settings import (
+from ediff_utils.bloch.dataset import checks, manifest, writing
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import NOTEBOOKS, ROOT, Run, atomic_write
+from ediff_utils.core.settings import (
     CrystalSettings,
     Preset,
     S,
@@ -21,7 +21,9 @@ from ediff_utils.settings import (
     check,
     load_preset,
 )
-from ediff_utils.structures import EMBEDDED
+from ediff_utils.crystals import sources
+from ediff_utils.crystals.sources import EMBEDDED
+from ediff_utils.paper import results
 
 
 def list_notebooks() -> list[Path]:
@@ -203,7 +205,8 @@ def make_dataset(
     Returns
     -------
     dict
-        See :func:`ediff_utils.manifest.summarise`; ``dataset.json`` of the run's figures holds it.
+        See :func:`ediff_utils.bloch.dataset.manifest.summarise`; ``dataset.json`` of the run's
+        figures holds it.
 
     Raises
     ------
@@ -212,10 +215,10 @@ def make_dataset(
     """
     values = gather_parameters(preset, crystals, overrides or {})
     start = time.perf_counter()
-    chosen = structures.prepare_crystals(_part(CrystalSettings, values), run)
+    chosen = sources.prepare_crystals(_part(CrystalSettings, values), run)
     spent = time.perf_counter() - start
     settings = _part(SimulationSettings, values)
-    dataset.simulate_dataset(chosen.table, settings, run.patterns, spent=spent)
+    writing.simulate_dataset(chosen.table, settings, run.patterns, spent=spent)
     summary = manifest.summarise(run.patterns)
     if check_patterns:
         found = checks.compute_dataset_differences(run.patterns, check_patterns)

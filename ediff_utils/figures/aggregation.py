@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
 from ediff_utils.figures import style
-from ediff_utils.figures.calibration import series_styles
+from ediff_utils.figures.reliability import series_styles
 
 METHOD_LABELS = {
     "difference": "weight by lead in votes (paper)",
@@ -24,7 +24,7 @@ def plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     curves : DataFrame
-        Of :func:`ediff_utils.aggregation.compute_curves`; other methods keep their names.
+        Of :func:`ediff_utils.paper.aggregation.compute_curves`; other methods keep their names.
     ax : Axes
 
     Raises
@@ -62,7 +62,7 @@ def figure_curves(curves: pd.DataFrame) -> Figure:
     Parameters
     ----------
     curves : DataFrame
-        Of :func:`ediff_utils.aggregation.compute_curves`.
+        Of :func:`ediff_utils.paper.aggregation.compute_curves`.
 
     Returns
     -------

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from ediff_utils.crystal import SYSTEMS
-from ediff_utils.features import N_ANGULAR, N_FEATURES, N_RADIAL
+from ediff_utils.crystals.crystal import SYSTEMS
 from ediff_utils.figures.style import SYSTEM_COLORS
+from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL
 
 _WIDTH, _HEIGHT = 100.0, 34.0
 _ROWS = [29.0 - 4.8 * i for i in range(len(SYSTEMS))]

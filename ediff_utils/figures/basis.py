@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ediff_utils.features import N_ANGULAR, N_RADIAL, STEP, basis_function
+from ediff_utils.bloch.simulation import SpotPattern
 from ediff_utils.figures.architecture import plot_architecture
 from ediff_utils.figures.coefficients import (
     PHASE_MAP,
@@ -33,7 +33,7 @@ from ediff_utils.figures.orders import (
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import TWO_COLUMNS, label_panel, new_figure, styled
-from ediff_utils.simulation import SpotPattern
+from ediff_utils.paper.features import N_ANGULAR, N_RADIAL, STEP, basis_function
 
 __all__ = [
     "PHASE_MAP",

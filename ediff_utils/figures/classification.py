@@ -12,9 +12,9 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ediff_utils import evaluation, published
-from ediff_utils.evaluation import systems_of
 from ediff_utils.figures import style
+from ediff_utils.paper import evaluation, published
+from ediff_utils.paper.evaluation import systems_of
 
 #: One and ten patterns of a system stand this far from its share, so that both can be seen.
 _DODGE = 0.002
@@ -142,7 +142,7 @@ def plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     rates : DataFrame
-        Of :func:`ediff_utils.evaluation.compute_system_rates`.
+        Of :func:`ediff_utils.paper.evaluation.compute_system_rates`.
     ax : Axes
     """
     y = np.arange(len(rates))
@@ -217,7 +217,7 @@ def plot_false_positives(
     Parameters
     ----------
     rates : DataFrame
-        Of :func:`ediff_utils.evaluation.compute_system_rates`.
+        Of :func:`ediff_utils.paper.evaluation.compute_system_rates`.
     share : mapping
         Fraction of the data that is of each system.
     ax : Axes
@@ -306,7 +306,7 @@ def plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     histogram : DataFrame
-        One system's rows of :func:`ediff_utils.evaluation.compute_confidence_histogram`.
+        One system's rows of :func:`ediff_utils.paper.evaluation.compute_confidence_histogram`.
     ax : Axes
     """
     low, right = histogram["low"].to_numpy(), histogram["right"].to_numpy()

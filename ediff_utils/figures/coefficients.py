@@ -11,7 +11,9 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from ediff_utils.features import (
+from ediff_utils.bloch.simulation import SpotPattern
+from ediff_utils.figures.spots import QX_LABEL, QY_LABEL
+from ediff_utils.paper.features import (
     N_ANGULAR,
     N_RADIAL,
     STEP,
@@ -19,8 +21,6 @@ from ediff_utils.features import (
     reconstruct,
     to_coefficients,
 )
-from ediff_utils.figures.spots import QX_LABEL, QY_LABEL
-from ediff_utils.simulation import SpotPattern
 
 #: Once around from -pi to pi: yellow, vermilion, dark blue, sky blue, yellow. It goes from light to
 #: dark on the side of yellow, and back on that of blue, which the colour-blind tell apart too.
@@ -39,7 +39,8 @@ class Decomposition:
     coefficients : ndarray of complex, shape (41, 13)
         T[m, p] as the forests take them.
     reconstruction : ndarray, shape (n, n)
-        See :func:`ediff_utils.features.reconstruct`; rows are qy, columns qx, from -q_max to q_max.
+        See :func:`ediff_utils.paper.features.reconstruct`; rows are qy, columns qx, from -q_max to
+        q_max.
     q_max : float
         [1/angstrom]
     """
@@ -76,7 +77,7 @@ def compute_decomposition(
     ----------
     pattern : SpotPattern
     normalisation : {"scattered", "incident"}
-        See :func:`ediff_utils.features.compute_features`.
+        See :func:`ediff_utils.paper.features.compute_features`.
     n_pixels : int
         Width of the picture of the reconstruction.
     q_max : float

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from ediff_utils.crystal import Crystal
+from ediff_utils.crystals.crystal import Crystal
 
 #: Okabe and Ito's colours, for elements in the order of their atomic number.
 _ELEMENT_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")

@@ -16,11 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ediff_utils import evaluation, published
-from ediff_utils.evaluation import AXES, INDEPENDENT_AXES, systems_of
 from ediff_utils.figures import style
 from ediff_utils.figures.classification import count_label, size_title, unit_label
-from ediff_utils.published import Published
+from ediff_utils.paper import evaluation, published
+from ediff_utils.paper.evaluation import AXES, INDEPENDENT_AXES, systems_of
+from ediff_utils.paper.published import Published
 
 _PROTOCOLS = ("one", "ten")
 _BAR = 0.36

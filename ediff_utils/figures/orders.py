@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.features import N_ANGULAR
+from ediff_utils.bloch.simulation import SpotPattern
+from ediff_utils.core.settings import SimulationSettings
+from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.figures.coefficients import compute_coefficients
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import TWO_COLUMNS, label_panel, mark_empty, new_figure, styled
-from ediff_utils.settings import SimulationSettings
-from ediff_utils.simulation import SpotPattern
+from ediff_utils.paper.features import N_ANGULAR
 
 #: Fold of [001]: name, space group, cell (a, b, c in angstrom; gamma in degrees) and sites of
 #: crystals that show it. Textbook values, rounded.
@@ -49,7 +49,7 @@ def example_crystal(fold: int) -> Crystal:
     # pymatgen reads its tables when it is imported, which takes a second
     from pymatgen.core import Lattice, Structure
 
-    from ediff_utils.structures.symmetry import standardise
+    from ediff_utils.crystals.symmetry import standardise
 
     name, group, (a, b, c, gamma), sites = EXAMPLES[fold]
     lattice = Lattice.from_parameters(a, b, c, 90, 90, gamma)

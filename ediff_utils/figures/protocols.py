@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
 from ediff_utils.figures import style
-from ediff_utils.protocols import PROTOCOLS, Protocol
+from ediff_utils.paper.protocols import PROTOCOLS, Protocol
 
 _TITLES = {"one": "One pattern", "ten": "Several patterns"}
 
@@ -26,7 +26,7 @@ def plot_cross(cross: pd.DataFrame, ax: Axes, patterns: str = "one") -> AxesImag
     Parameters
     ----------
     cross : DataFrame
-        See :func:`ediff_utils.protocols.compute_cross`.
+        See :func:`ediff_utils.paper.protocols.compute_cross`.
     ax : Axes
     patterns : {"one", "ten"}
 
@@ -65,7 +65,7 @@ def figure_cross(cross: pd.DataFrame, n_patterns: int = 10) -> Figure:
     Parameters
     ----------
     cross : DataFrame
-        See :func:`ediff_utils.protocols.compute_cross`.
+        See :func:`ediff_utils.paper.protocols.compute_cross`.
     n_patterns : int
         How many the several are.
 

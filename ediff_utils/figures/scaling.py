@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ediff_utils.errors import UserError
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import ROOT
 from ediff_utils.figures.style import TWO_COLUMNS, label_panel, mark_empty, new_figure, styled
-from ediff_utils.paths import ROOT
 
 #: Whether a crystal has an inversion centre: label, colour (Okabe and Ito) and marker.
 _KINDS = {

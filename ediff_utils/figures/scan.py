@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
-from ediff_utils.bragg import BraggLists
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
     RIGHT_COLOR,
@@ -27,7 +26,8 @@ from ediff_utils.figures.style import (
     new_figure,
     styled,
 )
-from ediff_utils.scan_summary import compute_examples, compute_system_shares
+from ediff_utils.paper.scan.bragg import BraggLists
+from ediff_utils.paper.scan.summary import compute_examples, compute_system_shares
 
 #: Pixels without a prediction: dark, yet not the black of a low intensity.
 MASKED = "#404040"
@@ -93,7 +93,7 @@ def plot_dark_field(maps: pd.DataFrame, ax: Axes, step: float) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     ax : Axes
     step : float
         Distance of probe positions [angstrom].
@@ -111,7 +111,7 @@ def plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     ax : Axes
     """
     systems = _image(maps, "system")
@@ -144,7 +144,7 @@ def plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     ax : Axes
     """
     shares = compute_system_shares(maps)
@@ -175,7 +175,7 @@ def plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
     Parameters
     ----------
     example : Series
-        A row of :func:`ediff_utils.scan_summary.compute_examples`.
+        A row of :func:`ediff_utils.paper.scan.summary.compute_examples`.
     lists : BraggLists
         The scan.
     ax : Axes
@@ -202,7 +202,7 @@ def plot_lattice_map(maps: pd.DataFrame, ax: Axes, column: str = "a_cubic") -> N
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     ax : Axes
     column : str
         ``a_cubic``, ``a``, ``b`` or ``c``.
@@ -224,7 +224,7 @@ def plot_lattice_histogram(
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     ax : Axes
     column : str
         ``a_cubic``, ``a``, ``b`` or ``c``.
@@ -268,7 +268,7 @@ def figure_7(
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     lists : BraggLists
         The scan itself, for the example patterns.
     step : float
@@ -307,7 +307,7 @@ def plot_pca(components: pd.DataFrame, ax: Axes) -> None:
     Parameters
     ----------
     components : DataFrame
-        See :func:`ediff_utils.scan_summary.compute_pca`.
+        See :func:`ediff_utils.paper.scan.summary.compute_pca`.
     ax : Axes
     """
     # so faint that many patterns on one place can be told from few
@@ -333,7 +333,7 @@ def figure_s4(components: pd.DataFrame) -> Figure:
     Parameters
     ----------
     components : DataFrame
-        See :func:`ediff_utils.scan_summary.compute_pca`.
+        See :func:`ediff_utils.paper.scan.summary.compute_pca`.
     """
     figure = new_figure(3.8, 3.4)
     plot_pca(components, figure.add_subplot())
@@ -347,7 +347,7 @@ def figure_s10(maps: pd.DataFrame, *, true_a: float | None = None) -> Figure:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.scan.build_maps`.
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     true_a : float, optional
         Lattice parameter of a cubic sample, where known [angstrom].
     """

@@ -10,8 +10,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.errors import UserError
+from ediff_utils.bloch.orientations import lattice_fixed_orientation
+from ediff_utils.bloch.simulation import SpotPattern, simulate
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import SimulationSettings
+from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.figures.crystals import plot_crystal
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
@@ -22,9 +25,6 @@ from ediff_utils.figures.style import (
     styled,
 )
 from ediff_utils.figures.zone_axes import ZoneAxisGrid, compute_zone_axis_grid, plot_zone_axes
-from ediff_utils.orientations import lattice_fixed_orientation
-from ediff_utils.settings import SimulationSettings
-from ediff_utils.simulation import SpotPattern, simulate
 
 __all__ = [
     "compute_patterns_per_system",

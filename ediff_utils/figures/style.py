@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from ediff_utils.paths import atomic_write
+from ediff_utils.core.paths import atomic_write
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ediff_utils.errors import UserError
-from ediff_utils.evaluation import check_table, right_system, systems_of
+from ediff_utils.core.errors import UserError
 from ediff_utils.figures import style
 from ediff_utils.figures.spots import plot_pattern
+from ediff_utils.paper.evaluation import check_table, right_system, systems_of
 
 
 @dataclass(frozen=True)

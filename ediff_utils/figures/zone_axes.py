@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from ediff_utils.crystal import Crystal
-from ediff_utils.orientations import (
+from ediff_utils.bloch.orientations import (
     FundamentalSector,
     fundamental_sector,
     laue_operations,
     zone_axes,
 )
+from ediff_utils.crystals.crystal import Crystal
 
 _SHOWN_COLOR, _AXES_COLOR, _SECTOR_COLOR = "#D55E00", "#0072B2", "#56B4E9"
 #: A direction is called [uvw] when it is no farther from it than this [radian].

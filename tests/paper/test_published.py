@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from ediff_utils import published as p
-from ediff_utils.crystal import SYSTEMS
-from ediff_utils.published import Published
+from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.paper import published as p
+from ediff_utils.paper.published import Published
 
 
 def leaves(tree):

@@ -1,0 +1,207 @@
+"""Files of detector frames as lazy arrays: whatever RosettaSciIO reads, py4DSTEM's EMD, Arina.
+
+What a file says of its axes is passed on as it stands; :mod:`ediff_solve.frames.reading` judges it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask.array as da
+import h5py
+import numpy as np
+
+from ediff_utils.core.errors import UserError
+
+#: Formats that share an ending: which one holds scans of frames.
+_PREFERRED = {"mrc": "MRC", "emd": "EMD", "xml": "EMPAD", "img": "Hamamatsu"}
+_HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".emd")
+#: A chunk of a dataset that has none of its own [byte].
+_CHUNK_BYTES = 2**25
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of an array: step and units as the file has them, None where it has none.
+
+    Attributes
+    ----------
+    navigate : bool or None
+        Whether it belongs to the scan; None where the format does not say.
+    """
+
+    scale: float | None = None
+    units: str | None = None
+    navigate: bool | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array, its axes, and the beam energy [eV] where the file has it."""
+
+    data: da.Array
+    axes: tuple[Axis, ...]
+    energy: float | None = None
+
+
+def open_stored(path: Path, node: str | None) -> Stored:
+    """Open a file without reading its frames.
+
+    Parameters
+    ----------
+    path : Path
+    node : str, optional
+        Name or path of the DataCube where an EMD file holds more than one.
+
+    Raises
+    ------
+    UserError
+        Not there, empty, cut short, of a format that nobody here reads.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; expected a scan of detector frames")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty")
+    if path.suffix.lower() in _HDF5_ENDINGS:
+        stored = _open_hdf5(path, node)
+        if stored is not None:
+            return stored
+    return _open_rosettasciio(path)
+
+
+def _open_hdf5(path: Path, node: str | None) -> Stored | None:
+    """EMD 1.0 or Arina; None for HDF5 of other kinds."""
+    try:
+        with h5py.File(path, "r") as file:
+            kinds = [item.attrs.get("emd_group_type") for item in file.values()]
+            cubes: list[str] = []
+            file.visititems(
+                lambda name, item: (
+                    cubes.append(name) if item.attrs.get("python_class") == "DataCube" else None
+                )
+            )
+            arina = isinstance(file.get("entry/data"), h5py.Group)
+            empty = len(file) == 0
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path}: not an HDF5 file, or cut short: {error}") from None
+    if empty:
+        raise UserError(f"{path}: HDF5 without anything in it; expected frames")
+    if arina:
+        return _open_arina(path)
+    if not any(kinds):
+        return None
+    if node is not None:
+        cubes = [name for name in cubes if node in (name, name.split("/")[-1])]
+    if len(cubes) != 1:
+        there = ", ".join(cubes) or "none"
+        raise UserError(f"{path}: node: expected one DataCube, found {there}; name one")
+    return _open_emd(path, cubes[0])
+
+
+def _lazy(dataset: h5py.Dataset) -> da.Array:
+    chunks = dataset.chunks or (*("auto",) * (dataset.ndim - 2), *dataset.shape[-2:])
+    return da.from_array(dataset, chunks=chunks, meta=np.empty(0, dataset.dtype))
+
+
+def _text(value: object) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _open_emd(path: Path, cube: str) -> Stored:
+    # Left open: the array reads from it.
+    file = h5py.File(path, "r")
+    dataset = file[cube].get("data")
+    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4:
+        raise UserError(f"{path}: {cube}: expected a DataCube with four-dimensional data")
+    stored = file.get(f"{cube.split('/')[0]}/metadatabundle/calibration", {})
+    entries = {name: _text(item[()]) for name, item in stored.items() if hasattr(item, "shape")}
+    axes = [
+        Axis(entries.get(f"{kind}_pixel_size"), entries.get(f"{kind}_pixel_units"), kind == "R")
+        for kind in "RRQQ"
+    ]
+    return Stored(_lazy(dataset), tuple(axes))
+
+
+def _open_arina(path: Path) -> Stored:
+    # py4DSTEM and RosettaSciIO read all frames at once and cut counts to 16 bits; this is their
+    # layout, read where it is needed. The filters of the detector come with the import.
+    import hdf5plugin  # noqa: F401
+
+    file = h5py.File(path, "r")
+    group = file["entry/data"]
+    # Links to files that are not there do not resolve.
+    missing = [name for name in group if group.get(name) is None]
+    if missing:
+        raise UserError(f"{path}: the data file behind '{missing[0]}' is missing or cut short")
+    sets = [group[name] for name in sorted(group)]
+    if not sets or any(s.ndim != 3 or s.shape[1:] != sets[0].shape[1:] for s in sets):
+        raise UserError(f"{path}: expected stacks of frames of one size in entry/data")
+    axes = (Axis(navigate=True), Axis(navigate=False), Axis(navigate=False))
+    return Stored(da.concatenate([_lazy(s) for s in sets]), axes)
+
+
+def _open_rosettasciio(path: Path) -> Stored:
+    from rsciio import IO_PLUGINS
+
+    ending = path.suffix.lower().removeprefix(".")
+    found = [p for p in IO_PLUGINS if ending in [e.lower() for e in p["file_extensions"]]]
+    if ending in _PREFERRED:
+        found = [p for p in found if p["name"] == _PREFERRED[ending]]
+    if path.suffix.lower() in _HDF5_ENDINGS and ending != "emd":
+        found = [p for p in found if p["name"] == "HSPY" and _is_hyperspy(path)]
+    if not found:
+        raise UserError(
+            f"{path}: frames of this kind ('{path.suffix}') are not known; expected a file of "
+            f"RosettaSciIO (.hspy, .zspy, .blo, .mib, .dm4, .mrc ...), py4DSTEM or Arina"
+        )
+    try:
+        module = importlib.import_module(found[0]["api"])
+        with warnings.catch_warnings():
+            # A header that does not fit its file is judged by reading the last frame.
+            warnings.simplefilter("ignore")
+            signals = module.file_reader(str(path), lazy=True)
+    except ImportError as error:
+        raise UserError(f"{path}: needs the package '{error.name}'; pip install it") from None
+    # Readers of binary formats meet nonsense in as many ways as there are fields.
+    except Exception as error:
+        name = found[0]["name"]
+        raise UserError(f"{path}: not a {name} file, or cut short: {error}") from None
+    found_shapes = [np.shape(s.get("data")) for s in signals]
+    if len(found_shapes) == 1 and len(found_shapes[0]) == 2:
+        raise UserError(f"{path}: a scan of one probe position, a single frame; expected more")
+    signals = [s for s in signals if getattr(s.get("data"), "ndim", 0) >= 3]
+    if len(signals) != 1:
+        raise UserError(
+            f"{path}: expected one scan of frames, found {len(signals)} arrays of three dimensions "
+            f"or more"
+        )
+    return _from_signal(signals[0])
+
+
+def _is_hyperspy(path: Path) -> bool:
+    with h5py.File(path, "r") as file:
+        return "file_format" in file.attrs
+
+
+def _from_signal(signal: dict) -> Stored:
+    data = da.asarray(signal["data"])
+    # Without one axis that belongs to the scan, the format knows no difference.
+    told = any(axis.get("navigate") for axis in signal["axes"])
+    axes = [
+        Axis(axis.get("scale"), _units(axis.get("units")), axis.get("navigate") if told else None)
+        for axis in signal["axes"]
+    ]
+    energy = None
+    node = signal.get("metadata") or {}
+    for key in ("Acquisition_instrument", "TEM", "beam_energy"):
+        node = node.get(key) if hasattr(node, "get") else None
+    if isinstance(node, int | float) and node > 0:
+        energy = 1e3 * float(node)
+    return Stored(data, tuple(axes), energy)
+
+
+def _units(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None

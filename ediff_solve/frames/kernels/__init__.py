@@ -1,0 +1,1 @@
+"""ediff_solve/frames/kernels"""

@@ -1,0 +1,204 @@
+"""Maps and particles of the simulated scan against its truth.
+
+What a position is: *single* where one domain scatters, *twinned* where several of one particle do,
+*overlapping* where several particles do; a position may be both of the latter
+(:func:`ediff_solve.gold_scan.truth.compute_positions`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+KINDS = ("single", "twinned", "overlapping")
+STAGES = ("pixel", "filtered pixel", "particle, brightest", "particle, together")
+#: What gold is.
+TRUE_SYSTEM = "cubic"
+NONE = "none"
+#: Share of single-domain positions that a flag may call wrongly.
+FALSE_ALARMS = 0.1
+#: A region of the map belongs to a particle where it has this share of the region.
+_MAJORITY = 0.5
+
+
+def match_particles(
+    maps: pd.DataFrame, positions: pd.DataFrame, domains: pd.DataFrame
+) -> pd.DataFrame:
+    """Which true particle each found one is.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        x, y and particle (from 1; 0 for none).
+    positions, domains : DataFrame
+        See :mod:`ediff_solve.gold_scan.truth`.
+
+    Returns
+    -------
+    DataFrame
+        A row a found particle: particle, true_particle (0 where none has half of it), purity (the
+        share that it has) and kind of that particle: "single" for a single crystal.
+    """
+    table = maps[["x", "y", "particle"]].merge(
+        positions[["x", "y", "particle"]], on=["x", "y"], suffixes=("", "_true")
+    )
+    table = table[table["particle"] > 0]
+    counts = table.groupby(["particle", "particle_true"]).size().rename("n").reset_index()
+    best = counts.sort_values("n", ascending=False, kind="stable").drop_duplicates("particle")
+    best = best.set_index("particle").sort_index()
+    best["purity"] = best["n"] / table.groupby("particle").size()
+    best["true_particle"] = best["particle_true"].where(best["purity"] >= _MAJORITY, 0)
+    kinds = domains.drop_duplicates("particle").set_index("particle")["kind"]
+    best["kind"] = best["true_particle"].map(kinds).fillna(NONE)
+    return best.reset_index()[["particle", "true_particle", "purity", "kind"]]
+
+
+def compute_stages(
+    maps: pd.DataFrame,
+    particles: pd.DataFrame,
+    positions: pd.DataFrame,
+    domains: pd.DataFrame,
+    true_a: float,
+) -> pd.DataFrame:
+    """Crystal system and lattice against the truth, at each stage and for each kind of position.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``.
+    particles : DataFrame
+        particle, brightest, aggregated, and a [angstrom] where it is known.
+    positions, domains : DataFrame
+        See :mod:`ediff_solve.gold_scan.truth`.
+    true_a : float
+        [angstrom]
+
+    Returns
+    -------
+    DataFrame
+        A row a stage and kind: stage, kind, n (positions or particles), answered (share of them
+        with an answer), cubic (share of all called so), right (share of the answers), a_error
+        (median distance of a from the truth), median_a and median_error (its distance from the
+        truth) [angstrom].
+        A particle's kind is "single" for a single crystal that nothing overlaps and "twinned" for
+        one with twins; those that do not belong to one true particle are left out.
+    """
+    table = maps.merge(positions[["x", "y", *KINDS]], on=["x", "y"], validate="one_to_one")
+    rows = []
+    for stage, column in (("pixel", "system_raw"), ("filtered pixel", "system")):
+        for kind in KINDS:
+            own = table[table[kind]]
+            a = own["a_cubic"].where(own[column].notna()).to_numpy(float)
+            rows.append(_row(stage, kind, own[column], a, true_a))
+    found = particles.merge(match_particles(maps, positions, domains), on="particle")
+    lattices = found["a"] if "a" in found else pd.Series(np.nan, found.index)
+    for stage, column in zip(STAGES[2:], ("brightest", "aggregated"), strict=True):
+        a = lattices if column == "aggregated" else pd.Series(np.nan, found.index)
+        for kind, names in (("single", ("single",)), ("twinned", ("lamellar", "decahedron"))):
+            own = found["kind"].isin(names)
+            rows.append(_row(stage, kind, found.loc[own, column], a[own].to_numpy(float), true_a))
+    return pd.DataFrame(rows)
+
+
+def _row(stage: str, kind: str, systems: pd.Series, a: np.ndarray, true_a: float) -> dict:
+    a = a[np.isfinite(a)]
+    answers = systems.dropna()
+    return {
+        "stage": stage,
+        "kind": kind,
+        "n": len(systems),
+        "answered": len(answers) / len(systems) if len(systems) else np.nan,
+        "cubic": float((systems == TRUE_SYSTEM).mean()) if len(systems) else np.nan,
+        "right": float((answers == TRUE_SYSTEM).mean()) if len(answers) else np.nan,
+        "a_error": float(np.median(np.abs(a - true_a))) if len(a) else np.nan,
+        "median_a": float(np.median(a)) if len(a) else np.nan,
+        "median_error": float(abs(np.median(a) - true_a)) if len(a) else np.nan,
+    }
+
+
+def compute_confusion(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
+    """Which systems positions of each kind are called.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
+    positions : DataFrame
+        See :func:`ediff_solve.gold_scan.truth.compute_positions`.
+
+    Returns
+    -------
+    DataFrame
+        Positions; a row a kind ("bare film" among them), a column a system, "none" last.
+    """
+    table = maps[["x", "y", "system"]].merge(positions, on=["x", "y"], validate="one_to_one")
+    table["system"] = table["system"].fillna(NONE)
+    systems = [n.removeprefix("probability_") for n in maps if n.startswith("probability_")]
+    kinds = {kind: table[kind].astype(bool) for kind in KINDS}
+    kinds["bare film"] = table["n_domains"] == 0
+    counts = {
+        kind: table.loc[own, "system"].value_counts().reindex([*systems, NONE], fill_value=0)
+        for kind, own in kinds.items()
+    }
+    return pd.DataFrame(counts).T.astype(int)
+
+
+def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
+    """How well spots that one grain does not explain tell several grains from one.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        x, y and unexplained; see :func:`ediff_solve.scans.maps.compute_predictor_maps`.
+    positions : DataFrame
+        See :func:`ediff_solve.gold_scan.truth.compute_positions`.
+
+    Returns
+    -------
+    DataFrame
+        A row a threshold: a position with more unexplained spots is called several grains;
+        false_alarms, the share of single-domain positions that is, and flagged, the share of
+        twinned and overlapping ones. Of positions with an answer.
+    """
+    table = maps[["x", "y", "unexplained"]].merge(positions, on=["x", "y"], validate="one_to_one")
+    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
+    several = (table["twinned"] | table["overlapping"]).to_numpy(bool)
+    number = np.round(table["unexplained"].to_numpy(float), 6)
+    if several.all() or not several.any():
+        return pd.DataFrame(columns=["threshold", "false_alarms", "flagged"], dtype=float)
+    thresholds = np.append(np.unique(number)[::-1], -1.0)
+    rates = [
+        1 - np.searchsorted(np.sort(own), thresholds, side="right") / len(own)
+        for own in (number[~several], number[several])
+    ]
+    return pd.DataFrame({"threshold": thresholds, "false_alarms": rates[0], "flagged": rates[1]})
+
+
+def summarise_flags(
+    curve: pd.DataFrame, maps: pd.DataFrame, positions: pd.DataFrame
+) -> dict[str, float | None]:
+    """The flag's figures.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        See :func:`compute_flags`.
+    maps, positions : DataFrame
+        As there, maps with ``two_grains``.
+
+    Returns
+    -------
+    dict
+        flagged_at_false_alarms: of twinned and overlapping positions, at the threshold that calls
+        at most :data:`FALSE_ALARMS` of the single ones wrongly; flagged and false_alarms at the
+        predictor's own threshold. None where there are no positions of both kinds.
+    """
+    names = ("flagged_at_false_alarms", "flagged", "false_alarms")
+    if curve.empty:
+        return dict.fromkeys(names)
+    allowed = curve.loc[curve["false_alarms"] <= FALSE_ALARMS, "flagged"]
+    table = maps[["x", "y", "unexplained", "two_grains"]].merge(positions, on=["x", "y"])
+    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
+    several = (table["twinned"] | table["overlapping"]).astype(bool)
+    rates = [float(table.loc[own, "two_grains"].mean()) for own in (several, ~several)]
+    return dict(zip(names, [float(allowed.max()), *rates], strict=True))

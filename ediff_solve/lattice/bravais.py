@@ -1,0 +1,376 @@
+"""Niggli cell, Bravais lattice and conventional cell of a lattice, with uncertainties.
+
+The symmetry of a lattice is that of its metric tensor G = L L^T: the integer matrices W with
+W G W^T = G (:mod:`ediff_solve.lattice.kernels.metric_groups`). Their number settles the system as
+the
+number of two-fold axes does (Le Page 1982, J. Appl. Cryst. 15, 255), and the mean of W G W^T over
+the group is the metric that obeys it exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+import spglib
+
+from ediff_solve.lattice.kernels.metric_groups import COLUMN as _COLUMN
+from ediff_solve.lattice.kernels.metric_groups import ROTATIONS, find_group, tables
+from ediff_solve.lattice.kernels.metric_groups import ROW as _ROW
+from ediff_utils.core.errors import UserError
+
+#: Space group of one atom on each Bravais lattice.
+SYMBOLS = {
+    2: "aP",
+    10: "mP",
+    12: "mC",
+    47: "oP",
+    65: "oC",
+    69: "oF",
+    71: "oI",
+    123: "tP",
+    139: "tI",
+    166: "hR",
+    191: "hP",
+    221: "cP",
+    225: "cF",
+    229: "cI",
+}
+#: Crystal system that each Bravais lattice has at least; a trigonal crystal may have hP too.
+LATTICE_SYSTEMS = {
+    "aP": "triclinic",
+    "mP": "monoclinic",
+    "mC": "monoclinic",
+    "oP": "orthorhombic",
+    "oC": "orthorhombic",
+    "oF": "orthorhombic",
+    "oI": "orthorhombic",
+    "tP": "tetragonal",
+    "tI": "tetragonal",
+    "hR": "trigonal",
+    "hP": "hexagonal",
+    "cP": "cubic",
+    "cF": "cubic",
+    "cI": "cubic",
+}
+#: Orders of the rotation groups that a lattice can have.
+_ORDERS = (1, 2, 4, 6, 8, 12, 24)
+#: Largest relative deviation of the metric, |dG_ij| / sqrt(G_ii G_jj), that is always forgiven:
+#: 0.1 % of a length, 0.1 degrees of an angle.
+SMALLEST_TOLERANCE = 0.002
+#: Larger deviations are forgiven up to so many standard deviations of the metric, ...
+DEVIATIONS = 4.5
+#: ... but not beyond this: 1.5 % of a length, 1.7 degrees of an angle.
+LARGEST_TOLERANCE = 0.03
+#: Steps by which spglib's Niggli reduction tells lengths apart, relative. With any one of them it
+#: goes round in circles now and again, where two lengths differ by about as much.
+_NIGGLI_EPS = (1e-5, 1e-6, 1e-4, 1e-7, 1e-3)
+#: A symmetrised lattice is exact up to rounding [angstrom].
+_EXACT = 1e-4
+
+
+@dataclass(frozen=True)
+class BravaisLattice:
+    """A lattice in its reduced and its conventional cell.
+
+    Parameters
+    ----------
+    symbol : str
+        Such as ``cF``, ``hP`` or ``mC`` (de Wolff et al. 1985).
+    system : str
+        Crystal system of the lattice's own symmetry: that of the crystal, or a higher one.
+    niggli : ndarray, shape (3, 3)
+        Rows are the vectors of the Niggli cell, symmetrised [angstrom].
+    conventional : ndarray, shape (3, 3)
+        Rows a, b, c of the conventional cell [angstrom]: hexagonal axes for hR, b the unique axis
+        of monoclinic lattices, a < b < c where the axes are alike.
+    parameters : ndarray, shape (6,)
+        a, b, c [angstrom] and alpha, beta, gamma [degree] of the conventional cell.
+    errors : ndarray, shape (6,)
+        Their standard uncertainties; NaN where none were given. Zero where symmetry fixes a value.
+    distortion : float
+        Largest relative deviation of the metric from its symmetrised form.
+    """
+
+    symbol: str
+    system: str
+    niggli: np.ndarray
+    conventional: np.ndarray
+    parameters: np.ndarray
+    errors: np.ndarray
+    distortion: float
+
+    @property
+    def volume(self) -> float:
+        """Of the primitive cell [cubic angstrom]."""
+        return float(abs(np.linalg.det(self.niggli)))
+
+
+def cell_parameters(lattice: np.ndarray) -> np.ndarray:
+    """a, b, c [angstrom] and alpha, beta, gamma [degree] of a cell whose rows are its vectors.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        [angstrom]
+
+    Returns
+    -------
+    ndarray, shape (6,)
+    """
+    return _metric_parameters(lattice @ lattice.T)
+
+
+def _metric_parameters(metric: np.ndarray) -> np.ndarray:
+    lengths = np.sqrt(np.diag(metric))
+    cosines = metric[_ROW[3:], _COLUMN[3:]] / (lengths[[1, 0, 0]] * lengths[[2, 2, 1]])
+    return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
+
+
+def niggli_cell(lattice: np.ndarray) -> np.ndarray:
+    """Niggli cell of a lattice (Krivy and Gruber 1976), right-handed.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Rows are the vectors of a primitive cell [angstrom].
+
+    Returns
+    -------
+    ndarray, shape (3, 3)
+
+    Raises
+    ------
+    UserError
+        No such cell: the vectors are not finite or lie in a plane.
+    """
+    lattice = np.asarray(lattice, dtype=float)
+    if lattice.shape != (3, 3) or not np.isfinite(lattice).all():
+        raise UserError("lattice: expected three finite vectors")
+    edges = np.sqrt((lattice * lattice).sum(axis=1)).prod()
+    if abs(np.linalg.det(lattice)) < 1e-6 * edges or edges == 0:
+        raise UserError("lattice: expected three vectors that span a volume")
+    for eps in _NIGGLI_EPS:
+        reduced = spglib.niggli_reduce(lattice, eps=eps)
+        if reduced is not None:
+            return reduced if np.linalg.det(reduced) > 0 else -reduced
+    raise UserError("lattice: no Niggli cell found")
+
+
+def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
+    """Whether two lattices have the same Niggli cell.
+
+    Near a boundary between two kinds of reduced cells a small change turns one into the other, so
+    the cells are compared by whether some basis of short vectors of one has the other's metric.
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (3, 3)
+        Rows are the vectors of primitive cells [angstrom].
+    tolerance : float
+        Relative, of the lengths; of the angles in radian.
+
+    Returns
+    -------
+    bool
+    """
+    one, other = niggli_cell(first), niggli_cell(second)
+    volumes = abs(np.linalg.det(one)), abs(np.linalg.det(other))
+    if abs(volumes[0] / volumes[1] - 1) > 3 * tolerance:
+        return False
+    points = np.array([n for n in product((-1, 0, 1), repeat=3) if any(n)]) @ other
+    lengths, wanted = np.linalg.norm(points, axis=1), np.linalg.norm(one, axis=1)
+    rows = [np.flatnonzero(np.abs(lengths / w - 1) < tolerance) for w in wanted]
+    unit = points / lengths[:, None]
+    angles = np.arccos(np.clip(unit @ unit.T, -1, 1))
+    target = np.radians(cell_parameters(one)[3:])
+    if not all(row.size for row in rows):
+        return False
+    i, j, k = (grid.ravel() for grid in np.meshgrid(*rows, indexing="ij"))
+    found = np.column_stack([angles[j, k], angles[i, k], angles[i, j]])
+    return bool((np.abs(found - target) < tolerance).all(axis=1).any())
+
+
+def lattice_symmetry(
+    metric: np.ndarray, tolerance: float, covariance: np.ndarray | None = None
+) -> tuple[np.ndarray, float]:
+    """Largest group of rotations that a metric obeys within a tolerance.
+
+    Parameters
+    ----------
+    metric : ndarray, shape (3, 3)
+        Of a reduced cell.
+    tolerance : float
+        Largest |dG_ij| / sqrt(G_ii G_jj) that is always forgiven, or without a covariance at all.
+    covariance : ndarray, shape (6, 6), optional
+        Of the metric. What the mean over a group changes may be :data:`DEVIATIONS` of its standard
+        deviations, up to :data:`LARGEST_TOLERANCE`.
+
+    Returns
+    -------
+    rotations : ndarray, shape (n, 3, 3)
+        Integers.
+    distortion : float
+        The largest deviation among them.
+    """
+    operators, products = tables()
+    if covariance is None:
+        numbers = np.sort(find_group(np.ascontiguousarray(metric), operators, products, tolerance))
+        deviation = _deviations(metric, operators[numbers])
+        return ROTATIONS[numbers], float(deviation.max()) if len(numbers) > 1 else 0.0
+    deviation = _deviations(metric, operators)
+    order = np.argsort(deviation, kind="stable")
+    for n in sorted(_ORDERS, reverse=True):
+        largest = max(tolerance, LARGEST_TOLERANCE)
+        if n > len(order) or deviation[order[n - 1]] > largest:
+            continue
+        numbers = np.sort(order[:n])
+        group = ROTATIONS[numbers]
+        if deviation[order[n - 1]] > tolerance and not _within_errors(metric, covariance, group):
+            continue
+        if np.isin(products[np.ix_(numbers, numbers)], numbers).all():
+            return group, float(deviation[order[n - 1]])
+    return np.eye(3)[None], 0.0
+
+
+def _deviations(metric: np.ndarray, operators: np.ndarray) -> np.ndarray:
+    """Largest |dG_ij| / sqrt(G_ii G_jj) by each matrix."""
+    values = metric[_ROW, _COLUMN]
+    size = np.sqrt(metric[_ROW, _ROW] * metric[_COLUMN, _COLUMN])
+    return (np.abs(operators @ values - values) / size).max(axis=1)
+
+
+def find_bravais(
+    lattice: np.ndarray, covariance: np.ndarray | None = None, tolerance: float | None = None
+) -> BravaisLattice:
+    """Bravais lattice, reduced and conventional cell of a lattice.
+
+    Parameters
+    ----------
+    lattice : ndarray, shape (3, 3)
+        Rows are the vectors of a primitive cell [angstrom].
+    covariance : ndarray, shape (6, 6), optional
+        Of the metric tensor of ``lattice``: entries 11, 22, 33, 23, 13, 12 [angstrom^4].
+    tolerance : float, optional
+        Largest relative deviation of the metric that passes for symmetry. By default
+        :data:`SMALLEST_TOLERANCE`, or what the covariance allows (:func:`lattice_symmetry`).
+
+    Returns
+    -------
+    BravaisLattice
+
+    Raises
+    ------
+    UserError
+        The vectors span no volume.
+    """
+    reduced = niggli_cell(lattice)
+    change = np.rint(reduced @ np.linalg.inv(lattice))
+    metric = reduced @ reduced.T
+    spread = None
+    if covariance is not None:
+        operator = _metric_operator(change[None])
+        spread = operator @ covariance @ operator.T
+    if tolerance is None:
+        group, distortion = lattice_symmetry(metric, SMALLEST_TOLERANCE, spread)
+    else:
+        group, distortion = lattice_symmetry(metric, tolerance)
+    symmetric = (group @ metric @ group.transpose(0, 2, 1)).mean(axis=0)
+    symbol, setting = _conventional_setting(np.linalg.cholesky(symmetric), group)
+    conventional = setting @ symmetric @ setting.T
+    errors = np.full(6, np.nan)
+    if spread is not None:
+        operator = _metric_operator(setting[None]) @ _metric_operator(group)
+        errors = _parameter_errors(conventional, operator @ spread @ operator.T)
+    frame = np.linalg.solve(np.linalg.cholesky(metric), reduced)
+    return BravaisLattice(
+        symbol=symbol,
+        system=LATTICE_SYSTEMS[symbol],
+        niggli=np.linalg.cholesky(symmetric) @ frame,
+        conventional=setting @ np.linalg.cholesky(symmetric) @ frame,
+        parameters=_metric_parameters(conventional),
+        errors=errors,
+        distortion=distortion,
+    )
+
+
+def _within_errors(metric: np.ndarray, covariance: np.ndarray | None, group: np.ndarray) -> bool:
+    """Whether the mean over a group changes the metric by no more than its errors."""
+    if covariance is None:
+        return False
+    change = np.eye(6) - _metric_operator(group)
+    moved = np.abs(change @ metric[_ROW, _COLUMN])
+    allowed = np.sqrt(np.maximum(np.diag(change @ covariance @ change.T), 0))
+    forgiven = SMALLEST_TOLERANCE / 2 * np.sqrt(metric[_ROW, _ROW] * metric[_COLUMN, _COLUMN])
+    return bool((moved <= DEVIATIONS * allowed + forgiven).all())
+
+
+def _metric_operator(matrices: np.ndarray) -> np.ndarray:
+    """The mean of M G M^T over some matrices as a matrix on the six entries of G; shape (6, 6)."""
+    columns = []
+    for r, c in zip(_ROW, _COLUMN, strict=True):
+        unit = np.zeros((3, 3))
+        unit[r, c] = unit[c, r] = 1
+        columns.append((matrices @ unit @ matrices.transpose(0, 2, 1)).mean(axis=0)[_ROW, _COLUMN])
+    return np.array(columns).T
+
+
+def _parameter_errors(metric: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Standard uncertainties of a, b, c, alpha, beta, gamma by differences."""
+    jacobian = np.empty((6, 6))
+    for k, (r, c) in enumerate(zip(_ROW, _COLUMN, strict=True)):
+        step = np.zeros((3, 3))
+        step[r, c] = step[c, r] = 1e-6 * np.sqrt(metric[r, r] * metric[c, c])
+        difference = _metric_parameters(metric + step) - _metric_parameters(metric - step)
+        jacobian[:, k] = difference / (2 * step[r, c])
+    return np.sqrt(np.maximum(np.diag(jacobian @ covariance @ jacobian.T), 0))
+
+
+#: A lattice without any symmetry, of which a group's mean is as general as the group allows.
+_GENERAL = np.array([[1.0, 0.013, 0.029], [0.0, 1.171, 0.047], [0.0, 0.0, 1.393]])
+
+
+def _type_of_lattice(lattice: np.ndarray) -> tuple[str, np.ndarray]:
+    """Bravais symbol and conventional cell, as spglib sets it, of an exact primitive one."""
+    dataset = spglib.get_symmetry_dataset((lattice, [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT)
+    if dataset is None or dataset.number not in SYMBOLS:
+        raise UserError("lattice: no Bravais lattice found")
+    return SYMBOLS[dataset.number], np.rint(np.linalg.inv(dataset.transformation_matrix).T)
+
+
+@lru_cache(maxsize=10_000)
+def _type_of_group(group: bytes) -> tuple[str, np.ndarray]:
+    """The same for what matrices alone settle, but for the order of axes that are alike."""
+    matrices = np.frombuffer(group).reshape(-1, 3, 3)
+    metric = _GENERAL @ _GENERAL.T
+    symmetric = (matrices @ metric @ matrices.transpose(0, 2, 1)).mean(axis=0)
+    return _type_of_lattice(np.linalg.cholesky(symmetric))
+
+
+def _conventional_setting(lattice: np.ndarray, group: np.ndarray) -> tuple[str, np.ndarray]:
+    """Bravais symbol and the rows of the conventional cell in terms of an exact primitive one."""
+    if len(group) == 1:
+        return "aP", np.eye(3)
+    if len(group) == 2:
+        # Which vectors are the shortest of a monoclinic lattice's plane is the metric's business.
+        symbol, setting = _type_of_lattice(lattice)
+    else:
+        symbol, setting = _type_of_group(np.ascontiguousarray(group).tobytes())
+    lengths = np.linalg.norm(setting @ lattice, axis=1)
+    order = np.arange(3)
+    if symbol in ("oP", "oI", "oF"):
+        order = np.argsort(lengths, kind="stable")
+    elif symbol == "oC":
+        order[:2] = np.argsort(lengths[:2], kind="stable")
+    elif symbol == "mP" and lengths[0] > lengths[2]:
+        order = order[::-1]
+    setting = setting[order]
+    vectors = setting @ lattice
+    if symbol in ("mP", "mC") and vectors[0] @ vectors[2] > 0:
+        setting[0] *= -1
+        setting[1] *= -1
+    if np.linalg.det(setting) < 0:
+        setting *= -1
+    return symbol, setting

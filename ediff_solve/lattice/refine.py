@@ -1,0 +1,219 @@
+"""Least squares of one cell and many orientations against the spots of many patterns.
+
+The in-plane positions of differently oriented patterns settle all six parameters of the cell to the
+accuracy of the spots; the curvature of the Ewald sphere is a weak condition beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS
+from ediff_solve.lattice.kernels.least_squares import (
+    COLUMN,
+    ROW,
+    index_patterns,
+    refine_patterns,
+    undistort,
+)
+
+
+class Free(NamedTuple):
+    """What is refined beside the orientations.
+
+    Parameters
+    ----------
+    scales : bool
+        Each pattern's camera-length scale. What is common to all of them cannot be told from the
+        cell's size, so their mean is held to 1.
+    distortion : bool
+        An ellipse that all patterns share, and each pattern's centre.
+    cell : bool
+    """
+
+    scales: bool = False
+    distortion: bool = False
+    cell: bool = True
+
+
+@dataclass(frozen=True)
+class Spots:
+    """One pattern's spots and where its Ewald sphere lies.
+
+    Parameters
+    ----------
+    x, y : ndarray, shape (n,)
+        [1/angstrom]
+    half : float
+        Half of the wavelength [angstrom].
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    half: float
+
+    @cached_property
+    def height(self) -> np.ndarray:
+        """Of the Ewald sphere, lambda q^2 / 2 [1/angstrom]; shape (n,)."""
+        return self.half * (self.x * self.x + self.y * self.y)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """Reciprocal vectors without excitation errors, shape (n, 3) [1/angstrom]."""
+        return np.column_stack([self.x, self.y, self.height])
+
+
+@dataclass(frozen=True)
+class JointFit:
+    """A cell, the orientations of patterns, and the indices of their spots.
+
+    Parameters
+    ----------
+    reciprocal : ndarray, shape (3, 3)
+        Rows are reciprocal basis vectors in the crystal's frame [1/angstrom].
+    rotations : dict of int to ndarray, shape (3, 3)
+        By pattern: columns are the pattern's axes in the crystal's frame, g_pattern = g @ R.
+    scales : dict of int to float
+        By pattern: measured lengths are so many times the true ones.
+    hkl : dict of int to ndarray of int64, shape (n, 4)
+        By pattern: indices of each spot, and 1 where it has some.
+    position_error, spread : float
+        Standard deviations in the plane and along the beam [1/angstrom].
+    covariance : ndarray, shape (6, 6)
+        Of the strains 11, 22, 33, 23, 13, 12 of the reciprocal basis.
+    centres : dict of int to ndarray, shape (2,)
+        By pattern [1/angstrom].
+    ellipse : ndarray, shape (2,)
+        See :mod:`ediff_solve.lattice.kernels.least_squares`.
+    """
+
+    reciprocal: np.ndarray
+    rotations: dict[int, np.ndarray]
+    scales: dict[int, float]
+    hkl: dict[int, np.ndarray]
+    position_error: float
+    spread: float
+    covariance: np.ndarray
+    centres: dict[int, np.ndarray]
+    ellipse: np.ndarray
+
+    def indexed(self, pattern: int) -> int:
+        """Spots of a pattern that have indices."""
+        return int(self.hkl[pattern][:, 3].sum())
+
+    @property
+    def total(self) -> int:
+        """Spots of all patterns that have indices."""
+        return sum(self.indexed(p) for p in self.hkl)
+
+    def only(self, patterns: Sequence[int]) -> JointFit:
+        """The same with some patterns alone."""
+        return replace(
+            self,
+            rotations={p: self.rotations[p] for p in patterns},
+            scales={p: self.scales[p] for p in patterns},
+            hkl={p: self.hkl[p] for p in patterns},
+            centres={p: self.centres[p] for p in patterns},
+        )
+
+    def undistorted(self, pattern: int, spots: Spots) -> Spots:
+        """A pattern's spots without scale, centre and ellipse."""
+        x, y = undistort(
+            spots.x, spots.y, self.scales[pattern], self.centres[pattern], self.ellipse
+        )
+        return Spots(x, y, spots.half)
+
+    def metric_covariance(self) -> np.ndarray:
+        """Of the direct metric 11, 22, 33, 23, 13, 12 [angstrom^4]: dG = -2 A strain A^T."""
+        direct = np.linalg.inv(self.reciprocal).T
+        columns = []
+        for r, c in zip(ROW, COLUMN, strict=True):
+            unit = np.zeros((3, 3))
+            unit[r, c] = unit[c, r] = 1
+            columns.append((-2 * direct @ unit @ direct.T)[ROW, COLUMN])
+        operator = np.array(columns).T
+        return operator @ self.covariance @ operator.T
+
+
+class _Stacked(NamedTuple):
+    """The arguments that the compiled functions begin with; copies."""
+
+    patterns: list[int]
+    spots: tuple
+    lattice: tuple
+
+
+def _stack(fit: JointFit, spots: Sequence[Spots]) -> _Stacked:
+    patterns = list(fit.rotations)
+    chosen = [spots[p] for p in patterns]
+    offsets = np.concatenate([[0], np.cumsum([s.x.size for s in chosen])]).astype(np.int64)
+    x, y = (np.concatenate([getattr(s, name) for s in chosen]) for name in "xy")
+    lattice = (
+        fit.reciprocal.copy(),
+        np.array([fit.rotations[p] for p in patterns]),
+        np.array([fit.scales[p] for p in patterns], dtype=float),
+        np.array([fit.centres[p] for p in patterns], dtype=float),
+        np.array(fit.ellipse, dtype=float),
+    )
+    return _Stacked(patterns, (x, y, chosen[0].half, offsets), lattice)
+
+
+def reindex(
+    fit: JointFit, spots: Sequence[Spots], tolerance: float, slab: float, reach: float = np.inf
+) -> JointFit:
+    """Index all spots up to the distance ``reach`` anew.
+
+    Where the distance is infinite, patterns with too few indexed spots are left out.
+    """
+    if not fit.rotations:
+        return fit
+    stacked = _stack(fit, spots)
+    found = index_patterns(*stacked.spots, *stacked.lattice, tolerance, slab, fit.spread)
+    x, y, _, offsets = stacked.spots
+    if np.isfinite(reach):
+        found[np.hypot(x, y) > reach, 3] = 0
+    hkl = dict(zip(stacked.patterns, np.split(found, offsets[1:-1]), strict=True))
+    if not np.isfinite(reach):
+        hkl = {p: h for p, h in hkl.items() if h[:, 3].sum() >= min(FEWEST_SPOTS, len(h))}
+    return replace(fit, hkl=dict.fromkeys(fit.rotations, np.empty((0, 4))) | hkl).only(list(hkl))
+
+
+def refine(fit: JointFit, spots: Sequence[Spots], free: Free) -> JointFit:
+    """Gauss-Newton steps on all that is free, at fixed indices.
+
+    Parameters
+    ----------
+    fit : JointFit
+        Somewhere near.
+    spots : sequence of Spots
+    free : Free
+
+    Returns
+    -------
+    JointFit
+    """
+    if not fit.rotations:
+        return fit
+    stacked = _stack(fit, spots)
+    hkl = np.concatenate([fit.hkl[p] for p in stacked.patterns])
+    flags = (free.cell, free.scales, free.distortion)
+    sigma, spread, covariance = refine_patterns(
+        *stacked.spots, hkl, *stacked.lattice, fit.position_error, fit.spread, flags
+    )
+    reciprocal, rotations, scales, centres, ellipse = stacked.lattice
+    return replace(
+        fit,
+        reciprocal=reciprocal,
+        rotations=dict(zip(stacked.patterns, rotations, strict=True)),
+        scales=dict(zip(stacked.patterns, scales.tolist(), strict=True)),
+        centres=dict(zip(stacked.patterns, centres, strict=True)),
+        ellipse=ellipse,
+        position_error=float(sigma),
+        spread=float(spread),
+        covariance=covariance if free.cell else fit.covariance,
+    )

@@ -1,0 +1,332 @@
+"""The reciprocal lattice from one pattern's spots: ranked candidates.
+
+The plane of the pattern settles six of the basis's nine components to the accuracy of the spots.
+The ratios of the three along the beam follow from which points lie in the slab of excitation
+errors, but their common scale only from the curvature of the Ewald sphere, to 5 to 20 %. Patterns
+of one crystal settle it together: :mod:`ediff_solve.lattice.joint`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS, fit_triple
+from ediff_solve.lattice.kernels.search import REACH, best_triples, difference_vectors, index_spots
+from ediff_solve.lattice.kernels.two_folds import two_fold_obliquities
+from ediff_utils.bloch.scattering import wavelength
+from ediff_utils.core.errors import UserError
+
+#: Strongest spots that the search looks at; all are indexed in the end.
+MOST_SPOTS = 110
+#: Strongest spots by which triples are ranked.
+RANKING_SPOTS = 60
+#: Longest difference between spots that may be a basis vector [1/angstrom].
+LONGEST_VECTOR = 0.9
+#: Difference vectors kept; how many of them serve as first two of a triple, and as its third.
+N_VECTORS, N_PAIRS, N_THIRDS = 40, 8, 12
+#: Triples that are fitted at most, and at least where one indexes this share of the spots.
+N_TRIPLES, FEWEST_TRIPLES, PERFECT = 16, 4, 0.97
+#: Width of a bin of differences, and how far a spot may lie off its point at first [1/angstrom]:
+#: for sharp positions, and for ones with errors of some 0.003.
+SEARCHES = ((0.005, 0.005), (0.01, 0.009))
+#: Spacings of the net planes of a reduced cell [angstrom]: beryllium has 1.98, and the scale along
+#: the beam may be off.
+SMALLEST_SPACING, LARGEST_SPACING = 1.7, 60.0
+#: A lattice that indexes this share of the spots leaves nothing to search for.
+ENOUGH = 0.9
+#: Strong spots have small excitation errors: power of the intensity that weighs them.
+INTENSITY_POWER = 0.3
+#: Excitation errors up to this are looked for [1/angstrom].
+SLAB = 0.075
+#: What the root mean square of the weighted excitation errors is expected to be [1/angstrom]. It
+#: matters where the curvature alone does not tell the scale along the beam.
+SLAB_SPREAD = 0.016
+#: Spots on one line: the second singular value is smaller than this part of the first.
+FLAT = 0.01
+#: Keeps the normal equations of spots on one plane of indices from being singular.
+RIDGE = 1e-6
+#: Two candidates whose volumes differ less than this and that index the same spots are one.
+SAME_VOLUME = 0.02
+
+
+@dataclass(frozen=True)
+class LatticeCandidate:
+    """A reciprocal lattice that explains one pattern.
+
+    Parameters
+    ----------
+    reciprocal : ndarray, shape (3, 3)
+        Rows are the reduced reciprocal basis vectors in the pattern's frame, z against the beam
+        [1/angstrom]. Without curvature the sign of z is not known.
+    errors : ndarray, shape (3, 3)
+        Standard uncertainties of the entries [1/angstrom]. Those of the z components are almost
+        the same relative number, ``log_scale_error``, for all three.
+    log_scale_error : float
+        Standard uncertainty of the logarithm of the scale along the beam.
+    hkl : ndarray of int, shape (n, 3)
+        Indices of each spot; zero where it has none.
+    indexed : ndarray of bool, shape (n,)
+        Which spots have indices.
+    position_error : float
+        Standard deviation of a coordinate of a spot [1/angstrom].
+    spread : float
+        Root mean square of the excitation errors [1/angstrom].
+    gain : float
+        Logarithm of how much likelier the spots are than at random; ranks the candidates.
+    """
+
+    reciprocal: np.ndarray
+    errors: np.ndarray
+    log_scale_error: float
+    hkl: np.ndarray
+    indexed: np.ndarray
+    position_error: float
+    spread: float
+    gain: float
+
+    @property
+    def fraction(self) -> float:
+        """Share of the spots that are indexed."""
+        return float(self.indexed.mean())
+
+    @property
+    def lattice(self) -> np.ndarray:
+        """Rows are the vectors of the direct primitive cell [angstrom]; shape (3, 3)."""
+        return np.linalg.inv(self.reciprocal).T
+
+    def scaled(self, factor: float) -> LatticeCandidate:
+        """The same with the z components times a factor."""
+        scales = np.array([1.0, 1.0, factor])
+        return replace(self, reciprocal=self.reciprocal * scales, errors=self.errors * scales)
+
+    def with_basis(self, reciprocal: np.ndarray, factor: float) -> LatticeCandidate:
+        """The same with another basis, whose z components are about so many times as large."""
+        scales = np.array([1.0, 1.0, factor])
+        return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
+
+    def symmetry_over_scale(self, scales: np.ndarray, n_axes: int = 9) -> np.ndarray:
+        """Obliquities of the lattice's two-fold axes (Le Page 1982), were the scale another one.
+
+        Parameters
+        ----------
+        scales : ndarray, shape (m,)
+            Factors of the z components.
+        n_axes : int
+
+        Returns
+        -------
+        ndarray, shape (m, n_axes)
+            Smallest first [degree]. A monoclinic lattice has one axis of obliquity zero, a
+            rhombohedral or orthorhombic one three, tetragonal five, hexagonal seven, cubic nine.
+        """
+        return np.array(
+            [two_fold_obliquities(self.scaled(float(f)).lattice, n_axes) for f in scales]
+        )
+
+
+def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> tuple:
+    """Spots as float arrays of one length.
+
+    Raises
+    ------
+    UserError
+        Lengths that differ, values that are not finite, or negative intensities.
+    """
+    arrays = [np.asarray(a, dtype=float) for a in (qx, qy)]
+    arrays.append(np.ones(arrays[0].shape) if intensity is None else np.asarray(intensity, float))
+    if any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+        raise UserError("spots: expected qx, qy and intensity of one length")
+    if not all(np.isfinite(a).all() for a in arrays):
+        raise UserError("spots: expected finite positions and intensities")
+    if (arrays[2] < 0).any():
+        raise UserError("spots: expected intensities that are not negative")
+    return tuple(arrays)
+
+
+def solve_pattern(
+    qx: np.ndarray,
+    qy: np.ndarray,
+    intensity: np.ndarray | None = None,
+    energy: float = 300e3,
+    n_candidates: int = 4,
+    slab: float = SLAB,
+    slab_spread: float = SLAB_SPREAD,
+) -> list[LatticeCandidate]:
+    """Reciprocal lattices that explain one pattern, best first.
+
+    Parameters
+    ----------
+    qx, qy : ndarray, shape (n,)
+        Spots without the direct beam, which lies at the origin [1/angstrom].
+    intensity : ndarray, shape (n,), optional
+        Strong spots are looked at first.
+    energy : float
+        Of the electrons [eV].
+    n_candidates : int
+        At most so many.
+    slab : float
+        Largest excitation error [1/angstrom].
+    slab_spread : float
+        Expected root mean square of the excitation errors [1/angstrom].
+
+    Returns
+    -------
+    list of LatticeCandidate
+        Empty where nothing can be told: fewer than five spots, all on one line, or no three
+        differences that index more spots than chance would.
+
+    Raises
+    ------
+    UserError
+        Positions or intensities that are not finite, or of different lengths.
+    """
+    prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
+    if prepared is None:
+        return []
+    (x, y, height), arrays = prepared
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for width, tolerance in SEARCHES:
+        found += _search(*arrays, width, tolerance, slab, slab_spread)
+        if found and max(f[1] for _, f in found) >= ENOUGH * len(arrays[0]):
+            break
+    found.sort(key=lambda pair: -pair[1][0])
+    return build_candidates(x, y, height, found, n_candidates, slab)
+
+
+def prepare_spots(
+    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None, energy: float, most: int
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
+    """What a search for lattices begins with; None where the spots are few or on one line.
+
+    Parameters
+    ----------
+    qx, qy, intensity, energy
+        See :func:`solve_pattern`.
+    most : int
+        So many of the strongest spots are enough.
+
+    Returns
+    -------
+    spots : tuple of ndarray, shape (n,)
+        qx, qy and the Ewald sphere's height above them [1/angstrom].
+    strongest : tuple of ndarray, shape (m + 1,)
+        The direct beam and the strongest of them: x, y, height and weight.
+    """
+    x, y, strength = check_spots(qx, qy, intensity)
+    if x.size < FEWEST_SPOTS:
+        return None
+    singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
+    if singular[1] <= FLAT * singular[0]:
+        return None
+    height = wavelength(energy) * (x * x + y * y) / 2
+    order = np.lexsort((height, -strength))[:most]
+    weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
+    strongest = tuple(
+        np.concatenate([[first], a])
+        for first, a in ((0.0, x[order]), (0.0, y[order]), (0.0, height[order]), (1.0, weight))
+    )
+    return (x, y, height), strongest
+
+
+def build_candidates(
+    x: np.ndarray,
+    y: np.ndarray,
+    height: np.ndarray,
+    found: list[tuple[np.ndarray, np.ndarray]],
+    n: int,
+    slab: float = SLAB,
+) -> list[LatticeCandidate]:
+    """Candidates of fitted bases, the same lattice once.
+
+    Parameters
+    ----------
+    x, y, height, slab
+        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
+    found : list of tuple of ndarray
+        Basis and figures of each (:func:`ediff_solve.lattice.kernels.fitting.fit_triple`), best
+        first.
+    n : int
+        At most so many.
+    """
+    return [
+        _candidate(x, y, height, basis, figures, slab) for basis, figures in _distinct(found, n)
+    ]
+
+
+def _search(
+    x: np.ndarray,
+    y: np.ndarray,
+    height: np.ndarray,
+    weight: np.ndarray,
+    width: float,
+    tolerance: float,
+    slab: float,
+    slab_spread: float,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
+    vectors, _ = difference_vectors(x, y, LONGEST_VECTOR, width, N_VECTORS)
+    if len(vectors) < 3:
+        return []
+    ranking = slice(0, RANKING_SPOTS)
+    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, N_PAIRS, N_THIRDS, N_TRIPLES)
+    hkl = np.zeros((len(x), 4), np.int64)
+    fits = []
+    for n, triple in enumerate(triples):
+        basis, figures = fit_triple(x, y, height, weight, triple, tolerance, slab, slab_spread, hkl)
+        if figures[0] > 0 and plausible(basis):
+            fits.append((basis, figures))
+        if n + 1 >= FEWEST_TRIPLES and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
+            break
+    return fits
+
+
+def plausible(reciprocal: np.ndarray) -> bool:
+    """Whether the net planes of a reduced basis have spacings that a crystal's may have."""
+    lengths = np.sqrt((reciprocal * reciprocal).sum(axis=1))
+    return bool(lengths.max() < 1 / SMALLEST_SPACING and lengths.min() > 1 / LARGEST_SPACING)
+
+
+def _distinct(found: list, n: int) -> list:
+    kept: list = []
+    volumes: list[float] = []
+    for basis, figures in found:
+        volume = abs(np.linalg.det(basis))
+        known = any(
+            f[1] == figures[1] and abs(other / volume - 1) < SAME_VOLUME
+            for (_, f), other in zip(kept, volumes, strict=True)
+        )
+        if not known:
+            kept.append((basis, figures))
+            volumes.append(volume)
+        if len(kept) == n:
+            break
+    return kept
+
+
+def _candidate(
+    x: np.ndarray,
+    y: np.ndarray,
+    height: np.ndarray,
+    basis: np.ndarray,
+    figures: np.ndarray,
+    slab: float,
+) -> LatticeCandidate:
+    gain, _, sigma, spread, log_error = (float(f) for f in figures)
+    hkl = np.zeros((len(x), 4), np.int64)
+    index_spots(x, y, height, basis, REACH * sigma, slab, spread, hkl)
+    indices, indexed = hkl[:, :3] * hkl[:, 3:], hkl[:, 3] > 0
+    normal = indices.T @ indices + RIDGE * np.eye(3)
+    unit = np.sqrt(np.diag(np.linalg.inv(normal)))
+    along = np.hypot(unit * spread, np.abs(basis[:, 2]) * log_error)
+    return LatticeCandidate(
+        reciprocal=basis,
+        errors=np.column_stack([unit * sigma, unit * sigma, along]),
+        log_scale_error=log_error,
+        hkl=indices,
+        indexed=indexed,
+        position_error=sigma,
+        spread=spread,
+        gain=gain,
+    )

@@ -1,0 +1,8 @@
+"""What patterns of one crystal say of its symmetry, as numbers that a model can weigh.
+
+:func:`compute_evidence` solves the lattice and looks at the intensities of the indexed spots.
+"""
+
+from ediff_solve.predictor.evidence.compute import NAMES, Evidence, compute_evidence, solve_alone
+
+__all__ = ["NAMES", "Evidence", "compute_evidence", "solve_alone"]

@@ -1,0 +1,184 @@
+"""A predictor's card in words: what it was made of, how far to trust it, where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ediff_solve.predictor.boosting import SYSTEMS
+from ediff_solve.predictor.training.card import SURE
+from ediff_utils.core.paths import atomic_write
+
+README = "README.md"
+#: Figures of both protocols, with the form of each.
+_FIGURES = {
+    "crystal system, one pattern": ("one", ".1%"),
+    "crystal system, ten patterns": ("ten", ".1%"),
+    "the most confident 80 % of these": ("ten_at_80_coverage", ".1%"),
+    "space group, ten patterns": ("space_group_top1_ten", ".1%"),
+    "among the first five": ("space_group_top5_ten", ".1%"),
+    "space group, one pattern": ("space_group_top1_one", ".1%"),
+    "calibration error, one pattern": ("ece_one", ".3f"),
+    "calibration error, ten patterns": ("ece", ".3f"),
+    "median error of an axis, ten patterns": ("axes_relative_ten", ".2%"),
+    "processor time, one pattern [ms]": ("ms_one", ".1f"),
+    "processor time, ten patterns [ms]": ("ms_ten", ".0f"),
+}
+_LIMITS = """
+- Nothing that it looks at tells enantiomorphic pairs, such as P3_121 and P3_221, apart: of two
+  hands one is named by chance.
+- The camera length's error goes into the cell in full.
+- Patterns at other energies than those of the simulation, or of crystals with many defects, were
+  not tried.
+- Confidences hold for crystals as the Materials Project has them, in its proportions.
+"""
+
+
+def format_card(card: Mapping[str, object]) -> str:
+    """Markdown of a card.
+
+    Parameters
+    ----------
+    card : mapping
+        See :func:`ediff_solve.predictor.training.pipeline.build_predictor`.
+
+    Returns
+    -------
+    str
+    """
+    protocols = list(card["detectors"])
+    materials = card["materials"]
+    parts = [
+        "# Model card",
+        "Boosted trees (LightGBM) on evidence from spot patterns: crystal system, Bravais lattice, "
+        "Laue class, space group. Written with the predictor, from [`card.json`](card.json); "
+        "`ediff card` computes its figures again from `answers.parquet`, and some answers from "
+        "the spots in `test_patterns.parquet`.",
+        f"**Data.** {card['source']}. {materials['train']:,} crystals to train on, "
+        f"{materials['test']:,} others to test, divided by {card['split_by']}. "
+        "Bloch-wave patterns, "
+        + "; ".join(_simulation(name, card["simulation"][name]) for name in protocols)
+        + ". *Detector*: "
+        + _detector(card["detectors"].get("detector", {})),
+        _table(["", *protocols], _figures(card, protocols)),
+        "**By crystal system**, one pattern and ten, then what else ten patterns are taken for.",
+        _table(["", *_heads(protocols), "taken for"], _systems(card, protocols)),
+        "**One pattern, by its number of spots and by thickness.**",
+        _table(
+            ["", *protocols],
+            [*_ranges(card, "by_spots", " spots"), *_ranges(card, "by_thickness", " \u00c5")],
+        ),
+        _confidence(card),
+        "**Where it fails.**" + _weakest(card, protocols) + _LIMITS.rstrip(),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def write_card(card: Mapping[str, object], folder: Path) -> Path:
+    """Write :func:`format_card` beside the predictor.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    path = Path(folder) / README
+    with atomic_write(path) as partial:
+        partial.write_text(format_card(card), encoding="utf-8")
+    return path
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _heads(protocols: list[str]) -> list[str]:
+    return [f"{name}, {n}" for name in protocols for n in ("one", "ten")]
+
+
+def _simulation(name: str, made: Mapping[str, object]) -> str:
+    low_high = made["thickness_range"] or made["thicknesses"]
+    # Angstrom to nanometre.
+    thickness = " to ".join(f"{value / 10:g}" for value in low_high)
+    where = "on the paper's grid" if made["protocol"] == "grid" else "at any orientation"
+    return f"*{name}*: {where}, {thickness} nm, {made['energy'] / 1e3:g} kV"
+
+
+def _detector(settings: Mapping[str, object]) -> str:
+    if not settings:
+        return "not asked."
+    low, high = settings["q_max_range"]
+    parts = ("missing", "spurious", "intensity_noise", "ellipticity", "scale_error")
+    missing, spurious, noise, ellipse, scale = (f"{100 * settings[name]:g} %" for name in parts)
+    return (
+        f"{settings['position_noise']:g} 1/\u00c5 of position noise, q_max from {low:g} to "
+        f"{high:g} 1/\u00c5, {missing} of the spots missing, {spurious} spurious, intensities off "
+        f"by {noise}, nothing below {settings['dynamic_range']:g} of the strongest, ellipse up to "
+        f"{ellipse}, scale within {scale}, centre off by {settings['centre_error']:g} 1/\u00c5."
+    )
+
+
+def _figures(card: Mapping[str, object], protocols: list[str]) -> list[list[str]]:
+    return [
+        [label, *(f"{card[name][key]:{form}}".replace("%", " %") for name in protocols)]
+        for label, (key, form) in _FIGURES.items()
+        if all(key in card[name] for name in protocols)
+    ]
+
+
+def _systems(card: Mapping[str, object], protocols: list[str]) -> list[list[str]]:
+    rows = []
+    for system in SYSTEMS:
+        found = [card[name]["by_system"].get(system) for name in protocols]
+        if not any(found):
+            continue
+        numbers = [f"{100 * f[n]:.0f} %" if f else "-" for f in found for n in ("one", "ten")]
+        last = found[-1] or {}
+        others = sorted(last.get("said_ten", {}).items(), key=lambda pair: -pair[1])
+        said = [
+            f"{name} {share:.0%}".replace("%", " %") for name, share in others if name != system
+        ]
+        size = f"{system} ({max(f['materials'] for f in found if f)})"
+        rows.append([size, *numbers, ", ".join(said[:2]) or "-"])
+    return rows
+
+
+def _ranges(card: Mapping[str, object], key: str, unit: str) -> list[list[str]]:
+    protocols = list(card["detectors"])
+    found = {name: {(r["from"], r["to"]): r for r in card[name][key]} for name in protocols}
+    rows = []
+    for low, high in sorted({r for name in protocols for r in found[name]}, key=lambda r: r[0]):
+        label = f"from {low}{unit}" if high is None else f"{low} to {high}{unit}"
+        cells = [found[name].get((low, high)) for name in protocols]
+        shown = [f"{100 * c['accuracy']:.0f} % of {c['n']:,}" if c else "-" for c in cells]
+        rows.append([label, *shown])
+    return rows
+
+
+def _confidence(card: Mapping[str, object]) -> str:
+    limits = card["thresholds"]
+    text = (
+        f"**Sure** is said from a confidence of {limits['single']:.2f} for one pattern and "
+        f"{limits['several']:.2f} for several, from which {100 * SURE:.0f} % or more were right on "
+        "crystals that no tree was grown on."
+    )
+    rows = [
+        [
+            f"{protocol}, {kind}",
+            *(f"{100 * found[key]:.0f} %" for key in ("noticed", "false_alarms", "sure_and_wrong")),
+        ]
+        for protocol, kinds in card.get("second_grain", {}).items()
+        for kind, found in kinds.items()
+    ]
+    if not rows:
+        return text
+    heads = ["second grain in every pattern", "noticed", "false alarms", "sure and wrong"]
+    return f"{text}\n\n{_table(heads, rows)}"
+
+
+def _weakest(card: Mapping[str, object], protocols: list[str]) -> str:
+    by = card[protocols[-1]]["by_system"]
+    order = sorted(by, key=lambda system: by[system]["ten"])[:2]
+    worst = " and ".join(f"{name} ({100 * by[name]['ten']:.0f} %)" for name in order)
+    return f" Ten patterns, {protocols[-1]}: weakest are {worst}.\n"

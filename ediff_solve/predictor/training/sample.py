@@ -1,0 +1,221 @@
+"""Answers to test patterns that go with a predictor, and the patterns of some of them.
+
+The answers are what the card's figures are computed from. The patterns let everybody have some of
+the answers made again, from spots to space group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ediff_solve.predictor.boosting import SpaceGroupModel
+from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups, compute_examples
+from ediff_solve.predictor.training.fitting import judge
+from ediff_utils.bloch.dataset.reading import part_files
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import Run, atomic_write
+
+ANSWERS, PATTERNS = "answers.parquet", "test_patterns.parquet"
+#: Test materials whose patterns go with a predictor.
+MATERIALS = 100
+#: Answers that agree have confidences this near: other processors round otherwise.
+NEAR = 0.01
+_COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity")
+_KEY = ["material_id", "protocol", "patterns"]
+
+
+def write_answers(answers: pd.DataFrame, folder: Path) -> Path:
+    """Write the answers to all test examples.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        See :func:`ediff_solve.predictor.training.fitting.judge`.
+    folder : Path
+        The predictor's.
+    """
+    path = Path(folder) / ANSWERS
+    small = answers.astype({name: np.float32 for name in answers.select_dtypes("float64")})
+    with atomic_write(path) as partial:
+        pq.write_table(
+            pa.Table.from_pandas(small, preserve_index=False), partial, compression="zstd"
+        )
+    return path
+
+
+def read_answers(folder: Path) -> pd.DataFrame:
+    """Read what :func:`write_answers` wrote.
+
+    Raises
+    ------
+    UserError
+        Not there, or damaged.
+    """
+    return _read(Path(folder) / ANSWERS).to_pandas()
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.exists():
+        raise UserError(f"{path}: not there; train the predictor again to have it written")
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError):
+        raise UserError(f"{path}: damaged; expected a Parquet file") from None
+
+
+def write_sample(
+    runs: Mapping[str, Run],
+    settings: Mapping[str, ExampleSettings],
+    materials: Iterable[str],
+    crystals: pd.DataFrame,
+    folder: Path,
+) -> Path:
+    """Write the patterns that the examples of some test materials are made of.
+
+    Parameters
+    ----------
+    runs : mapping of str to Run
+        By protocol.
+    settings : mapping of str to ExampleSettings
+        By protocol.
+    materials : iterable of str
+        The test's; :data:`MATERIALS` of them are drawn.
+    crystals : DataFrame
+    folder : Path
+        The predictor's.
+    """
+    names = np.unique(list(materials))
+    seed = next(iter(settings.values())).seed
+    drawn = np.random.default_rng(seed).permutation(names)[:MATERIALS]
+    parts = [_used(run, settings[protocol], drawn, protocol) for protocol, run in runs.items()]
+    table = pa.concat_tables(parts)
+    labels = crystals.set_index("material_id").loc[table["material_id"].to_pylist()]
+    for name in ("space_group", "a", "b", "c"):
+        table = table.append_column(name, pa.array(labels[name].to_numpy()))
+    path = Path(folder) / PATTERNS
+    with atomic_write(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+    return path
+
+
+def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, protocol: str) -> pa.Table:
+    """Patterns of some materials that examples are made of, and which of all they are."""
+    parts = []
+    for path in part_files(run.patterns):
+        # Lists of spots are large: blocks without any of the materials are not read.
+        where = pc.field("material_id").isin(drawn.tolist())
+        table = pq.read_table(path, columns=list(_COLUMNS), filters=where)
+        for material in table["material_id"].unique().to_pylist():
+            own = table.filter(pc.equal(table["material_id"], material))
+            used = np.unique(np.concatenate(choose_groups(own.num_rows, settings, material)))
+            part = own.take(used).replace_schema_metadata(None)
+            part = part.append_column("protocol", pa.array([protocol] * len(used)))
+            part = part.append_column("position", pa.array(used))
+            parts.append(part.append_column("of", pa.array([own.num_rows] * len(used))))
+    return pa.concat_tables(parts)
+
+
+def read_sample(
+    settings: Mapping[str, ExampleSettings], folder: Path
+) -> Iterator[tuple[str, str, pa.Table, list[np.ndarray]]]:
+    """The patterns that go with a predictor.
+
+    Parameters
+    ----------
+    settings : mapping of str to ExampleSettings
+        By protocol.
+    folder : Path
+        The predictor's.
+
+    Yields
+    ------
+    protocol, material : str
+    patterns : pyarrow.Table
+        The material's, as simulated.
+    groups : list of ndarray of int
+        Which of them make each example.
+
+    Raises
+    ------
+    UserError
+        No patterns there.
+    """
+    table = _read(Path(folder) / PATTERNS)
+    for protocol in table["protocol"].unique().to_pylist():
+        own = table.filter(pc.equal(table["protocol"], protocol))
+        for material in own["material_id"].unique().to_pylist():
+            part = own.filter(pc.equal(own["material_id"], material))
+            place = {int(k): row for row, k in enumerate(part["position"].to_pylist())}
+            groups = choose_groups(part["of"][0].as_py(), settings[protocol], material)
+            here = [np.array([place[int(k)] for k in group]) for group in groups]
+            yield protocol, material, part, here
+
+
+def answer_sample(
+    models: Mapping[str, SpaceGroupModel], settings: Mapping[str, ExampleSettings], folder: Path
+) -> pd.DataFrame:
+    """Answers to the patterns that go with a predictor, from their spots.
+
+    Parameters
+    ----------
+    models : mapping of str to SpaceGroupModel
+    settings : mapping of str to ExampleSettings
+        By protocol.
+    folder : Path
+        The predictor's.
+
+    Returns
+    -------
+    DataFrame
+        See :func:`ediff_solve.predictor.training.fitting.judge`.
+
+    Raises
+    ------
+    UserError
+        No patterns there.
+    """
+    rows: list[dict] = []
+    for protocol, material, part, here in read_sample(settings, folder):
+        rows += compute_examples(material, part, settings[protocol], here)
+    vectors = np.array([row.pop("evidence") for row in rows])
+    columns = ["material_id", "space_group", "a", "b", "c"]
+    labels = _read(Path(folder) / PATTERNS).select(columns).to_pandas()
+    labels = labels.drop_duplicates("material_id")
+    return judge(dict(models), pd.DataFrame(rows), vectors, labels)
+
+
+def compare_answers(made: pd.DataFrame, shipped: pd.DataFrame) -> dict[str, float]:
+    """Whether answers that were made again are those that were written.
+
+    Parameters
+    ----------
+    made, shipped : DataFrame
+        See :func:`ediff_solve.predictor.training.fitting.judge`.
+
+    Returns
+    -------
+    dict
+        ``answers``, how many were made again, ``same``, the share of them with the same crystal
+        system, space group and, within :data:`NEAR`, confidence, and ``largest``, the largest
+        difference of confidence.
+    """
+    numbered = [
+        table.assign(number=table.groupby(_KEY).cumcount()).set_index([*_KEY, "number"])
+        for table in (made, shipped)
+    ]
+    both = numbered[0].join(numbered[1], rsuffix="_shipped", how="left")
+    difference = (both["confidence"] - both["confidence_shipped"]).abs().fillna(1.0)
+    same = (both["system"] == both["system_shipped"]) & (difference < NEAR)
+    same &= both["space_group"] == both["space_group_shipped"]
+    return {
+        "answers": len(both),
+        "same": float(same.mean()),
+        "largest": float(difference.max()),
+    }

@@ -1,0 +1,188 @@
+"""What notebook 6 works on: a user's frames, a user's Bragg lists, or the simulated gold scan.
+
+Conventions: ``x`` and ``qx`` run along the first axis of the scan and of the detector (rows, drawn
+downwards), ``y`` and ``qy`` along the second (columns, drawn to the right); q counts from the
+direct beam, in 1/angstrom without 2 pi. A detector that is turned by a positive angle against the
+scan shows a vector along the scan's x turned from x towards y.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ediff_solve.frames.calibrate import Calibration
+from ediff_solve.frames.detect import DetectionSettings
+from ediff_solve.frames.reading import Frames, open_frames
+from ediff_solve.frames.rings import Ring
+from ediff_solve.frames.stream import Detected, Looks, calibrate_scan, compute_looks
+from ediff_solve.gold_scan.crystal import GOLD_LATTICE
+from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_gold_scan
+from ediff_solve.gold_scan.settings import GoldScanSettings
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import ScanSettings
+from ediff_utils.paper.scan.bragg import BraggLists, read_bragg_lists
+
+#: Half of a simulated frame is 1.44 1/angstrom, whatever its pixels.
+_HALF_FRAME = 1.44
+#: By how much the simulated file's pixel size is off: a camera length that was not calibrated.
+_STATED_ERROR = 0.02
+
+
+def gold_settings(settings: ScanSettings) -> GoldScanSettings:
+    """The simulated scan that the notebook's parameters ask for.
+
+    Its file states a pixel size that is off by 2 %; gold's own 111 ring mends it.
+    """
+    return GoldScanSettings(
+        scan_size=settings.scan_size,
+        frame_size=settings.frame_size,
+        pixel_size=2 * _HALF_FRAME / settings.frame_size,
+        step=settings.step,
+        energy=settings.energy,
+        calibrated=True,
+        pixel_size_error=_STATED_ERROR,
+        seed=settings.seed,
+    )
+
+
+def open_scan(settings: ScanSettings, folder: Path) -> Frames | None:
+    """Open the user's frames, or those of the simulated scan, which is written where it is missing.
+
+    Parameters
+    ----------
+    settings : ScanSettings
+        ``scan_file`` and what tells its axes; ``bragg_file``; what the simulated scan is made of.
+    folder : Path
+        Where the simulated scan's files lie.
+
+    Returns
+    -------
+    Frames or None
+        None where ``bragg_file`` takes the place of frames.
+
+    Raises
+    ------
+    UserError
+        See :func:`ediff_solve.frames.reading.open_frames`.
+    """
+    if settings.bragg_file:
+        return None
+    if settings.scan_file:
+        return open_frames(
+            settings.scan_file,
+            node=settings.node or None,
+            scan_shape=settings.scan_shape,
+            signal_axes=settings.signal_axes,
+            energy=settings.energy,
+        )
+    gold, files = gold_settings(settings), GoldScanFiles(Path(folder))
+    if not _is_written(gold, files):
+        write_gold_scan(gold, folder, jobs=settings.jobs)
+    return open_frames(files.frames)
+
+
+def _is_written(gold: GoldScanSettings, files: GoldScanFiles) -> bool:
+    """Whether the folder holds this very scan: its record is written last."""
+    if not files.microscope.exists():
+        return False
+    stored = json.loads(files.microscope.read_text(encoding="utf-8"))
+    return stored.get("settings") == gold.model_dump(mode="json")
+
+
+def is_simulated(settings: ScanSettings) -> bool:
+    """Whether the scan is the simulated one, of which the truth is known."""
+    return not (settings.scan_file or settings.bragg_file)
+
+
+def read_truth(settings: ScanSettings, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """The truth of the simulated scan; None of a user's, of which nobody knows it.
+
+    Returns
+    -------
+    positions, domains : DataFrame
+        See :mod:`ediff_solve.gold_scan.truth`.
+
+    Raises
+    ------
+    UserError
+        The simulated scan is not written yet.
+    """
+    if not is_simulated(settings):
+        return None
+    files = GoldScanFiles(Path(folder))
+    return read_positions(files), pd.read_parquet(files.domains)
+
+
+def look_at_scan(frames: Frames, settings: ScanSettings) -> Looks:
+    """Hot pixels, mean frame, noise and disks of a scan.
+
+    Parameters
+    ----------
+    frames : Frames
+    settings : ScanSettings
+        ``disk_radius`` is used.
+    """
+    detection = None
+    if settings.disk_radius is not None:
+        detection = DetectionSettings(radius=settings.disk_radius)
+    return compute_looks(frames, detection)
+
+
+def calibrate(
+    frames: Frames, detected: Detected, settings: ScanSettings
+) -> tuple[Calibration, Ring | None]:
+    """Origin, descan, ellipse, pixel size and rotation, as the user or the sample gives them.
+
+    Parameters
+    ----------
+    frames : Frames
+    detected : Detected
+    settings : ScanSettings
+        ``pixel_size``, ``ring_spacing``, ``ring_window`` and ``detector_rotation``. On the
+        simulated scan gold's 111 ring is taken where neither ring nor pixel size is named.
+
+    Raises
+    ------
+    UserError
+        See :func:`ediff_solve.frames.stream.calibrate_scan`.
+    """
+    spacing = settings.ring_spacing
+    if spacing is None and settings.pixel_size is None and is_simulated(settings):
+        spacing = GOLD_LATTICE / np.sqrt(3)
+    return calibrate_scan(
+        detected,
+        pixel_size=settings.pixel_size or frames.pixel_size,
+        ring_radius=None if spacing is None else 1 / spacing,
+        ring_window=settings.ring_window,
+        rotation=settings.detector_rotation,
+    )
+
+
+def find_step(frames: Frames | None, settings: ScanSettings) -> float:
+    """Distance of probe positions: the file's where it tells, else the user's [angstrom]."""
+    return frames.step if frames is not None and frames.step else settings.step
+
+
+def read_lists(path: str | Path, settings: ScanSettings) -> BraggLists:
+    """Bragg lists of a scan.
+
+    Parameters
+    ----------
+    path : str or Path
+        The user's file, or the one that the step before wrote.
+    settings : ScanSettings
+        ``node``.
+
+    Raises
+    ------
+    UserError
+        See :func:`ediff_utils.paper.scan.bragg.read_bragg_lists`; or one probe position alone.
+    """
+    lists = read_bragg_lists(path, node=settings.node or None)
+    if np.prod(lists.shape) < 2:
+        raise UserError(f"{path}: a scan of one probe position; expected two or more")
+    return lists

@@ -1,0 +1,397 @@
+"""The patterns stage: crystals in, a dataset of spot patterns out, whatever happens in between.
+
+A dataset is a folder of ``part-*.parquet`` files of about 128 MB, one row a pattern, with the
+crystals' table and a ``manifest.json`` beside them. Work is cut by crystal into blocks, each of
+which becomes a file under ``blocks/`` when it is whole, so that a run that was stopped goes on
+where it was; when all are there they are joined, a block a row group. What is drawn at random
+depends on the seed and the crystal's name alone, so that the finished files are the same however
+the work was done.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import joblib
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from ediff_utils.bloch.dataset import manifest as manifests
+from ediff_utils.bloch.dataset.table import SCHEMA, pattern_table
+from ediff_utils.bloch.simulation import SimulationError
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import file_sha256
+from ediff_utils.core.paths import atomic_write
+from ediff_utils.core.progress import tqdm
+from ediff_utils.core.settings import SimulationSettings
+from ediff_utils.core.workers import run_tasks
+from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.crystals.tables import write_table
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_FAILURES = b"ediff_failures"
+#: Errors of one crystal that must not end the run of all.
+_OF_A_CRYSTAL = (SimulationError, UserError, ArithmeticError, ValueError, MemoryError)
+#: Floating-point columns, which compress better with their bytes sorted by significance.
+_REALS = ["qx.list.element", "qy.list.element", "intensity.list.element"]
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What a run of the patterns stage did.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the shards are.
+    n_patterns : int
+        Rows in all shards.
+    failures : DataFrame
+        ``material_id`` and ``reason`` of crystals that could not be simulated.
+    """
+
+    folder: Path
+    n_patterns: int
+    failures: pd.DataFrame
+
+
+def simulate_dataset(
+    crystals: pd.DataFrame,
+    settings: SimulationSettings,
+    folder: Path,
+    *,
+    block_size: int = 25,
+    shard_bytes: int = 128 * 10**6,
+    client: Client | None = None,
+    spent: float = 0.0,
+    progress: bool = True,
+) -> DatasetReport:
+    """Simulate all patterns of a table of crystals, or what is left of them.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The crystals' table.
+    settings : SimulationSettings
+        Among them where to work: ``jobs`` processes of this machine, or a Dask ``cluster``.
+    folder : Path
+        Where the files go. A folder begun with the same crystals and parameters is continued.
+    block_size : int
+        Crystals a block.
+    shard_bytes : int
+        Size at which a shard is closed.
+    client : distributed.Client, optional
+        A cluster to work on; its workers must see ``folder``.
+    spent : float
+        Time that the crystals took, to be counted with the patterns' [s].
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    DatasetReport
+
+    Raises
+    ------
+    UserError
+        The folder holds patterns of other crystals or parameters, cannot be written to, or another
+        run is at work on it.
+    """
+    folder = Path(folder).absolute()
+    identity = manifests.build_identity(
+        crystals, settings, block_size=block_size, shard_bytes=shard_bytes
+    )
+    if not _is_complete(folder, manifests.claim(folder, identity)):
+        with _alone(folder):
+            _complete(crystals, settings, folder, client or settings.cluster, spent, progress)
+    return read_report(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other runs off a dataset; the lock goes with the process, however that ends."""
+    path = folder / "blocks" / ".lock"
+    lock = FileLock(path, blocking=False)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{folder}: another run is at work there; wait for it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_complete(folder: Path, manifest: dict) -> bool:
+    if not manifest["finished"] or _missing_shards(folder, manifest):
+        return False
+    return (folder / "crystals.parquet").exists() and not (folder / "blocks").exists()
+
+
+def _missing_shards(folder: Path, manifest: dict) -> list[dict]:
+    return [shard for shard in manifest.get("shards", []) if not _is_there(folder, shard)]
+
+
+def _complete(
+    crystals: pd.DataFrame,
+    settings: SimulationSettings,
+    folder: Path,
+    cluster: str | Client,
+    spent: float,
+    progress: bool,
+) -> None:
+    """Do what a dataset still lacks."""
+    manifest = manifests.read_manifest(folder)
+    _sweep(folder)
+    missing = _missing_shards(folder, manifest)
+    if manifest["finished"] and not missing and (folder / "crystals.parquet").exists():
+        shutil.rmtree(folder / "blocks", ignore_errors=True)
+        return
+    write_table(crystals, folder / "crystals.parquet")
+    blocks = range(-(-len(crystals) // manifest["block_size"]))
+    if manifest["finished"]:
+        blocks = [b for s in missing for b in range(s["first_block"], s["last_block"] + 1)]
+    where = {"jobs": settings.jobs, "cluster": cluster}
+    workers = None if cluster else joblib.effective_n_jobs(settings.jobs)
+    session = manifests.Session(folder, workers, spent)
+    _simulate_blocks(crystals, settings, folder, blocks, where, session, progress)
+    if not manifest["finished"]:
+        missing = _plan_shards(folder, len(blocks), manifest["shard_bytes"])
+    tasks = [(folder, s["file"], s["first_block"], s["last_block"]) for s in missing]
+    written = sorted(run_tasks(_write_shard, tasks, **where), key=lambda shard: shard["file"])
+    if manifest["finished"]:
+        _compare(folder, missing, written)
+    else:
+        _finish(folder, manifest, written)
+    session.note()
+    shutil.rmtree(folder / "blocks", ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a run that was killed left half-written."""
+    for path in [*folder.glob(".*.partial"), *folder.glob("blocks/.*.partial")]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def _is_there(folder: Path, shard: dict) -> bool:
+    path = folder / shard["file"]
+    if not path.exists():
+        return False
+    if path.stat().st_size != shard["bytes"]:
+        raise UserError(f"{path}: damaged; remove it and simulate again")
+    return True
+
+
+def _block_path(folder: Path, number: int) -> Path:
+    return folder / "blocks" / f"block-{number:05d}.parquet"
+
+
+def _simulate_blocks(
+    crystals: pd.DataFrame,
+    settings: SimulationSettings,
+    folder: Path,
+    blocks: Sequence[int],
+    where: dict,
+    session: manifests.Session,
+    progress: bool,
+) -> None:
+    size = manifests.read_manifest(folder)["block_size"]
+    tasks, waiting = [], 0
+    for number in blocks:
+        path = _block_path(folder, number)
+        part = crystals.iloc[number * size : (number + 1) * size]
+        if not path.exists():
+            tasks.append(([Crystal.from_row(row) for _, row in part.iterrows()], settings, path))
+            waiting += len(part)
+    patterns = 0
+    with tqdm(
+        total=len(crystals),
+        initial=len(crystals) - waiting,
+        desc="crystals simulated",
+        disable=not progress,
+    ) as bar:
+        for done in run_tasks(_write_block, tasks, **where):
+            session.note(done["patterns"], done["peak_gib"])
+            patterns += done["patterns"]
+            bar.set_postfix_str(f"{patterns / session.elapsed:.0f} patterns/s", refresh=False)
+            bar.update(done["crystals"])
+
+
+def _write_block(
+    crystals: Sequence[Crystal], settings: SimulationSettings, path: Path
+) -> dict[str, float]:
+    """Simulate some crystals into one file; runs in a worker process."""
+    tables = [SCHEMA.empty_table()]
+    failures: list[dict[str, str]] = []
+    for crystal in crystals:
+        try:
+            tables.append(_try_twice(crystal, settings))
+        except _OF_A_CRYSTAL as error:
+            reason = str(error).split("\n")[0] or type(error).__name__
+            failures.append({"material_id": crystal.material_id, "reason": reason})
+    table = pa.concat_tables(tables)
+    table = table.replace_schema_metadata({_FAILURES: json.dumps(failures)})
+    with atomic_write(path) as partial:
+        _write_parquet([table], partial, table.schema)
+    return {"crystals": len(crystals), "patterns": table.num_rows, "peak_gib": _peak_memory()}
+
+
+def _try_twice(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
+    try:
+        return pattern_table(crystal, settings)
+    except _OF_A_CRYSTAL:
+        return pattern_table(crystal, settings)
+
+
+def _peak_memory() -> float:
+    """Largest resident memory of this process so far [GiB]."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
+    """One row group a table."""
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=["material_id"],
+        use_byte_stream_split=_REALS,
+    ) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def _plan_shards(folder: Path, n_blocks: int, shard_bytes: int) -> list[dict]:
+    """Which blocks go into which shard: consecutive ones, up to a size."""
+    sizes = [_block_path(folder, number).stat().st_size for number in range(n_blocks)]
+    shards: list[dict] = []
+    size = 0
+    for number, own in enumerate(sizes):
+        if not shards or size + own > shard_bytes:
+            name = f"part-{len(shards):05d}.parquet"
+            shards.append({"file": name, "first_block": number})
+            size = 0
+        shards[-1]["last_block"] = number
+        size += own
+    return shards
+
+
+def _write_shard(folder: Path, name: str, first: int, last: int) -> dict[str, object]:
+    """Join blocks; runs in a worker process."""
+    failures: list[dict[str, str]] = []
+    paths = [_block_path(folder, number) for number in range(first, last + 1)]
+    for path in paths:
+        failures += json.loads(pq.read_metadata(path).metadata[_FAILURES])
+    schema = SCHEMA.with_metadata({_FAILURES: json.dumps(failures)})
+    spots: list[int] = []
+    with atomic_write(folder / name) as partial:
+        _write_parquet(_read_blocks(paths, spots), partial, schema)
+    path = folder / name
+    return {
+        "file": name,
+        "first_block": first,
+        "last_block": last,
+        "patterns": pq.read_metadata(path).num_rows,
+        "spots": sum(spots),
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "failures": failures,
+    }
+
+
+def _compare(folder: Path, before: Sequence[dict], after: Sequence[dict]) -> None:
+    digests = {shard["file"]: shard["sha256"] for shard in before}
+    for shard in after:
+        if shard["sha256"] != digests[shard["file"]]:
+            path = folder / shard["file"]
+            path.unlink()
+            raise UserError(
+                f"{path}: made again, it differs; with other versions of packages than those in "
+                f"{manifests.MANIFEST}, remove {folder} to start afresh"
+            )
+
+
+def _read_blocks(paths: Sequence[Path], spots: list[int]) -> Iterator[pa.Table]:
+    """Give the tables one by one, and note how many spots each has."""
+    for path in paths:
+        table = pq.read_table(path).replace_schema_metadata(None)
+        spots.append(pc.sum(pc.list_value_length(table["intensity"])).as_py() or 0)
+        yield table
+
+
+def _finish(folder: Path, manifest: dict, shards: list[dict]) -> None:
+    failures = [failure for shard in shards for failure in shard.pop("failures")]
+    table = folder / "crystals.parquet"
+    manifests.write_manifest(
+        folder,
+        manifest
+        | {
+            "finished": True,
+            "patterns": sum(shard["patterns"] for shard in shards),
+            "spots": sum(shard["spots"] for shard in shards),
+            "failures": failures,
+            "crystals_file_sha256": file_sha256(table),
+            "shards": shards,
+        },
+    )
+
+
+def read_report(folder: Path) -> DatasetReport:
+    """Count the patterns of a finished dataset and list its failures.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    DatasetReport
+
+    Raises
+    ------
+    UserError
+        No dataset there, or an unfinished one.
+    """
+    manifest = manifests.read_finished(Path(folder))
+    failures = pd.DataFrame(manifest["failures"], columns=["material_id", "reason"])
+    return DatasetReport(Path(folder), manifest["patterns"], failures)
+
+
+def verify(folder: Path) -> None:
+    """Hold the files of a finished dataset against the checksums of its manifest.
+
+    Raises
+    ------
+    UserError
+        The dataset is not finished, or a file is missing or is not what was written.
+    """
+    manifest = manifests.read_finished(Path(folder))
+    expected = {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
+    expected["crystals.parquet"] = manifest["crystals_file_sha256"]
+    for name, digest in expected.items():
+        path = Path(folder) / name
+        if not path.exists() or file_sha256(path) != digest:
+            raise UserError(f"{path}: missing or damaged; remove it and simulate again")

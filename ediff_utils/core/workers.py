@@ -1,0 +1,122 @@
+"""The same work on this machine's cores or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from threadpoolctl import threadpool_limits
+
+from ediff_utils.core.errors import UserError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+R = TypeVar("R")
+
+#: How often Dask starts a task again whose worker is gone, beyond what its own settings allow.
+_RETRIES = 2
+
+
+def run_tasks(
+    function: Callable[..., R],
+    tasks: Sequence[tuple],
+    *,
+    jobs: int = -1,
+    cluster: str | Client = "",
+) -> Iterator[R]:
+    """Call a function on many arguments, and give the results as they come.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by the workers; must bear being called twice with the same arguments.
+    tasks : sequence of tuple
+        Arguments of each call.
+    jobs : int
+        Worker processes on this machine, -1 for one a core.
+    cluster : str or distributed.Client
+        A Dask scheduler's address or a client, to work there instead; its workers must see the same
+        files.
+
+    Yields
+    ------
+    object
+        Results, in no particular order.
+
+    Raises
+    ------
+    UserError
+        No scheduler at that address, or a worker that is gone for good.
+    """
+    if not tasks:
+        return
+    if cluster:
+        yield from _run_on_dask(function, tasks, cluster)
+        return
+    try:
+        with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+            yield from joblib.Parallel(return_as="generator_unordered")(
+                joblib.delayed(function)(*arguments) for arguments in tasks
+            )
+    except TerminatedWorkerError:
+        raise UserError(
+            "jobs: a worker process was killed, perhaps for want of memory; run the same again to "
+            "go on, with fewer jobs if it happens twice"
+        ) from None
+
+
+def _on_one_thread(function: Callable[..., R], *arguments: object) -> R:
+    with threadpool_limits(1):
+        return function(*arguments)
+
+
+@contextmanager
+def open_client(cluster: str | Client) -> Iterator[Client]:
+    """Connect to a Dask scheduler; a client that is given stays open.
+
+    Parameters
+    ----------
+    cluster : str or distributed.Client
+        Address or client.
+
+    Raises
+    ------
+    UserError
+        No scheduler at that address, or Dask is not installed.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("cluster: needs the package 'distributed'; install it first") from None
+    if not isinstance(cluster, str):
+        yield cluster
+        return
+    try:
+        client = Client(cluster, timeout="20s")
+    except (OSError, ValueError) as error:
+        detail = str(error).split("\n")[0]
+        raise UserError(f"cluster: no Dask scheduler at {cluster}: {detail}") from None
+    with client:
+        yield client
+
+
+def _run_on_dask(
+    function: Callable[..., R], tasks: Sequence[tuple], cluster: str | Client
+) -> Iterator[R]:
+    with open_client(cluster) as client:
+        from distributed import KilledWorker, as_completed
+
+        futures = [
+            client.submit(_on_one_thread, function, *task, pure=False, retries=_RETRIES)
+            for task in tasks
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+                future.release()
+        except KilledWorker as error:
+            raise UserError(f"cluster: a worker was lost again and again: {error}") from None

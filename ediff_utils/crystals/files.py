@@ -1,0 +1,254 @@
+"""Crystals from the user's own files: CIFs, or a Parquet table."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from joblib import Parallel, delayed
+from pymatgen.core import Structure
+from pymatgen.io.cif import CifParser
+
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.progress import tqdm
+from ediff_utils.core.settings import CrystalSettings
+from ediff_utils.crystals.symmetry import (
+    UnusableCrystalError,
+    build_structure,
+    standardise,
+    volume_reason,
+)
+
+#: What a table of crystals needs; ``formula`` and other columns may stand beside them.
+TABLE_COLUMNS = ("material_id", "lattice", "numbers", "frac_coords")
+#: From this number on starting worker processes takes less time than it saves.
+PARALLEL_FROM = 500
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A crystal as its source gives it, not looked at yet.
+
+    Parameters
+    ----------
+    material_id : str
+        Its name.
+    source : str
+        "file" or "materials-project".
+    content : Path or tuple
+        A CIF, or lattice (9) [angstrom], atomic numbers (n) and fractional coordinates (3 n).
+    """
+
+    material_id: str
+    source: str
+    content: Path | tuple[object, object, object]
+
+
+def find_candidates(path: Path) -> list[Candidate]:
+    """List the crystals of a folder of CIFs, a CIF or a Parquet table.
+
+    Parameters
+    ----------
+    path : Path
+        A folder is searched with the folders in it.
+
+    Returns
+    -------
+    list of Candidate
+        In the order of the files' names, or of the table's rows.
+
+    Raises
+    ------
+    UserError
+        No such path, no CIFs in the folder, or not a table of crystals.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".cif" and p.is_file())
+        if not files:
+            raise UserError(f"{path}: expected a folder with CIFs (*.cif), found none in it")
+        return [Candidate(name, "file", file) for name, file in _name_files(files, path)]
+    if not path.is_file():
+        raise UserError(
+            f"crystals: {path}: no such file or folder; expected a folder of CIFs, a CIF, a "
+            "Parquet table, 'embedded' or 'materials-project'"
+        )
+    if path.suffix.lower() == ".cif":
+        return [Candidate(path.stem, "file", path)]
+    return table_candidates(read_table(path, TABLE_COLUMNS), "file")
+
+
+def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
+    """Name files by their stems, or by their paths in the folder where stems repeat."""
+    names = [file.stem for file in files]
+    for longer in (
+        lambda file: file.relative_to(folder).with_suffix("").as_posix(),
+        lambda file: file.relative_to(folder).as_posix(),
+    ):
+        count = Counter(names)
+        names = [longer(f) if count[n] > 1 else n for n, f in zip(names, files, strict=True)]
+    return list(zip(names, files, strict=True))
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a Parquet table that has at least these columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    columns : tuple of str
+        Columns that must be there; all columns are read.
+
+    Raises
+    ------
+    UserError
+        Not there, not a Parquet file, damaged, or a column missing.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected a Parquet table") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a Parquet table, or a damaged one: {error}") from None
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(
+            f"{path}: column {', '.join(missing)} missing; expected {', '.join(columns)}"
+        )
+    return table
+
+
+def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:
+    """Make a candidate of each row of a table with the columns :data:`TABLE_COLUMNS`."""
+    columns = (table[name] for name in TABLE_COLUMNS)
+    return [Candidate(str(name), source, content) for name, *content in zip(*columns, strict=True)]
+
+
+def read_cif(path: Path) -> Structure:
+    """Read the one structure of a CIF.
+
+    Raises
+    ------
+    UnusableCrystalError
+        Not a CIF, none or several structures in it, or atoms that cannot be placed.
+    """
+    try:
+        structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
+    # The parser meets bad files with whatever its reading of them runs into.
+    except Exception as error:
+        raise UnusableCrystalError(f"not read as a CIF: {error}") from None
+    if len(structures) != 1:
+        raise UnusableCrystalError(f"{len(structures)} structures in one CIF, expected one")
+    return structures[0]
+
+
+def label_candidate(
+    candidate: Candidate, symprec: float, max_volume: float
+) -> dict[str, object] | str:
+    """Standardise one crystal.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The crystal.
+    symprec : float
+        spglib tolerance [angstrom].
+    max_volume : float
+        Largest primitive cell [cubic angstrom].
+
+    Returns
+    -------
+    dict or str
+        A row of the crystals' table, or the reason why there is none.
+    """
+    with warnings.catch_warnings():
+        # Parsers and spglib warn of what is skipped or rounded; the table of skipped ones says it.
+        warnings.simplefilter("ignore")
+        try:
+            if isinstance(candidate.content, Path):
+                structure = read_cif(candidate.content)
+            else:
+                structure = build_structure(*candidate.content)
+            row = standardise(structure, symprec)
+        except UnusableCrystalError as error:
+            return str(error)
+    if row["volume"] > max_volume:
+        return volume_reason(row["volume"], max_volume)
+    name = candidate.material_id
+    return {"material_id": name, "source": candidate.source, **row}
+
+
+def _label_all(
+    candidates: list[Candidate], settings: CrystalSettings, bar: tqdm
+) -> list[dict[str, object] | str]:
+    jobs = -1 if len(candidates) > PARALLEL_FROM else 1
+    work = (delayed(label_candidate)(c, settings.symprec, settings.max_volume) for c in candidates)
+    results = []
+    for result in Parallel(n_jobs=jobs, return_as="generator")(work):
+        results.append(result)
+        bar.update()
+    return results
+
+
+def _drop_unnamed(candidates: list[Candidate]) -> tuple[list[Candidate], list[tuple[str, str]]]:
+    """Leave out rows without a name and those whose name another row has already."""
+    seen: set[str] = set()
+    kept, skipped = [], []
+    for index, candidate in enumerate(candidates):
+        name = candidate.material_id
+        if name in ("", "None", "nan", "<NA>"):
+            skipped.append((f"row {index}", "material_id missing"))
+        elif name in seen:
+            skipped.append((name, "material_id repeated"))
+        else:
+            seen.add(name)
+            kept.append(candidate)
+    return kept, skipped
+
+
+def label_candidates(
+    candidates: list[Candidate], settings: CrystalSettings, progress: bool = True
+) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
+    """Standardise crystals, a random sample of them where there are too many.
+
+    Parameters
+    ----------
+    candidates : list of Candidate
+        The crystals.
+    settings : CrystalSettings
+        ``max_crystals``, ``max_volume``, ``symprec`` and ``seed`` are used.
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    rows : list of dict
+        Rows of the crystals' table in the order of ``candidates``.
+    skipped : list of (str, str)
+        Name and reason of those that were tried and cannot be used.
+    """
+    candidates, skipped = _drop_unnamed(candidates)
+    order = np.random.default_rng(settings.seed).permutation(len(candidates))
+    wanted, start = min(settings.max_crystals, len(candidates)), 0
+    usable: dict[int, dict[str, object]] = {}
+    unusable: dict[int, str] = {}
+    with tqdm(total=wanted, desc="crystals", disable=not progress) as bar:
+        # Drawn one after the other until there are enough, so that a small sample of a large
+        # table costs little. What is drawn depends on the seed alone, not on the batches.
+        while len(usable) < wanted and start < len(order):
+            batch = order[start : start + wanted - len(usable)]
+            start += len(batch)
+            results = _label_all([candidates[i] for i in batch], settings, bar)
+            for i, result in zip(batch, results, strict=True):
+                if isinstance(result, str):
+                    unusable[int(i)] = result
+                else:
+                    usable[int(i)] = result
+            bar.total = bar.n + wanted - len(usable)
+    skipped += [(candidates[i].material_id, unusable[i]) for i in sorted(unusable)]
+    return [usable[i] for i in sorted(usable)], skipped

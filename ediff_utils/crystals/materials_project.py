@@ -1,0 +1,186 @@
+"""Crystals of the Materials Project that have been observed in experiments.
+
+They are fetched once and kept in ``data/cache`` as a Parquet table of the form that
+:mod:`ediff_utils.crystals.files` reads. What an interrupted fetch has got is kept as well: the
+next one asks only for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import requests
+from pymatgen.core import Structure
+
+from ediff_utils.core import paths
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.progress import tqdm
+from ediff_utils.crystals.files import TABLE_COLUMNS, read_table
+from ediff_utils.crystals.symmetry import UnusableCrystalError, atomic_numbers
+
+if TYPE_CHECKING:
+    from mp_api.client import MPRester
+
+KEY = "MP_API_KEY"
+ENDPOINT = "MP_API_ENDPOINT"
+#: Materials a request. Their names stand in its address, which servers cut at about 8,000 letters.
+CHUNK = 200
+#: Names a page when materials are listed; the server's limit.
+PAGE = 1000
+_FILTER = {"theoretical": False, "deprecated": False}
+_FIELDS = ["material_id", "structure", "formula_pretty"]
+_COLUMNS = ["material_id", "formula", "lattice", "numbers", "frac_coords"]
+
+
+def cache_path() -> Path:
+    """Where the fetched table is kept."""
+    return paths.CACHE / "materials-project.parquet"
+
+
+def fetch_table(progress: bool = True) -> pd.DataFrame:
+    """Return the table of experimentally observed crystals, from the cache where it is there.
+
+    Parameters
+    ----------
+    progress : bool
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``material_id``, ``formula``, ``lattice`` (9) [angstrom], ``numbers`` (n) and
+        ``frac_coords`` (3 n). A crystal without a structure, or with partial occupancy, has no
+        ``numbers``.
+
+    Raises
+    ------
+    UserError
+        No key, a refused one, or no answer from the server.
+    """
+    path = cache_path()
+    if not path.exists():
+        _fetch(path, progress)
+    return read_table(path, TABLE_COLUMNS)
+
+
+def _fetch(path: Path, progress: bool) -> None:
+    parts = path.with_name(f"{path.stem}-parts")
+    with _open_client() as client:
+        names = _list_materials(client, parts / "materials.json")
+        chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+        files = [parts / f"part-{i:05d}.parquet" for i in range(len(chunks))]
+        with tqdm(total=len(names), desc="Materials Project", disable=not progress) as bar:
+            for file, chunk in zip(files, chunks, strict=True):
+                if not file.exists():
+                    # Fetched before the file is opened: an error of the network is an OSError too.
+                    table = _fetch_chunk(client, chunk)
+                    _write(table, file)
+                bar.update(len(chunk))
+    tables = [read_table(file, TABLE_COLUMNS) for file in files]
+    _write(pd.concat(tables, ignore_index=True), path)
+    shutil.rmtree(parts, ignore_errors=True)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with paths.atomic_write(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Say in one line what the Materials Project, or the way to it, objects to."""
+    from mp_api.client.core import MPRestError
+
+    try:
+        yield
+    # The client passes on whatever an answer that is not the expected JSON runs into.
+    except (MPRestError, requests.RequestException, ValueError, KeyError) as error:
+        refused = any(f"status code {code}" in str(error) for code in (401, 403))
+        if refused or "valid API key" in str(error):
+            raise UserError(
+                f"{KEY}: the Materials Project refuses this key; see your dashboard at "
+                "materialsproject.org for the right one"
+            ) from None
+        raise UserError(f"Materials Project: no usable answer, try again later: {error}") from None
+
+
+def _open_client() -> MPRester:
+    key = os.environ.get(KEY, "").strip()
+    if not key:
+        raise UserError(
+            f"{KEY}: not set; get an API key from your dashboard at materialsproject.org and "
+            f"'export {KEY}=...', or choose other crystals"
+        )
+    # The import takes seconds, which other crystals need not wait for.
+    from mp_api.client import MPRester
+
+    with _one_line_errors():
+        return MPRester(
+            key,
+            # The client itself reads this variable when it is imported, too early for a test.
+            endpoint=os.environ.get(ENDPOINT) or None,
+            use_document_model=False,
+            mute_progress_bars=True,
+        )
+
+
+def _list_materials(client: MPRester, path: Path) -> list[str]:
+    """Names of the observed crystals; kept, so that a resumed fetch splits them the same way."""
+    if path.exists():
+        with suppress(ValueError, KeyError, TypeError):
+            return list(json.loads(path.read_text(encoding="utf-8"))["material_ids"])
+    with _one_line_errors():
+        # With a filter the client asks the REST interface; without one it would download
+        # everything there is from a bucket.
+        summary = client.materials.summary
+        documents = summary.search(
+            **_FILTER, fields=["material_id"], chunk_size=PAGE, _sort_fields="material_id"
+        )
+        names = sorted({str(document["material_id"]) for document in documents})
+        total = summary.count(dict(_FILTER))
+    if not names:
+        raise UserError("Materials Project: the server knows of no observed crystals")
+    # The client does not notice pages that are shorter than asked for.
+    if len(names) < total:
+        raise UserError(
+            f"Materials Project: it listed {len(names)} of {total} crystals; try again later"
+        )
+    # Another list means other parts.
+    shutil.rmtree(path.parent, ignore_errors=True)
+    with paths.atomic_write(path) as partial:
+        partial.write_text(json.dumps({"material_ids": names}), encoding="utf-8")
+    return names
+
+
+def _fetch_chunk(client: MPRester, names: list[str]) -> pd.DataFrame:
+    with _one_line_errors():
+        documents = client.materials.summary.search(
+            material_ids=names, fields=_FIELDS, chunk_size=len(names)
+        )
+    served = {str(document["material_id"]): document for document in documents}
+    rows = [_to_row(name, served.get(name, {})) for name in names]
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _to_row(name: str, document: dict[str, object]) -> dict[str, object]:
+    row = {"material_id": name, "formula": document.get("formula_pretty", "")}
+    try:
+        structure = Structure.from_dict(document["structure"])
+        numbers = atomic_numbers(structure).tolist()
+        lattice = structure.lattice.matrix.ravel().tolist()
+        return {
+            **row,
+            "lattice": lattice,
+            "numbers": numbers,
+            "frac_coords": structure.frac_coords.ravel().tolist(),
+        }
+    # Without sites the crystal is listed among the skipped ones later.
+    except (UnusableCrystalError, KeyError, TypeError, ValueError):
+        return {**row, "lattice": [0.0] * 9, "numbers": [], "frac_coords": []}

@@ -1,0 +1,130 @@
+"""Crystals: one interface, three sources.
+
+``settings.crystals`` is ``"embedded"`` (prototypes and variants of them, no network; see
+:mod:`~ediff_utils.crystals.embedded`), a path (CIFs or a Parquet table, see
+:mod:`~ediff_utils.crystals.files`), or ``"materials-project"`` (see
+:mod:`~ediff_utils.crystals.materials_project`). All of them are standardised and labelled by
+:func:`~ediff_utils.crystals.symmetry.standardise`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+
+from ediff_utils import __version__
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import file_sha256
+from ediff_utils.core.paths import Run
+from ediff_utils.core.settings import CrystalSettings
+from ediff_utils.crystals.embedded import load_embedded
+from ediff_utils.crystals.files import find_candidates, label_candidates, table_candidates
+from ediff_utils.crystals.materials_project import fetch_table
+from ediff_utils.crystals.symmetry import UnusableCrystalError, laue_group, standardise
+from ediff_utils.crystals.tables import (
+    COLUMNS,
+    TABLE_FORMAT,
+    CrystalSet,
+    read_again,
+    read_crystals,
+    write_crystals,
+)
+
+__all__ = [
+    "COLUMNS",
+    "EMBEDDED",
+    "MATERIALS_PROJECT",
+    "CrystalSet",
+    "UnusableCrystalError",
+    "laue_group",
+    "load_crystals",
+    "prepare_crystals",
+    "read_crystals",
+    "standardise",
+    "write_crystals",
+]
+
+#: The values of ``settings.crystals`` that are no paths.
+EMBEDDED = "embedded"
+MATERIALS_PROJECT = "materials-project"
+
+
+def load_crystals(settings: CrystalSettings, progress: bool = True) -> CrystalSet:
+    """Get crystals from the source that the settings name, standardised and labelled.
+
+    Parameters
+    ----------
+    settings : CrystalSettings
+        Source, number, largest primitive volume [cubic angstrom], spglib tolerance [angstrom] and
+        seed. Where a source has more than ``max_crystals``, they are drawn at random.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    CrystalSet
+        Triclinic crystals are among them; ``crystal_system`` tells.
+
+    Raises
+    ------
+    UserError
+        No such source, nothing in it, or nothing in it that can be used.
+    """
+    if settings.crystals == EMBEDDED:
+        rows, skipped = load_embedded(settings, progress)
+    elif settings.crystals == MATERIALS_PROJECT:
+        candidates = table_candidates(fetch_table(progress), MATERIALS_PROJECT)
+        rows, skipped = label_candidates(candidates, settings, progress)
+    else:
+        candidates = find_candidates(Path(settings.crystals).expanduser())
+        rows, skipped = label_candidates(candidates, settings, progress)
+    if not rows:
+        first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+        raise UserError(
+            f"crystals: {settings.crystals}: none of {len(skipped)} crystals can be used{first}"
+        )
+    return CrystalSet(
+        table=pd.DataFrame(rows, columns=list(COLUMNS)),
+        skipped=pd.DataFrame(skipped, columns=["material_id", "reason"]),
+    )
+
+
+def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True) -> CrystalSet:
+    """Crystals of a run: loaded and written, or read again where that was done before.
+
+    Parameters
+    ----------
+    settings : CrystalSettings
+        See :func:`load_crystals`.
+    run : Run
+        Whose ``crystals.parquet`` and ``skipped.json``.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    CrystalSet
+
+    Raises
+    ------
+    UserError
+        As :func:`load_crystals`, or the files cannot be written.
+    """
+    made_from, content = "", ""
+    source = Path(settings.crystals).expanduser()
+    if settings.crystals == EMBEDDED:
+        content = EMBEDDED
+    elif source.is_file():
+        # By its content: a copy of the file, or the same file fetched again, is no other table.
+        with suppress(OSError):
+            content = file_sha256(source)
+    if content:
+        others = settings.model_dump_json(exclude={"crystals"})
+        made_from = f"{__version__}.{TABLE_FORMAT} {others} {content}"
+    found = read_again(run, made_from)
+    if found is None:
+        found = load_crystals(settings, progress)
+        write_crystals(found, run, made_from)
+    return found

@@ -1,0 +1,197 @@
+"""The crystals' table as a file: written atomically, checked when it is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ediff_utils.core import paths
+from ediff_utils.core.errors import UserError
+from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.files import read_table
+from ediff_utils.crystals.symmetry import MAX_ATOMIC_NUMBER
+
+_TEXT = ("material_id", "formula", "source", "prototype", "crystal_system", "space_group_symbol")
+_REALS = ("a", "b", "c", "alpha", "beta", "gamma", "volume")
+_LISTS = ("lattice", "numbers", "frac_coords", "conventional_lattice")
+_SCHEMA = pa.schema(
+    [
+        ("material_id", pa.string()),
+        ("formula", pa.string()),
+        ("source", pa.string()),
+        ("prototype", pa.string()),
+        ("lattice", pa.list_(pa.float64())),
+        ("numbers", pa.list_(pa.int64())),
+        ("frac_coords", pa.list_(pa.float64())),
+        ("conventional_lattice", pa.list_(pa.float64())),
+        ("crystal_system", pa.string()),
+        ("space_group", pa.int64()),
+        ("space_group_symbol", pa.string()),
+        ("laue_group", pa.string()),
+        *((name, pa.float64()) for name in _REALS),
+        ("n_sites", pa.int64()),
+    ]
+)
+_MADE_FROM = b"ediff_made_from"
+#: Counts up when the contents of a column change, so that older tables are made again.
+TABLE_FORMAT = 2
+#: Columns of the crystals' table, in order.
+COLUMNS = tuple(_SCHEMA.names)
+
+
+@dataclass(frozen=True)
+class CrystalSet:
+    """Crystals ready for the simulation, and those that are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a crystal, columns :data:`COLUMNS`. ``lattice``, ``numbers`` and ``frac_coords``
+        are the primitive cell, ``conventional_lattice`` is in the same Cartesian frame [angstrom];
+        ``a`` to ``gamma`` are the conventional cell's [angstrom, degrees], ``volume`` and
+        ``n_sites`` the primitive one's [cubic angstrom].
+    skipped : DataFrame
+        Columns ``material_id`` and ``reason``.
+    """
+
+    table: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+def write_crystals(crystal_set: CrystalSet, run: paths.Run, made_from: str = "") -> None:
+    """Write ``crystals.parquet`` and ``skipped.json`` of a run.
+
+    Parameters
+    ----------
+    crystal_set : CrystalSet
+        What to write.
+    run : Run
+        Whose files.
+    made_from : str
+        What tells whether the table can be used again.
+
+    Raises
+    ------
+    UserError
+        The files cannot be written.
+    """
+    skipped = {
+        "count": len(crystal_set.skipped),
+        "crystals": crystal_set.skipped.to_dict(orient="records"),
+    }
+    with paths.atomic_write(run.skipped) as partial:
+        partial.write_text(json.dumps(skipped, indent=1) + "\n", encoding="utf-8")
+    write_table(crystal_set.table, run.crystals, made_from)
+
+
+def read_again(run: paths.Run, made_from: str) -> CrystalSet | None:
+    """Read what :func:`write_crystals` wrote, if it was made from the same."""
+    try:
+        found = (pq.read_schema(run.crystals).metadata or {}).get(_MADE_FROM, b"").decode()
+        skipped = json.loads(run.skipped.read_text(encoding="utf-8"))["crystals"]
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return None
+    if not made_from or found != made_from:
+        return None
+    columns = ["material_id", "reason"]
+    return CrystalSet(read_crystals(run.crystals), pd.DataFrame(skipped, columns=columns))
+
+
+def write_table(crystals: pd.DataFrame, path: Path, made_from: str = "") -> None:
+    """Write a table of crystals, those of :data:`COLUMNS` that it has.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+    path : Path
+    made_from : str
+        Kept in the file's metadata.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    fields = [field for field in _SCHEMA if field.name in crystals]
+    columns = {
+        field.name: [
+            np.ravel(value) if pa.types.is_list(field.type) else value
+            for value in crystals[field.name]
+        ]
+        for field in fields
+    }
+    schema = pa.schema(fields, {_MADE_FROM: made_from})
+    with paths.atomic_write(path) as partial:
+        pq.write_table(pa.table(columns, schema=schema), partial)
+
+
+def read_crystals(path: Path) -> pd.DataFrame:
+    """Read and check the crystals' table.
+
+    Parameters
+    ----------
+    path : Path
+        As a rule ``Run.crystals``.
+
+    Returns
+    -------
+    DataFrame
+        As in :class:`CrystalSet`; lists come as arrays.
+
+    Raises
+    ------
+    UserError
+        Not there, not such a table, or with values that cannot be; the line names the column.
+    """
+    path = paths.require(Path(path), "the structures step")
+    table = read_table(path, COLUMNS)
+    if table.empty:
+        raise UserError(f"{path}: no crystals in it; expected one a row")
+    for name in COLUMNS:
+        if table[name].isna().any():
+            raise UserError(f"{path}: column {name}: a value is missing")
+    _check_scalars(table, path)
+    _check_lists(table, path)
+    return table
+
+
+def _check_scalars(table: pd.DataFrame, path: Path) -> None:
+    for name in (*_REALS, "space_group", "n_sites"):
+        values = table[name]
+        if not pd.api.types.is_numeric_dtype(values) or not np.isfinite(values).all():
+            raise UserError(f"{path}: column {name}: expected finite numbers")
+        if (values <= 0).any():
+            raise UserError(f"{path}: column {name}: expected numbers above 0")
+    for name in (*_TEXT, "laue_group"):
+        if not all(isinstance(value, str) for value in table[name]):
+            raise UserError(f"{path}: column {name}: expected text")
+    if not table["material_id"].is_unique:
+        raise UserError(f"{path}: column material_id: expected each name once")
+    if not table["crystal_system"].isin(ALL_SYSTEMS).all():
+        raise UserError(f"{path}: column crystal_system: expected one of {', '.join(ALL_SYSTEMS)}")
+    if (table["space_group"] > 230).any():
+        raise UserError(f"{path}: column space_group: expected 1 to 230")
+
+
+def _check_lists(table: pd.DataFrame, path: Path) -> None:
+    n_sites = table["n_sites"].to_numpy()
+    lengths = {"lattice": 9, "numbers": n_sites, "frac_coords": 3 * n_sites}
+    lengths["conventional_lattice"] = 9
+    for name in _LISTS:
+        if not all(isinstance(value, list | np.ndarray) for value in table[name]):
+            raise UserError(f"{path}: column {name}: expected lists of numbers")
+        if (table[name].map(len).to_numpy() != lengths[name]).any():
+            expected = {"numbers": "n_sites", "frac_coords": "3 n_sites"}.get(name, "9")
+            raise UserError(f"{path}: column {name}: expected {expected} numbers a crystal")
+        values = np.concatenate(table[name].to_list())
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            raise UserError(f"{path}: column {name}: expected finite numbers")
+    numbers = np.concatenate(table["numbers"].to_list())
+    if ((numbers < 1) | (numbers > MAX_ATOMIC_NUMBER)).any():
+        raise UserError(f"{path}: column numbers: expected 1 to {MAX_ATOMIC_NUMBER}")

@@ -1,1 +1,0 @@
-"""Numerical kernels. They take and return arrays, and know nothing of tables or plots."""

@@ -1,0 +1,249 @@
+"""A run beside the paper, row by row: the abstract, figure 5 and what the text adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.paper import published
+from ediff_utils.paper.evaluation import INDEPENDENT_AXES
+from ediff_utils.paper.published import Published
+
+COLUMNS = (
+    "quantity",
+    "protocol",
+    "this run",
+    "95 % interval",
+    "n",
+    "paper",
+    "difference",
+    "paper source",
+)
+_EQUAL_AXES = {"cubic": {"a": "a = b = c"}} | {
+    system: {"a": "a = b", "c": "c"} for system in ("hexagonal", "trigonal", "tetragonal")
+}
+
+
+#: What notebook 07 adds to the rows of the abstract.
+_CROSS = {
+    "train_grid_test_grid": "crystal system, trained and asked on the grid",
+    "train_grid_test_random": "crystal system, trained on the grid, asked at random",
+    "train_random_test_random": "crystal system, trained and asked at random",
+}
+_PATTERNS = {"one": "1", "ten": "10"}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of the table: where its number stands in ``results.json``."""
+
+    quantity: str
+    protocol: str
+    path: tuple[str, ...]
+    paper: Published
+
+
+def _abstract_rows(protocol: str) -> Iterator[_Row]:
+    yield _Row(
+        "crystal system accuracy",
+        protocol,
+        ("crystal_system", protocol, "accuracy"),
+        published.CRYSTAL_SYSTEM_ACCURACY[protocol],
+    )
+    if protocol == "ten":
+        yield _Row(
+            "space group accuracy, range of cubic to tetragonal",
+            protocol,
+            ("space_group", protocol, "range"),
+            published.SPACE_GROUP_RANGE,
+        )
+    yield _Row(
+        "median lattice error, range of cubic to tetragonal",
+        protocol,
+        ("lattice", protocol, "range"),
+        published.LATTICE_RANGE,
+    )
+    yield _Row(
+        "median lattice error, range of orthorhombic and monoclinic",
+        protocol,
+        ("lattice", protocol, "range_low_symmetry"),
+        published.LATTICE_RANGE_LOW_SYMMETRY,
+    )
+
+
+def _figure_5_rows(protocol: str) -> Iterator[_Row]:
+    for system in SYSTEMS:
+        yield _Row(
+            f"space group accuracy, predicted {system}",
+            protocol,
+            ("space_group", protocol, "systems", system, "accuracy"),
+            published.SPACE_GROUP_ACCURACY[protocol][system],
+        )
+    for system in SYSTEMS:
+        for axis in INDEPENDENT_AXES[system]:
+            name = _EQUAL_AXES.get(system, {}).get(axis, axis)
+            yield _Row(
+                f"median error of {name}, predicted {system}",
+                protocol,
+                ("lattice", protocol, "systems", system, axis),
+                published.LATTICE_MEDIAN_ERROR[protocol][system][axis],
+            )
+
+
+def _further_rows(protocol: str) -> Iterator[_Row]:
+    for outcome, paper in published.MEAN_CONFIDENCE[protocol].items():
+        path = ("crystal_system", protocol, "confidence", outcome)
+        yield _Row(f"mean confidence of {outcome} crystal systems", protocol, path, paper)
+    for system, paper in published.FALSE_POSITIVE_RATE[protocol].items():
+        path = ("crystal_system", protocol, "systems", system, "false_positive_rate")
+        yield _Row(f"false positives among predicted {system}", protocol, path, paper)
+    for system, paper in published.SPACE_GROUP_GIVEN_SYSTEM.get(protocol, {}).items():
+        path = ("space_group", protocol, "systems", system, "accuracy_given_system")
+        yield _Row(f"space group accuracy where {system} is right", protocol, path, paper)
+
+
+def _triclinic_rows() -> Iterator[_Row]:
+    base = ("with_triclinic", "one")
+    triclinic = (*base, "systems", "triclinic")
+    for quantity, path, paper in (
+        ("accuracy", (*base, "accuracy"), published.TRICLINIC_ACCURACY),
+        ("sensitivity to triclinic", (*triclinic, "sensitivity"), published.TRICLINIC_SENSITIVITY),
+        ("precision of triclinic", (*triclinic, "precision"), published.TRICLINIC_PRECISION),
+    ):
+        yield _Row(f"with triclinic: {quantity}", "one", path, paper)
+
+
+def _rows(results: Mapping) -> Iterator[_Row]:
+    for part in (_abstract_rows, _figure_5_rows, _further_rows):
+        for protocol in ("one", "ten"):
+            yield from part(protocol)
+    if "with_triclinic" in results:
+        yield from _triclinic_rows()
+
+
+def _find(results: Mapping, path: tuple[str, ...]) -> object:
+    value: object = results
+    for key in path:
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _beside(results: Mapping, path: tuple[str, ...], name: str) -> object:
+    """Return ``interval`` or ``n`` of the value at ``path``, its sibling."""
+    found = _find(results, (*path[:-1], name))
+    return found.get(path[-1]) if isinstance(found, Mapping) else found
+
+
+def _format(value: object, unit: str) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return "none" if None in value else " to ".join(_number(v, unit) for v in value)
+    return _number(value, unit)
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.1f}" if unit == "fraction" else f"{value:.3g}"
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return text if text == "none" else f"{text} {'%' if unit == 'fraction' else 'Å'}"
+
+
+def _difference(value: object, paper: Published) -> str:
+    """Subtract the paper from this run, where both are single numbers."""
+    if not isinstance(value, int | float) or paper.value is None:
+        return ""
+    difference = value - paper.value
+    if paper.unit == "fraction":
+        return f"{100 * difference:+.1f} points"
+    return _with_unit(f"{difference:+.3f}", paper.unit)
+
+
+def _protocol_name(results: Mapping, protocol: str) -> str:
+    n = _find(results, ("crystal_system", protocol, "patterns_per_prediction"))
+    count = n if isinstance(n, int) else {"one": 1, "ten": 10}[protocol]
+    return "1 pattern" if count == 1 else f"{count} patterns"
+
+
+def comparison_table(results: Mapping) -> pd.DataFrame:
+    """Set a run beside the paper.
+
+    Parameters
+    ----------
+    results : mapping
+        What :func:`ediff_utils.paper.results.collect` returns.
+
+    Returns
+    -------
+    DataFrame of str
+        A row for each row of the abstract and of figure 5, and for the other numbers that the
+        text states. "none": the run has no such group; "not stated": the paper has no such number.
+        Of a range over systems there is no interval.
+    """
+    rows = []
+    for row in _rows(results):
+        value, unit = _find(results, row.path), row.paper.unit
+        is_range = isinstance(value, list)
+        interval = None if is_range else _beside(results, row.path, "interval")
+        n = None if is_range else _beside(results, row.path, "n")
+        note = f"; {row.paper.note}" if row.paper.note else ""
+        rows.append(
+            (
+                row.quantity,
+                _protocol_name(results, row.protocol),
+                _with_unit(_format(value, unit), unit),
+                _with_unit(_format(interval, unit), unit).replace("none", ""),
+                "" if n is None else f"{n:,}",
+                str(row.paper),
+                _difference(value, row.paper),
+                f"{row.paper.source}{note}",
+            )
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def summary_table(runs: Mapping[str, Mapping]) -> pd.DataFrame:
+    """Set several runs beside each other and the paper, by the rows of its abstract.
+
+    Parameters
+    ----------
+    runs : mapping
+        Heading of each run's column, and its results.
+
+    Returns
+    -------
+    DataFrame of str
+        The abstract's rows for one and several patterns, and the crystal system away from the
+        grid, which the paper does not report.
+    """
+    rows = []
+    for protocol in ("one", "ten"):
+        for row in _abstract_rows(protocol):
+            values = [_find(run, row.path) for run in runs.values()]
+            cells = [_with_unit(_format(value, row.paper.unit), row.paper.unit) for value in values]
+            rows.append([row.quantity, _PATTERNS[protocol], *cells, str(row.paper)])
+    for protocol in ("one", "ten"):
+        for key, quantity in _CROSS.items():
+            values = [_find(run, (key, protocol)) for run in runs.values()]
+            cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
+            rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
+    return pd.DataFrame(rows, columns=["", "patterns", *runs, "paper"])
+
+
+def format_table(table: pd.DataFrame) -> str:
+    """Write the comparison for a terminal, without the sources."""
+    columns = [column for column in table.columns if column != "paper source"]
+    return table[columns].to_string(index=False, justify="left")
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Write a table of strings as Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    lines = [" | ".join(str(cell).replace("|", "\\|") for cell in row) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)

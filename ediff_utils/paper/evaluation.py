@@ -1,0 +1,384 @@
+"""How good predictions are: every function takes ``predictions`` (one pattern a row) or
+``aggregates`` (one material a row), which share their columns' names.
+
+Groups without members have ``nan`` and ``n = 0``; intervals: see :mod:`ediff_utils.core.estimates`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.estimates import Estimate, estimate_median, estimate_rate
+from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+
+AXES = ("a", "b", "c")
+#: Axes that symmetry leaves independent, as figure 6 of the paper shows them.
+INDEPENDENT_AXES = {
+    "cubic": ("a",),
+    "hexagonal": ("a", "c"),
+    "trigonal": ("a", "c"),
+    "tetragonal": ("a", "c"),
+    "orthorhombic": AXES,
+    "monoclinic": AXES,
+    "triclinic": AXES,
+}
+#: Whose rows a group holds: see :func:`compute_space_group_accuracy`.
+GROUPINGS = ("predicted", "true", "given", "known")
+_REQUIRED = ("material_id", "true_system", "system", "confidence")
+
+
+def check_table(table: pd.DataFrame, columns: Sequence[str] = _REQUIRED) -> None:
+    """Raise a UserError that names the first column that ``table`` lacks."""
+    for column in columns:
+        if column not in table.columns:
+            raise UserError(f"predictions: column '{column}' is missing; run the prediction again")
+
+
+def systems_of(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the classes of a table: seven where its model knows triclinic, else six."""
+    triclinic = {"votes_triclinic", "weight_triclinic", "score_triclinic"} & set(table.columns)
+    return ALL_SYSTEMS if triclinic else SYSTEMS
+
+
+def confidence_column(table: pd.DataFrame) -> str:
+    """Name the column that the paper shows as confidence.
+
+    For one pattern that is the share of the trees, for aggregates the share of the weights.
+    """
+    return "vote_share" if "vote_share" in table.columns else "confidence"
+
+
+def right_system(table: pd.DataFrame) -> np.ndarray:
+    """Tell for each row whether its crystal system is right; bool, shape (n,)."""
+    check_table(table, ("true_system", "system"))
+    true, predicted = table["true_system"], table["system"]
+    return true.to_numpy(dtype=object) == predicted.to_numpy(dtype=object)
+
+
+def _right_space_group(table: pd.DataFrame, column: str = "space_group") -> np.ndarray:
+    check_table(table, ("true_space_group", column))
+    predicted = table[column].to_numpy(dtype=float)
+    return predicted == table["true_space_group"].to_numpy(dtype=float)
+
+
+def compute_accuracy(table: pd.DataFrame, *, seed: int = 0) -> Estimate:
+    """Compute the share of rows whose crystal system is right."""
+    check_table(table)
+    return estimate_rate(
+        right_system(table), table["material_id"].to_numpy(dtype=object), seed=seed
+    )
+
+
+# --- crystal system -------------------------------------------------------------------------------
+def _cells(table: pd.DataFrame, systems: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows' true and predicted class as indices into ``systems``, -1 for others."""
+    index = pd.Index(systems)
+    true = index.get_indexer(pd.Index(table["true_system"].to_numpy(dtype=object)))
+    return true, index.get_indexer(pd.Index(table["system"].to_numpy(dtype=object)))
+
+
+def _matrix(cells: np.ndarray, systems: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        cells,
+        index=pd.Index(systems, name="true_system"),
+        columns=pd.Index(systems, name="system"),
+    )
+
+
+def compute_confusion_counts(
+    table: pd.DataFrame, systems: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Count rows by true (rows) and predicted (columns) crystal system."""
+    check_table(table, ("true_system", "system"))
+    systems = systems_of(table) if systems is None else systems
+    true, predicted = _cells(table, systems)
+    inside = (true >= 0) & (predicted >= 0)
+    counts = np.zeros((len(systems), len(systems)), dtype=int)
+    np.add.at(counts, (true[inside], predicted[inside]), 1)
+    return _matrix(counts, systems)
+
+
+def compute_confusion(table: pd.DataFrame, systems: Sequence[str] | None = None) -> pd.DataFrame:
+    """Compute figure 4 a and b: fractions of the whole test set.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    systems : sequence of str, optional
+        The classes; by default those the table's model knows.
+
+    Returns
+    -------
+    DataFrame, shape (n_systems, n_systems)
+        Rows are true systems, columns predicted ones; ``attrs["n"]`` is the size of the test set.
+    """
+    counts = compute_confusion_counts(table, systems)
+    confusion = counts / len(table) if len(table) else counts * np.nan
+    confusion.attrs["n"] = len(table)
+    return confusion
+
+
+def compute_confidence_matrix(
+    table: pd.DataFrame, systems: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Compute figure 4 c and d: the mean confidence in each cell, ``nan`` where a cell is empty."""
+    counts = compute_confusion_counts(table, systems)
+    true, predicted = _cells(table, counts.columns)
+    inside = (true >= 0) & (predicted >= 0)
+    sums = np.zeros(counts.shape)
+    confidence = table[confidence_column(table)].to_numpy(dtype=float)
+    np.add.at(sums, (true[inside], predicted[inside]), confidence[inside])
+    filled = counts.to_numpy() > 0
+    means = np.divide(sums, counts.to_numpy(), out=np.full(counts.shape, np.nan), where=filled)
+    matrix = _matrix(means, counts.columns)
+    matrix.attrs["n"] = len(table)
+    return matrix
+
+
+def compute_system_rates(
+    table: pd.DataFrame, systems: Sequence[str] | None = None, *, seed: int = 0
+) -> pd.DataFrame:
+    """Compute how reliable a prediction of each crystal system is, and how often it is found.
+
+    Returns
+    -------
+    DataFrame, one row a crystal system
+        ``n_true``, ``n_predicted``, ``n_right``; ``share`` of the test set; ``precision`` (the
+        "True Pos Rate" of figure S3) and ``false_positive_rate = 1 - precision`` (figure S5), both
+        shares of the predictions of that system; ``sensitivity``, the share of its members that is
+        found. ``precision_low``, ``precision_high``, ``sensitivity_low``, ``sensitivity_high``
+        bound 95 %.
+    """
+    check_table(table)
+    systems = systems_of(table) if systems is None else systems
+    right, true, predicted = (right_system(table), *_cells(table, systems))
+    materials = table["material_id"].to_numpy(dtype=object)
+    rows = []
+    for i, system in enumerate(systems):
+        called, member = predicted == i, true == i
+        precision = estimate_rate(right[called], materials[called], seed=seed)
+        sensitivity = estimate_rate(right[member], materials[member], seed=seed)
+        rows.append(
+            {
+                "system": system,
+                "n_true": sensitivity.n,
+                "n_predicted": precision.n,
+                "n_right": int((right & member).sum()),
+                "share": sensitivity.n / len(table) if len(table) else np.nan,
+                "precision": precision.value,
+                "precision_low": precision.low,
+                "precision_high": precision.high,
+                "false_positive_rate": 1 - precision.value,
+                "sensitivity": sensitivity.value,
+                "sensitivity_low": sensitivity.low,
+                "sensitivity_high": sensitivity.high,
+            }
+        )
+    return pd.DataFrame(rows).set_index("system")
+
+
+def compute_confidence_by_outcome(table: pd.DataFrame) -> pd.DataFrame:
+    """Compute the mean confidence of right and of wrong predictions.
+
+    Returns
+    -------
+    DataFrame
+        Rows ``right`` and ``wrong``, columns ``confidence`` and ``n``.
+    """
+    right = right_system(table)
+    confidence = table[confidence_column(table)].to_numpy(dtype=float)
+    parts = {"right": confidence[right], "wrong": confidence[~right]}
+    return pd.DataFrame(
+        {
+            "confidence": {k: float(v.mean()) if v.size else np.nan for k, v in parts.items()},
+            "n": {k: v.size for k, v in parts.items()},
+        }
+    )
+
+
+def compute_confidence_histogram(
+    table: pd.DataFrame, systems: Sequence[str] | None = None, *, n_bins: int = 20
+) -> pd.DataFrame:
+    """Compute figure S6: right and wrong predictions by confidence, for each predicted system.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    systems : sequence of str, optional
+        Predicted systems; by default those the table's model knows.
+    n_bins : int
+        Bins between 0 and 1; a bin holds its lower edge, the last one both.
+
+    Returns
+    -------
+    DataFrame
+        ``system``, ``low``, ``high`` (the bin's edges), ``right``, ``wrong``, ``n`` and
+        ``accuracy``.
+    """
+    systems = systems_of(table) if systems is None else systems
+    right = right_system(table)
+    confidence = table[confidence_column(table)].to_numpy(dtype=float)
+    predicted = table["system"].to_numpy(dtype=object)
+    edges = np.linspace(0, 1, n_bins + 1)
+    parts = []
+    for system in systems:
+        called = predicted == system
+        hits = np.histogram(confidence[called & right], edges)[0]
+        misses = np.histogram(confidence[called & ~right], edges)[0]
+        n = hits + misses
+        accuracy = np.divide(hits, n, out=np.full(n_bins, np.nan), where=n > 0)
+        columns = {"low": edges[:-1], "high": edges[1:], "right": hits, "wrong": misses}
+        part = pd.DataFrame(columns | {"n": n, "accuracy": accuracy})
+        part.insert(0, "system", system)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+# --- space group and lattice ----------------------------------------------------------------------
+def _available(groupings: Sequence[str], has_known: bool) -> tuple[str, ...]:
+    return tuple(name for name in groupings if has_known or name != "known")
+
+
+def _groups(
+    table: pd.DataFrame, systems: Sequence[str], names: Sequence[str]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield name of the grouping, name of the group and the mask of its rows."""
+    right = right_system(table)
+    predicted = table["system"].to_numpy(dtype=object)
+    true = table["true_system"].to_numpy(dtype=object)
+    masks = {
+        "predicted": lambda s: predicted == s,
+        "true": lambda s: true == s,
+        "given": lambda s: (true == s) & right,
+        "known": lambda s: true == s,
+    }
+    everything = {"given": right}
+    for name in names:
+        for system in systems:
+            yield name, system, masks[name](system)
+        yield name, "all", everything.get(name, np.ones(len(table), dtype=bool))
+
+
+def compute_space_group_accuracy(
+    table: pd.DataFrame,
+    systems: Sequence[str] | None = None,
+    *,
+    groupings: Sequence[str] = GROUPINGS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compute space group accuracies.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    systems : sequence of str, optional
+        The classes; by default those the table's model knows.
+    groupings : sequence of str
+        Which of the groupings below; ``known`` is left out where the table lacks it.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    DataFrame
+        ``grouping``, ``system`` (or ``"all"``), ``accuracy``, ``low``, ``high``, ``n``,
+        ``n_materials``. Groupings: ``predicted`` by predicted system, wrong ones included (figure 5
+        of the paper); ``true`` by true system; ``given`` where the system was predicted right;
+        ``known``, where the table has it, by the forest of the true system on every row.
+    """
+    systems = systems_of(table) if systems is None else systems
+    materials = table["material_id"].to_numpy(dtype=object)
+    names = _available(groupings, "space_group_given" in table.columns)
+    right = dict.fromkeys(names, _right_space_group(table))
+    if "known" in names:
+        right["known"] = _right_space_group(table, "space_group_given")
+    rows = []
+    for name, system, mask in _groups(table, systems, names):
+        e = estimate_rate(right[name][mask], materials[mask], seed=seed)
+        rows.append((name, system, e.value, e.low, e.high, e.n, e.n_materials))
+    columns = ["grouping", "system", "accuracy", "low", "high", "n", "n_materials"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def compute_lattice_errors(
+    table: pd.DataFrame,
+    systems: Sequence[str] | None = None,
+    *,
+    groupings: Sequence[str] = GROUPINGS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compute median absolute errors of the lattice parameters a, b and c.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    systems : sequence of str, optional
+        The classes; by default those the table's model knows.
+    groupings : sequence of str
+        As for space groups.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    DataFrame
+        ``grouping`` (as for space groups), ``system`` (or ``"all"``), ``axis``, ``median_error``,
+        ``low``, ``high`` [angstrom], ``n``, ``n_materials``.
+    """
+    check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
+    systems = systems_of(table) if systems is None else systems
+    materials = table["material_id"].to_numpy(dtype=object)
+    names = _available(groupings, "a_given" in table.columns)
+    rows = []
+    for name, system, mask in _groups(table, systems, names):
+        for axis in AXES:
+            column = f"{axis}_given" if name == "known" else axis
+            error = compute_absolute_error(table, axis, column)[mask]
+            e = estimate_median(error, materials[mask], seed=seed)
+            rows.append((name, system, axis, e.value, e.low, e.high, e.n, e.n_materials))
+    columns = ["grouping", "system", "axis", "median_error", "low", "high", "n", "n_materials"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def compute_absolute_error(table: pd.DataFrame, axis: str, column: str | None = None) -> np.ndarray:
+    """Compute the absolute error of lattice parameter ``axis`` [angstrom]; shape (n,)."""
+    predicted = table[column or axis].to_numpy(dtype=float)
+    return np.abs(predicted - table[f"true_{axis}"].to_numpy(dtype=float))
+
+
+def compute_error_by_length(
+    table: pd.DataFrame, edges: Sequence[float] = (0, 5, 10, 20, np.inf)
+) -> pd.DataFrame:
+    """Compute how the lattice error grows with the length of the axis.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions or aggregates.
+    edges : sequence of float
+        Bins of the true length [angstrom]; the paper names 10 and 20.
+
+    Returns
+    -------
+    DataFrame
+        ``axis``, ``from``, ``to``, ``median_error`` [angstrom], ``n``; bins without a case are
+        left out.
+    """
+    check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
+    rows = []
+    for axis in AXES:
+        length, error = table[f"true_{axis}"].to_numpy(), compute_absolute_error(table, axis)
+        for low, high in itertools.pairwise(edges):
+            inside = (length >= low) & (length < high)
+            if inside.any():
+                rows.append((axis, low, high, float(np.median(error[inside])), int(inside.sum())))
+    return pd.DataFrame(rows, columns=["axis", "from", "to", "median_error", "n"])

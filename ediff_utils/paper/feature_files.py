@@ -1,0 +1,343 @@
+"""Vectors of many patterns, in memory or in a Parquet file that is read by the block."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ediff_utils.bloch.dataset.manifest import MANIFEST
+from ediff_utils.bloch.dataset.reading import count_patterns, iterate_patterns, part_files, spots
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import file_sha256
+from ediff_utils.core.paths import atomic_write, require
+from ediff_utils.core.progress import tqdm
+from ediff_utils.core.settings import FeatureSettings, check
+from ediff_utils.paper.features import N_FEATURES, compute_features, rotate_vectors
+
+_SETTINGS, _PATTERNS = b"ediff_settings", b"ediff_patterns"
+#: Columns of the file beside the vectors.
+INDEX = ("material_id", "pattern", "rotation")
+#: Below this an in-plane rotation is none [degree].
+_NO_TURN = 1e-3
+#: Patterns that are transformed and written at once.
+_BLOCK = 20_000
+
+
+class Features(Protocol):
+    """Vectors and what they belong to.
+
+    Parameters
+    ----------
+    index : DataFrame
+        ``material_id``, ``pattern`` and, where it is known, ``rotation`` [degree] of every row.
+    key : str
+        Tells whether two of them are the same; empty where that is not known.
+    """
+
+    index: pd.DataFrame
+    key: str
+
+    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+        """Vectors of some rows; ndarray of float32, shape (len(rows), 1066)."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Vectors in memory.
+
+    Parameters
+    ----------
+    index : DataFrame
+    vectors : ndarray of float32, shape (n, 1066)
+    key : str
+    """
+
+    index: pd.DataFrame
+    vectors: np.ndarray
+    key: str = ""
+
+    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+        return np.asarray(self.vectors[rows], dtype=np.float32, order=order)
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """Vectors in a file, of which only those that are asked for come into memory.
+
+    Parameters
+    ----------
+    path : Path
+    index : DataFrame
+    key : str
+    """
+
+    path: Path
+    index: pd.DataFrame
+    key: str
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """All of them; ndarray of float32, shape (n, 1066)."""
+        return self.take(np.arange(len(self.index)))
+
+    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+        rows = np.asarray(rows)
+        out = np.empty((len(rows), N_FEATURES), np.float32, order=order)
+        # Where the rows of each block go.
+        places = np.argsort(rows, kind="stable")
+        wanted = rows[places]
+        with pq.ParquetFile(self.path) as file:
+            start = 0
+            for group in range(file.num_row_groups):
+                end = start + file.metadata.row_group(group).num_rows
+                own = slice(*np.searchsorted(wanted, [start, end]))
+                if own.stop > own.start:
+                    column = file.read_row_group(group, columns=["features"])["features"]
+                    out[places[own]] = _to_numpy(column)[wanted[own] - start]
+                start = end
+        return out
+
+
+@dataclass(frozen=True)
+class FeatureSubset:
+    """Some rows of others.
+
+    Parameters
+    ----------
+    base : Features
+    rows : ndarray of int
+    name : str
+        Tells one choice of rows from another.
+    """
+
+    base: Features
+    rows: np.ndarray
+    name: str
+
+    @property
+    def index(self) -> pd.DataFrame:
+        return self.base.index.iloc[self.rows].reset_index(drop=True)
+
+    @property
+    def key(self) -> str:
+        return f"{self.base.key} {self.name}" if self.base.key else ""
+
+    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+        return self.base.take(self.rows[rows], order)
+
+
+@dataclass(frozen=True)
+class RotatedFeatures:
+    """Vectors of other ones' patterns after a turn about the beam.
+
+    Parameters
+    ----------
+    base : Features
+    angle : ndarray, shape (n,)
+        Of every pattern, from qx towards qy [degree].
+    name : str
+        Tells one set of angles from another.
+    """
+
+    base: Features
+    angle: np.ndarray
+    name: str
+
+    @property
+    def index(self) -> pd.DataFrame:
+        return self.base.index
+
+    @property
+    def key(self) -> str:
+        return f"{self.base.key} {self.name}" if self.base.key else ""
+
+    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
+        out = self.base.take(rows, order)
+        for start in range(0, len(out), _BLOCK):
+            own = slice(start, start + _BLOCK)
+            out[own] = rotate_vectors(out[own], self.angle[rows[own]])
+        return out
+
+
+def match_materials(features: Features, others: Features) -> Features:
+    """Patterns of those materials that others have too.
+
+    Parameters
+    ----------
+    features, others : Features
+
+    Returns
+    -------
+    Features
+        Where that leaves none out, ``features`` themselves.
+    """
+    kept = features.index["material_id"].isin(set(others.index["material_id"])).to_numpy()
+    if kept.all():
+        return features
+    names = "\n".join(sorted(set(features.index["material_id"][kept])))
+    return FeatureSubset(features, np.flatnonzero(kept), hashlib.sha256(names.encode()).hexdigest())
+
+
+def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> Features:
+    """The same patterns under another protocol of in-plane rotation.
+
+    Parameters
+    ----------
+    features : Features
+        Its index knows the rotation of each pattern.
+    rotation : {"fixed", "free"}
+        "fixed": x along the projection of the same lattice vector in every pattern, the paper's
+        protocol; "free": uniform, as under a microscope.
+    seed : int
+        Of the free rotations.
+
+    Returns
+    -------
+    Features
+        Where the patterns follow that protocol already, they themselves.
+
+    Raises
+    ------
+    UserError
+        The rotation of the patterns is not known.
+    """
+    if "rotation" not in features.index:
+        raise UserError("features: column 'rotation' is missing; make them again")
+    own = features.index["rotation"].to_numpy(dtype=float)
+    # Modulo whole turns, and rounding.
+    is_fixed = np.all(np.abs((own + 180) % 360 - 180) < _NO_TURN)
+    if rotation == "fixed":
+        return features if is_fixed else RotatedFeatures(features, -own, "fixed")
+    if not is_fixed:
+        return features
+    angle = np.random.default_rng(seed).uniform(0, 360, len(own))
+    return RotatedFeatures(features, angle, f"free {seed}")
+
+
+def build_features(
+    patterns: Path, settings: FeatureSettings, path: Path, *, progress: bool = True
+) -> FeatureFile:
+    """Vectors of a dataset of patterns, written to Parquet block by block.
+
+    Parameters
+    ----------
+    patterns : Path
+        Folder of the patterns stage.
+    settings : FeatureSettings
+    path : Path
+        The file that is written; one that was made from the same is kept.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    FeatureFile
+
+    Raises
+    ------
+    UserError
+        No patterns of that thickness, or the file cannot be written.
+    """
+    origin = _fingerprint(patterns)
+    metadata = {_SETTINGS: settings.model_dump_json().encode(), _PATTERNS: origin.encode()}
+    if origin and _metadata(path, metadata) == metadata:
+        return read_features(path)
+    number = {"float16": pa.float16(), "float32": pa.float32()}[settings.precision]
+    kinds = {"material_id": pa.string(), "pattern": pa.int32(), "rotation": pa.float32()}
+    schema = pa.schema(
+        [*((name, kinds[name]) for name in INDEX), ("features", pa.list_(number, N_FEATURES))],
+        metadata=metadata,
+    )
+    columns = [*INDEX, "qx", "qy", "intensity"]
+    total = count_patterns(patterns, settings.thickness)
+    with (
+        atomic_write(path) as partial,
+        tqdm(total=total, desc="features", unit="patterns", disable=not progress) as bar,
+        pq.ParquetWriter(partial, schema, compression="zstd", use_dictionary=["material_id"]) as f,
+    ):
+        for table in iterate_patterns(patterns, columns, settings.thickness, _BLOCK):
+            vectors = compute_features(*spots(table), normalisation=settings.normalisation)
+            flat = pa.array(vectors.ravel().astype(number.to_pandas_dtype()))
+            lists = pa.FixedSizeListArray.from_arrays(flat, N_FEATURES)
+            arrays = [table[name].combine_chunks() for name in INDEX]
+            f.write_table(pa.table([*arrays, lists], schema=schema))
+            bar.update(table.num_rows)
+    return read_features(path)
+
+
+def read_features(path: Path) -> FeatureFile:
+    """Open what :func:`build_features` wrote.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    FeatureFile
+
+    Raises
+    ------
+    UserError
+        No such file, not Parquet, or not a table of features.
+    """
+    require(path, "notebook 03")
+    try:
+        kind = pq.read_schema(path).field("features").type
+        index = pq.read_table(path, columns=list(INDEX)).to_pandas()
+        metadata = pq.read_schema(path).metadata or {}
+        missing = [name for name in INDEX if name not in index]
+        if missing:
+            raise KeyError(f"column {missing[0]} is missing")
+    except (pa.ArrowException, OSError, KeyError) as error:
+        detail = str(error).split("\n")[0]
+        raise UserError(f"{path}: not a table of features: {detail}") from None
+    if not pa.types.is_fixed_size_list(kind) or kind.list_size != N_FEATURES:
+        raise UserError(f"{path}: column features: expected lists of {N_FEATURES} numbers")
+    origin = metadata.get(_PATTERNS, b"")
+    key = hashlib.sha256(origin + metadata.get(_SETTINGS, b"")).hexdigest() if origin else ""
+    return FeatureFile(Path(path), index, key)
+
+
+def read_settings(path: Path) -> FeatureSettings:
+    """Parameters that the vectors of a file were made with.
+
+    Raises
+    ------
+    UserError
+        No such file, or not a table of features.
+    """
+    require(path, "notebook 03")
+    try:
+        values = json.loads((pq.read_schema(path).metadata or {})[_SETTINGS])
+    except (pa.ArrowException, OSError, KeyError, ValueError):
+        raise UserError(f"{path}: not a table of features, as notebook 03 writes it") from None
+    return check(FeatureSettings, where=f"{path}: ", **values)
+
+
+def _fingerprint(patterns: Path) -> str:
+    """What tells one dataset from another; empty where it has no manifest."""
+    part_files(patterns)
+    manifest = Path(patterns) / MANIFEST
+    return file_sha256(manifest) if manifest.exists() else ""
+
+
+def _metadata(path: Path, names: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return {}
+    return {name: found.get(name, b"") for name in names}
+
+
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(parts).reshape(-1, N_FEATURES)

@@ -1,0 +1,242 @@
+"""The features stage: spot patterns to vectors of the radial and angular basis.
+
+Equations 1 and 2 of Gleason et al. 2024: 41 overlapping triangular rings, 0.05 1/angstrom apart,
+times exp(i p phi) for p = 0 to 12, make 533 complex numbers T[m, p]. The vector is their
+magnitudes, in the order of (m, p), followed by their arguments: 1,066 real numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ediff_utils.core.errors import UserError
+from ediff_utils.paper.kernels.radial import radial_transform
+
+#: Radial bins, angular orders and radial step [1/angstrom] of the paper.
+N_RADIAL, N_ANGULAR, STEP = 41, 13, 0.05
+N_FEATURES = 2 * N_RADIAL * N_ANGULAR
+#: Below this fraction of its ring's total a coefficient is round-off; its argument means nothing.
+_ROUND_OFF = 1e-5
+#: The same as a fraction of the whole pattern: a spot on a ring, in single precision, leaks so
+#: much into the next one.
+_LEAKAGE = 3e-6
+#: What is left of a coarse vector: bits of a magnitude behind its leading one, and steps of a turn.
+COARSE_BITS, COARSE_TURN = 4, 128
+
+#: Where the circle of arguments is cut open [radian]. Mirrors and two-fold axes make coefficients
+#: real, and for a negative one rounding would choose between -pi and pi, were the cut there.
+_CUT = -np.pi + 0.01
+
+
+def transform(
+    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray, offsets: np.ndarray
+) -> np.ndarray:
+    """Coefficients T[m, p] of many patterns.
+
+    Parameters
+    ----------
+    qx, qy, intensity : ndarray, shape (spots,)
+        Spots of all patterns, one pattern after another, without the direct beam [1/angstrom].
+    offsets : ndarray of int, shape (patterns + 1,)
+        Pattern j owns spots offsets[j] to offsets[j + 1].
+
+    Returns
+    -------
+    ndarray of complex64, shape (patterns, 41, 13)
+    """
+    return radial_transform(
+        np.ascontiguousarray(qx, dtype=np.float64),
+        np.ascontiguousarray(qy, dtype=np.float64),
+        np.ascontiguousarray(intensity, dtype=np.float64),
+        np.ascontiguousarray(offsets, dtype=np.int64),
+        N_RADIAL,
+        N_ANGULAR,
+        STEP,
+    )
+
+
+def to_vectors(coefficients: np.ndarray) -> np.ndarray:
+    """Magnitudes and arguments of coefficients.
+
+    Parameters
+    ----------
+    coefficients : ndarray of complex, shape (n, 41, 13)
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 1066)
+        533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
+        vanishing coefficient is 0.
+    """
+    n = len(coefficients)
+    magnitude = np.abs(coefficients)
+    argument = np.angle(coefficients)
+    argument = _wrap(argument)
+    argument[_vanishing(magnitude)] = 0
+    return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
+        np.float32
+    )
+
+
+def _wrap(argument: np.ndarray) -> np.ndarray:
+    return np.remainder(argument - _CUT, 2 * np.pi) + _CUT
+
+
+def _vanishing(magnitude: np.ndarray) -> np.ndarray:
+    """Which coefficients are round-off; bool, shape (n, 41, 13)."""
+    ring = magnitude[:, :, :1]
+    return magnitude <= np.maximum(_ROUND_OFF * ring, _LEAKAGE * ring.sum(axis=1, keepdims=True))
+
+
+def to_coefficients(vectors: np.ndarray) -> np.ndarray:
+    """Undo :func:`to_vectors`: complex coefficients, shape (n, 41, 13)."""
+    vectors = np.asarray(vectors)
+    magnitude, argument = np.split(vectors, 2, axis=1)
+    return (magnitude * np.exp(1j * argument)).reshape(len(vectors), N_RADIAL, N_ANGULAR)
+
+
+def coarsen(vectors: np.ndarray) -> None:
+    """Round vectors so that few values are left of each feature, in place.
+
+    A tree sorts the values of a feature at every node, which takes half the time where they are
+    some two hundred instead of all different.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, 1066)
+        Magnitudes are rounded to :data:`COARSE_BITS` bits behind the leading one, arguments to
+        1 / :data:`COARSE_TURN` of a turn.
+    """
+    half = vectors.shape[1] // 2
+    bits = vectors[:, :half].view(np.uint32)
+    dropped = 23 - COARSE_BITS
+    bits += np.uint32(1 << (dropped - 1))
+    bits &= np.uint32(0xFFFFFFFF ^ ((1 << dropped) - 1))
+    arguments = vectors[:, half:]
+    arguments *= np.float32(COARSE_TURN / (2 * np.pi))
+    np.rint(arguments, out=arguments)
+    arguments *= np.float32(2 * np.pi / COARSE_TURN)
+
+
+def normalise(intensity: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Divide the intensities of each pattern by their sum, so that counts and fractions compare."""
+    sizes = np.diff(offsets)
+    totals = np.zeros(len(sizes))
+    full = sizes > 0
+    totals[full] = np.add.reduceat(np.asarray(intensity, dtype=float), offsets[:-1][full])
+    return intensity / np.repeat(np.where(totals > 0, totals, 1), sizes)
+
+
+def compute_features(
+    qx: np.ndarray,
+    qy: np.ndarray,
+    intensity: np.ndarray,
+    offsets: np.ndarray,
+    normalisation: str = "scattered",
+) -> np.ndarray:
+    """Vectors of many patterns, as the forests take them.
+
+    Parameters
+    ----------
+    qx, qy, intensity, offsets
+        As in :func:`transform`.
+    normalisation : {"scattered", "incident"}
+        "scattered": intensities as fractions of the sum over a pattern's spots, which is all that a
+        measured pattern in counts allows. "incident": as they come.
+
+    Returns
+    -------
+    ndarray of float32, shape (patterns, 1066)
+        A pattern without spots gives zeros.
+
+    Raises
+    ------
+    UserError
+        A position or intensity that is not finite.
+    """
+    for name, values in (("qx", qx), ("qy", qy), ("intensity", intensity)):
+        if not np.all(np.isfinite(values)):
+            raise UserError(f"{name}: expected finite numbers, found NaN or infinity")
+    if normalisation == "scattered":
+        intensity = normalise(intensity, offsets)
+    # Blocks bound the memory of the complex coefficients.
+    blocks = [np.empty((0, N_FEATURES), np.float32)]
+    for start in range(0, len(offsets) - 1, 20_000):
+        part = offsets[start : start + 20_001]
+        own = slice(part[0], part[-1])
+        blocks.append(to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
+    return np.concatenate(blocks)
+
+
+def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Vectors of the same patterns turned about the beam.
+
+    A turn of a pattern by an angle from qx towards qy multiplies T[m, p] by exp(i p angle), so that
+    magnitudes stay and arguments shift.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (n, 1066)
+    angle : ndarray, shape (n,)
+        [degree]
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 1066)
+    """
+    magnitude, argument = np.split(vectors, 2, axis=1)
+    shape = (-1, N_RADIAL, N_ANGULAR)
+    vanishing = _vanishing(magnitude.reshape(shape))
+    shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
+    turned = argument.reshape(shape) + shift[:, None, :].astype(np.float32)
+    turned = _wrap(turned)
+    turned[vanishing] = 0
+    # The argument of order 0 says nothing but that it is a sum of intensities.
+    turned[:, :, 0] = argument.reshape(shape)[:, :, 0]
+    return np.concatenate([magnitude, turned.reshape(len(vectors), -1)], axis=1)
+
+
+def basis_function(m: int, p: int, qx: np.ndarray, qy: np.ndarray) -> np.ndarray:
+    """The basis function of ring m and order p on a grid, equation 2.
+
+    Parameters
+    ----------
+    m, p : int
+        Ring 0 to 40, angular order 0 to 12.
+    qx, qy : ndarray
+        Where [1/angstrom].
+
+    Returns
+    -------
+    ndarray of complex
+        max(0, 1 - ||q| - m dq| / dq) exp(i p phi).
+    """
+    ring = np.maximum(0, 1 - np.abs(np.hypot(qx, qy) - m * STEP) / STEP)
+    return ring * np.exp(1j * p * np.arctan2(qy, qx))
+
+
+def reconstruct(coefficients: np.ndarray, qx: np.ndarray, qy: np.ndarray) -> np.ndarray:
+    """Put a pattern together again from its coefficients.
+
+    Parameters
+    ----------
+    coefficients : ndarray of complex, shape (41, 13)
+    qx, qy : ndarray
+        Where [1/angstrom].
+
+    Returns
+    -------
+    ndarray
+        sum over m of ring m times (T[m, 0] + 2 sum_p Re T[m, p] exp(-i p phi)) / (2 pi): the
+        Fourier series of each ring, cut off at order 12, as intensity a radian.
+    """
+    position, angle = np.hypot(qx, qy) / STEP, np.arctan2(qy, qx)
+    inner = np.floor(position).astype(int)
+    weight = (position - inner)[..., None]
+    # One ring of zeros beyond the last, for what lies outside of it.
+    rings = np.concatenate([coefficients, np.zeros((1, N_ANGULAR))])
+    own = rings[np.minimum(inner, N_RADIAL)] * (1 - weight)
+    own = own + rings[np.minimum(inner + 1, N_RADIAL)] * weight
+    waves = np.exp(-1j * np.arange(N_ANGULAR) * angle[..., None])
+    waves[..., 1:] *= 2
+    return np.sum(own * waves, axis=-1).real / (2 * np.pi)

@@ -1,0 +1,398 @@
+"""What forests are worth away from the protocol that they were trained on.
+
+A protocol is where the patterns' orientations are from, and what turns them in the plane:
+
+``grid``
+    The paper's fixed zone axes of each Laue group.
+``random``
+    Uniform over all rotations, as under a microscope.
+``fixed``
+    The pattern's x along the projection of one lattice vector, as in the paper.
+``free``
+    Any angle about the beam, as under a microscope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ediff_utils.bloch.dataset import manifest, writing
+from ediff_utils.bloch.dataset.reading import iterate_patterns, spots
+from ediff_utils.bloch.detector import DetectorSettings, apply_detector
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.estimates import Estimate
+from ediff_utils.core.paths import Run
+from ediff_utils.core.settings import ForestSettings, ProtocolSettings
+from ediff_utils.paper import aggregation, evaluation, feature_files, predictions
+from ediff_utils.paper.feature_files import Features, FeatureSet, turn
+from ediff_utils.paper.features import compute_features
+from ediff_utils.paper.labels import make_split
+from ediff_utils.paper.models import Hierarchy, forest_settings
+from ediff_utils.paper.training import new_forest, prepare_hierarchy
+
+
+class Protocol(NamedTuple):
+    """Orientations, "grid" or "random", and in-plane rotation, "fixed" or "free"."""
+
+    orientations: str
+    rotation: str
+
+    def __str__(self) -> str:
+        return f"{self.orientations}_{self.rotation}"
+
+
+GRID, MICROSCOPE = Protocol("grid", "fixed"), Protocol("random", "free")
+PROTOCOLS = (GRID, Protocol("grid", "free"), Protocol("random", "fixed"), MICROSCOPE)
+#: Entries of ``results.json``: which of the table's cells each is.
+HEADLINES = {
+    "train_grid_test_grid": (GRID, GRID),
+    "train_random_test_random": (MICROSCOPE, MICROSCOPE),
+    "train_grid_test_random": (GRID, MICROSCOPE),
+}
+
+
+def simulate_random(
+    run: Run,
+    crystals: pd.DataFrame,
+    settings: ProtocolSettings,
+    *,
+    seed: int = 0,
+    progress: bool = True,
+) -> Features:
+    """Patterns of a run's crystals at random orientations, and their features.
+
+    Parameters
+    ----------
+    run : Run
+        Its patterns say how to simulate; the new ones land beside them.
+    crystals : DataFrame
+    settings : ProtocolSettings
+        How many of the crystals, and how many patterns of each.
+    seed : int
+        Of crystals and orientations.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Features
+    """
+    feature_settings = feature_files.read_settings(run.features)
+    changes: dict[str, object] = {
+        "protocol": "random",
+        "orientations": settings.random_orientations,
+        "seed": seed,
+    }
+    if feature_settings.thickness:
+        changes |= {"thicknesses": (feature_settings.thickness,), "thickness_range": None}
+    simulation = manifest.read_settings(run.patterns).model_copy(update=changes)
+    if settings.random_crystals:
+        n = min(settings.random_crystals, len(crystals))
+        crystals = crystals.sample(n, random_state=seed).sort_index()
+    writing.simulate_dataset(crystals, simulation, run.random_patterns, progress=progress)
+    return feature_files.build_features(
+        run.random_patterns, feature_settings, run.random_features, progress=progress
+    )
+
+
+def comparison_settings(
+    hierarchy: Hierarchy, settings: ProtocolSettings, **changes: object
+) -> ForestSettings:
+    """How forests that are compared are trained: as a hierarchy was, with a share of its trees.
+
+    Parameters
+    ----------
+    hierarchy : Hierarchy
+    settings : ProtocolSettings
+    **changes
+        Of the hierarchy's :class:`ediff_utils.core.settings.ForestSettings`.
+
+    Raises
+    ------
+    UserError
+        A value that does not fit.
+    """
+    fraction = forest_settings(hierarchy.about).tree_fraction * settings.protocol_trees
+    return forest_settings(hierarchy.about, tree_fraction=fraction, **changes)
+
+
+def train_protocols(
+    sources: Mapping[str, Features],
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    folder: Path,
+    *,
+    protocols: tuple[Protocol, ...] = PROTOCOLS,
+    trained: Mapping[Protocol, Hierarchy] | None = None,
+    progress: bool = True,
+) -> dict[Protocol, Hierarchy]:
+    """Train a crystal-system forest under each protocol, with the same split and parameters.
+
+    Parameters
+    ----------
+    sources : mapping of str to Features
+        ``grid`` and ``random``.
+    crystals, split : DataFrame
+    settings : ForestSettings
+    folder : Path
+        Keeps a folder of models a protocol, so that a stopped training goes on.
+    protocols : tuple of Protocol
+    trained : mapping, optional
+        Forests that need not be trained again; of more trees than ``settings`` asks for, the first.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    dict of Protocol to Hierarchy
+    """
+    n_trees = new_forest("crystal_system", settings).n_estimators
+    forests = {name: old.systems_only(n_trees) for name, old in (trained or {}).items()}
+    for protocol in protocols:
+        if protocol in forests:
+            continue
+        turned = turn(sources[protocol.orientations], protocol.rotation, settings.seed)
+        hierarchy = prepare_hierarchy(
+            turned,
+            crystals,
+            split,
+            settings,
+            folder / str(protocol),
+            only_system=True,
+            progress=progress,
+        )
+        forests[protocol] = hierarchy.systems_only()
+    return forests
+
+
+def hold_out(features: Features, split: pd.DataFrame) -> FeatureSet:
+    """Vectors of the test materials, in memory.
+
+    Raises
+    ------
+    UserError
+        No pattern of a test material.
+    """
+    test = split.loc[split["part"] == "test", "material_id"]
+    rows = np.flatnonzero(features.index["material_id"].isin(test))
+    if not len(rows):
+        raise UserError("split: expected patterns of test materials, found none")
+    return FeatureSet(features.index.iloc[rows].reset_index(drop=True), features.take(rows))
+
+
+def compute_cross(
+    forests: Mapping[Protocol, Hierarchy],
+    sources: Mapping[str, Features],
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+) -> tuple[pd.DataFrame, dict[tuple[Protocol, Protocol], pd.DataFrame]]:
+    """Ask every forest about the test materials under every protocol that a forest has.
+
+    Parameters
+    ----------
+    forests : mapping of Protocol to Hierarchy
+    sources : mapping of str to Features
+    crystals, split : DataFrame
+    settings : ForestSettings
+        ``patterns_per_prediction`` and ``seed``.
+
+    Returns
+    -------
+    cross : DataFrame
+        One row a pair of protocols and ``patterns`` "one" or "ten": ``train, train_rotation, test,
+        test_rotation, patterns, accuracy, low, high, n, n_materials``, with 95 % intervals.
+    answers : dict
+        Predictions of single patterns for the pairs of :data:`HEADLINES`.
+    """
+    rows, answers = [], {}
+    held_out = {name: hold_out(sources[name], split) for name in {p.orientations for p in forests}}
+    for test in forests:
+        turned = turn(held_out[test.orientations], test.rotation, settings.seed)
+        for train, hierarchy in forests.items():
+            one = predictions.compute_predictions(hierarchy.systems_only(), turned, crystals, split)
+            ten = aggregation.compute_aggregate(
+                one, "difference", settings.patterns_per_prediction, settings.seed
+            )
+            if (train, test) in HEADLINES.values():
+                answers[train, test] = one
+            names = dict(zip(("train", "train_rotation"), train, strict=True))
+            names |= dict(zip(("test", "test_rotation"), test, strict=True))
+            for patterns, table in (("one", one), ("ten", ten)):
+                rows.append(
+                    names
+                    | {"patterns": patterns}
+                    | _as_row(evaluation.compute_accuracy(table, seed=settings.seed))
+                )
+    return pd.DataFrame(rows), answers
+
+
+def detect_test_patterns(
+    run: Run, split: pd.DataFrame, settings: DetectorSettings, n_patterns: int, seed: int = 0
+) -> FeatureSet:
+    """Vectors of the test materials' random patterns as a detector shows them.
+
+    Parameters
+    ----------
+    run : Run
+        Its random patterns are looked at.
+    split : DataFrame
+    settings : DetectorSettings
+    n_patterns : int
+        Of each material, the first.
+    seed : int
+        Of the detector.
+
+    Returns
+    -------
+    FeatureSet
+
+    Raises
+    ------
+    UserError
+        No pattern of a test material.
+    """
+    feature_settings = feature_files.read_settings(run.random_features)
+    test = pa.array(split.loc[split["part"] == "test", "material_id"])
+    columns = [*feature_files.INDEX, "qx", "qy", "intensity"]
+    index, vectors = [], []
+    for table in iterate_patterns(run.random_patterns, columns, feature_settings.thickness):
+        asked = pc.and_(pc.is_in(table["material_id"], test), pc.less(table["pattern"], n_patterns))
+        table = table.filter(asked).combine_chunks()
+        if not table.num_rows:
+            continue
+        qx, qy, intensity, offsets = spots(table)
+        names = table["material_id"].to_numpy(zero_copy_only=False)
+        seen = apply_detector(
+            *(a.astype(float) for a in (qx, qy, intensity)),
+            offsets,
+            names,
+            table["pattern"].to_numpy(),
+            settings,
+            seed,
+        )
+        vectors.append(
+            compute_features(
+                seen.qx, seen.qy, seen.intensity, seen.offsets, feature_settings.normalisation
+            )
+        )
+        index.append(table.select(list(feature_files.INDEX)).to_pandas())
+    if not index:
+        raise UserError("split: expected patterns of test materials, found none")
+    return FeatureSet(pd.concat(index, ignore_index=True), np.concatenate(vectors))
+
+
+def compute_behind_detector(
+    forests: Mapping[Protocol, Hierarchy],
+    seen: FeatureSet,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+) -> dict[str, dict[str, object]]:
+    """What forests that were trained on simulated patterns say of a detector's.
+
+    Parameters
+    ----------
+    forests, crystals, split, settings
+        See :func:`compute_cross`.
+    seen : FeatureSet
+        See :func:`detect_test_patterns`.
+
+    Returns
+    -------
+    dict
+        For "train_grid" and "train_random": ``one``, ``ten``, ``interval``, ``n`` and
+        ``n_materials``, as :func:`summarise` has them.
+    """
+    found = {}
+    for name, protocol in (("train_grid", GRID), ("train_random", MICROSCOPE)):
+        hierarchy = forests[protocol].systems_only()
+        one = predictions.compute_predictions(hierarchy, seen, crystals, split)
+        ten = aggregation.compute_aggregate(
+            one, "difference", settings.patterns_per_prediction, settings.seed
+        )
+        rows = {
+            key: _as_row(evaluation.compute_accuracy(table, seed=settings.seed))
+            for key, table in (("one", one), ("ten", ten))
+        }
+        found[name] = _headline(rows)
+    return found
+
+
+def _as_row(estimate: Estimate) -> dict[str, float]:
+    values = asdict(estimate)
+    return {"accuracy": values.pop("value"), **values}
+
+
+def compute_prototype_split(
+    sources: Mapping[str, Features],
+    crystals: pd.DataFrame,
+    settings: ForestSettings,
+    folder: Path,
+    *,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The same with isostructural crystals on one side of the split.
+
+    Parameters
+    ----------
+    sources, crystals, settings, folder, progress
+        As in :func:`train_protocols`.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`compute_cross` gives it, for the paper's protocol and the microscope's.
+    """
+    by_prototype = settings.model_copy(update={"split_by": "prototype"})
+    split = make_split(crystals, by_prototype)
+    forests = train_protocols(
+        sources,
+        crystals,
+        split,
+        by_prototype,
+        folder,
+        protocols=(GRID, MICROSCOPE),
+        progress=progress,
+    )
+    return compute_cross(forests, sources, crystals, split, settings)[0]
+
+
+def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
+    """The pairs of :data:`HEADLINES`, as ``results.json`` has them.
+
+    Parameters
+    ----------
+    cross : DataFrame
+        See :func:`compute_cross`.
+
+    Returns
+    -------
+    dict
+        For each pair ``one`` and ``ten``, the accuracies, with ``interval``, ``n`` and
+        ``n_materials`` of each.
+    """
+    columns = ["train", "train_rotation", "test", "test_rotation"]
+    keyed = cross.set_index([*columns, "patterns"])
+    out: dict[str, dict[str, object]] = {}
+    for name, (train, test) in HEADLINES.items():
+        cells = {key: keyed.loc[(*train, *test, key)] for key in ("one", "ten")}
+        out[name] = _headline(cells)
+    return out
+
+
+def _headline(cells: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
+    return {key: float(cell["accuracy"]) for key, cell in cells.items()} | {
+        "interval": {key: [cell["low"], cell["high"]] for key, cell in cells.items()},
+        "n": {key: int(cell["n"]) for key, cell in cells.items()},
+        "n_materials": {key: int(cell["n_materials"]) for key, cell in cells.items()},
+    }

@@ -1,0 +1,1 @@
+"""ediff_utils/paper/scan"""

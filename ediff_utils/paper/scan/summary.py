@@ -1,0 +1,176 @@
+"""What the maps of a scan come to: shares, particles, examples, principal components."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ediff_utils.core.errors import UserError
+from ediff_utils.paper.scan.bragg import BraggLists
+from ediff_utils.paper.scan.maps import lead
+
+
+def count_spots(lists: BraggLists) -> np.ndarray:
+    """Spots at each position of the scan; shape (nx, ny)."""
+    counts = np.zeros(lists.shape, np.int64)
+    counts[lists.x, lists.y] = lists.n_spots
+    return counts
+
+
+def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
+    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
+    flat = n_spots.ravel()
+    filled = np.flatnonzero(flat)
+    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
+    x, y = np.unravel_index(place, n_spots.shape)
+    return int(x), int(y)
+
+
+def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
+    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
+    if truth is None:
+        return None
+    positions = truth[0]
+    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)
+
+
+def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
+    """How much of the map each system takes.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
+
+    Returns
+    -------
+    DataFrame
+        A row a system that occurs, the most frequent first: system, pixels, share (of the pixels
+        with a prediction), weighted_share (of their summed confidence).
+    """
+    called = maps[maps["system"].notna()]
+    shares = called.groupby("system").agg(
+        pixels=("confidence", "size"), weight=("confidence", "sum")
+    )
+    shares = shares.sort_values(["pixels", "weight"], ascending=False).reset_index()
+    shares["share"] = shares["pixels"] / max(len(called), 1)
+    total = shares["weight"].sum()
+    shares["weighted_share"] = shares["weight"] / (total if total > 0 else 1)
+    return shares.drop(columns="weight")
+
+
+def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
+    """One prediction a particle, by its brightest pattern and by difference aggregation of all.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``: from 1, 0 for none
+        (:func:`ediff_solve.scans.particles.segment_particles`).
+
+    Returns
+    -------
+    DataFrame
+        A row a particle that has a pattern: particle, n_patterns, brightest, aggregated.
+    """
+    columns = [name for name in maps.columns if name.startswith("probability_")]
+    table = maps[(maps["particle"] > 0) & maps["system_raw"].notna()]
+    rows = []
+    for particle, pixels in table.groupby("particle"):
+        best, leads = lead(pixels[columns].to_numpy())
+        weights = np.bincount(best, weights=leads, minlength=len(columns))
+        rows.append(
+            {
+                "particle": particle,
+                "n_patterns": len(pixels),
+                "brightest": pixels.loc[pixels["dark_field"].idxmax(), "system_raw"],
+                "aggregated": columns[weights.argmax()].removeprefix("probability_"),
+            }
+        )
+    return pd.DataFrame(rows, columns=["particle", "n_patterns", "brightest", "aggregated"])
+
+
+def compute_scan_summary(
+    maps: pd.DataFrame, particles: pd.DataFrame, true_a: float | None = None
+) -> dict[str, object]:
+    """Numbers of the map, ready for JSON.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
+    particles : DataFrame
+        particle, brightest and aggregated; see :func:`compute_particle_systems`.
+    true_a : float, optional
+        Lattice parameter of the sample [angstrom], where known.
+
+    Returns
+    -------
+    dict
+        positions, with_pattern, predicted; share and weighted_share (by system);
+        median_a_cubic, std_a_cubic and true_a [angstrom], None where there is none;
+        particles_brightest and particles_aggregated (particles by system).
+    """
+    shares = compute_system_shares(maps).set_index("system")
+    lattice = maps["a_cubic"].dropna()
+    summary: dict[str, object] = {
+        "positions": len(maps),
+        "with_pattern": int(maps["system_raw"].notna().sum()),
+        "predicted": int(maps["system"].notna().sum()),
+        "share": {name: float(value) for name, value in shares["share"].items()},
+        "weighted_share": {name: float(value) for name, value in shares["weighted_share"].items()},
+        "median_a_cubic": float(lattice.median()) if len(lattice) else None,
+        "std_a_cubic": float(lattice.std(ddof=0)) if len(lattice) else None,
+        "true_a": true_a,
+    }
+    for column in ("brightest", "aggregated"):
+        counts = particles[column].value_counts()
+        summary[f"particles_{column}"] = {name: int(n) for name, n in counts.items()}
+    return summary
+
+
+def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
+    """The most confident position of each of the most frequent systems.
+
+    Parameters
+    ----------
+    maps : DataFrame
+        See :func:`ediff_utils.paper.scan.maps.build_maps`.
+    n_systems : int
+        How many systems at most.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``maps``, one a system, the most frequent first. A position whose own votes agree
+        with the filtered prediction is preferred.
+    """
+    called = maps[maps["system"].notna()].copy()
+    called["agrees"] = called["system"] == called["system_raw"]
+    systems = compute_system_shares(maps)["system"][:n_systems]
+    ranked = called.sort_values(["agrees", "confidence"], ascending=False, kind="stable")
+    first = ranked.groupby("system", sort=False).head(1).set_index("system", drop=False)
+    return first.loc[list(systems)].drop(columns="agrees").reset_index(drop=True)
+
+
+def compute_pca(features_scan: np.ndarray, features_simulated: np.ndarray) -> pd.DataFrame:
+    """First two principal components of the scan's vectors and of simulated ones.
+
+    Parameters
+    ----------
+    features_scan, features_simulated : ndarray, shape (n, n_features)
+        Both are used to find the components.
+
+    Returns
+    -------
+    DataFrame
+        pc1, pc2 and source ("scan" or "simulated"), one row a vector.
+    """
+    from sklearn.decomposition import PCA
+
+    both = np.concatenate([features_scan, features_simulated])
+    if min(both.shape) < 2:
+        raise UserError(f"principal components: expected two vectors or more, got {len(both)}")
+    components = PCA(n_components=2, random_state=0).fit_transform(both)
+    source = np.repeat(["scan", "simulated"], [len(features_scan), len(features_simulated)])
+    return pd.DataFrame({"pc1": components[:, 0], "pc2": components[:, 1], "source": source})

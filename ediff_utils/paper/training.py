@@ -1,0 +1,396 @@
+"""Training: the forests of table 1 grown on the training part of the materials.
+
+Trees, depths and features a split are table 1 of Gleason et al. 2024.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sklearn
+import skops
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+from ediff_utils import __version__
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import file_sha256
+from ediff_utils.core.progress import tqdm
+from ediff_utils.core.settings import ForestSettings
+from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
+from ediff_utils.paper.feature_files import Features
+from ediff_utils.paper.features import coarsen
+from ediff_utils.paper.labels import label_patterns
+from ediff_utils.paper.models import (
+    ABOUT,
+    LATTICE,
+    Forest,
+    Hierarchy,
+    forest_file,
+    load_hierarchy,
+    write_about,
+    write_forest,
+)
+from ediff_utils.paper.published import HYPERPARAMETERS
+
+#: Trees fitted between two steps of the progress bar.
+_BATCH = 8
+#: Where the work is done and how the forests are asked is no property of theirs.
+_NOT_OF_FORESTS = {"jobs", "cluster", "patterns_per_prediction"}
+
+
+def forest_plan(
+    labels: pd.DataFrame, settings: ForestSettings
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Which forests are trained, and on which patterns.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        ``crystal_system`` of every training pattern.
+    settings : ForestSettings
+
+    Yields
+    ------
+    kind : {"crystal_system", "space_group", "lattice"}
+    system : str
+        Empty for the crystal-system forest.
+    rows : ndarray of int
+        Rows of ``labels``.
+    """
+    systems = ALL_SYSTEMS if settings.include_triclinic else SYSTEMS
+    system = labels["crystal_system"].to_numpy()
+    yield "crystal_system", "", np.flatnonzero(np.isin(system, systems))
+    for name in systems:
+        rows = np.flatnonzero(system == name)
+        if len(rows):
+            yield "space_group", name, rows
+            yield "lattice", name, rows
+
+
+def new_forest(kind: str, settings: ForestSettings) -> Forest:
+    """An untrained forest with the hyperparameters of table 1.
+
+    Parameters
+    ----------
+    kind : {"crystal_system", "space_group", "lattice"}
+    settings : ForestSettings
+        ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1
+        down where time is short, those that begin with ``lattice`` the lattice's forests.
+
+    Returns
+    -------
+    RandomForestClassifier or RandomForestRegressor
+    """
+    table = HYPERPARAMETERS[kind]
+    names = ("max_features", "max_samples", "min_samples_leaf")
+    features, samples, leaf = (getattr(settings, name) for name in names)
+    if kind == "lattice":
+        own = (settings.lattice_features, settings.lattice_samples, settings.lattice_leaf)
+        pairs = zip(own, (features, samples, leaf), strict=True)
+        features, samples, leaf = (mine if mine is not None else all_ for mine, all_ in pairs)
+    arguments = {
+        "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
+        "max_depth": int(table["depth"].value),
+        "max_features": features,
+        "max_samples": samples if samples < 1 else None,
+        "min_samples_leaf": leaf,
+        "random_state": settings.seed,
+        "n_jobs": -1 if settings.cluster else settings.jobs,
+    }
+    return (RandomForestRegressor if kind == "lattice" else RandomForestClassifier)(**arguments)
+
+
+def fit_forest(
+    forest: Forest,
+    features: np.ndarray,
+    target: np.ndarray,
+    step: Callable[[int], object],
+    checkpoint: Checkpoint | None = None,
+) -> Forest:
+    """Fit a forest a few trees at a time, which gives the same trees as all at once.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier or RandomForestRegressor
+        Untrained.
+    features : ndarray of float32, shape (n, 1066)
+        In Fortran order a tree is grown sooner: it asks for one feature of many patterns.
+    target : ndarray, shape (n,) or (n, 3)
+    step : callable
+        Told how many trees have been added.
+    checkpoint : Checkpoint, optional
+        Keeps the trees as they come, and has those of an earlier, stopped run.
+
+    Returns
+    -------
+    The forest.
+    """
+    total = forest.n_estimators
+    forest.set_params(warm_start=True)
+    grown = checkpoint.load() if checkpoint else []
+    if grown:
+        forest.estimators_ = grown
+        step(len(grown))
+    for n_trees in [*range(_BATCH, total, _BATCH), total]:
+        before = len(getattr(forest, "estimators_", []))
+        # Where all trees were loaded, the last fit still learns the classes, which they lack.
+        if before >= n_trees and (n_trees < total or hasattr(forest, "n_outputs_")):
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Warm-start fitting without increasing")
+            forest.set_params(n_estimators=n_trees).fit(features, target)
+        if checkpoint and n_trees > before:
+            checkpoint.save(before, forest.estimators_[before:])
+        step(n_trees - before)
+    return forest.set_params(warm_start=False)
+
+
+def prepare_hierarchy(
+    features: Features,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    folder: Path,
+    *,
+    only_system: bool = False,
+    progress: bool = True,
+) -> Hierarchy:
+    """Train the forests and save them, or load them where that was done before.
+
+    Parameters
+    ----------
+    features, crystals, split, settings, only_system, progress
+        As in :func:`train_hierarchy`.
+    folder : Path
+        Of the models. Trees are kept there as they are grown, so that a training that was stopped
+        goes on where it was.
+
+    Returns
+    -------
+    Hierarchy
+
+    Raises
+    ------
+    UserError
+        As :func:`train_hierarchy`, or a file cannot be written or read.
+    """
+    labels = _training_labels(features, crystals, split)
+    about = describe_training(features, labels, settings)
+    found = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).exists() else {}
+    same = about["training"]["key"] and all(found.get(name) == about[name] for name in about)
+    if same and (only_system or len(found["files"]) > 1):
+        return _load(folder, about, progress)
+    kept: list[str] = []
+    if about["training"]["key"] and _of_classes(found) == _of_classes(about):
+        # What differs are the lattice's forests alone.
+        kept = [f"{name}.skops" for name in found["files"] if not name.startswith("lattice-")]
+        kept = [name for name in kept if _is_whole(folder / name, found["sha256"])]
+    growing, grown = folder / "growing", []
+    forests = grow_forests(
+        features,
+        labels,
+        about,
+        settings,
+        only_system=only_system,
+        checkpoints=growing if about["training"]["key"] else None,
+        without=kept,
+        progress=progress,
+    )
+    # One at a time: all of them together need more memory than to grow any one.
+    for name, forest in forests:
+        write_forest(forest, growing / name)
+        grown.append(name)
+        del forest
+    for name in grown:
+        (growing / name).replace(folder / name)
+    write_about(folder, [*kept, *grown], about)
+    shutil.rmtree(growing, ignore_errors=True)
+    return _load(folder, about, progress)
+
+
+def _load(folder: Path, about: dict[str, object], progress: bool) -> Hierarchy:
+    hierarchy = load_hierarchy(folder, in_turn=True, progress=progress)
+    # Without the files' names and checksums, which say nothing of how they were made.
+    return replace(hierarchy, about=about)
+
+
+def _is_whole(path: Path, digests: Mapping[str, str]) -> bool:
+    return path.exists() and file_sha256(path) == digests.get(path.stem)
+
+
+def _of_classes(about: Mapping[str, object]) -> dict[str, object]:
+    """What forests that tell classes were made with and from."""
+    names = ("ediff_utils", "python", "scikit_learn", "skops", "training")
+    settings = {k: v for k, v in about.get("settings", {}).items() if not k.startswith("lattice_")}
+    return {name: about.get(name) for name in names} | {"settings": settings}
+
+
+def train_hierarchy(
+    features: Features,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+    *,
+    only_system: bool = False,
+    progress: bool = True,
+) -> Hierarchy:
+    """Train the forests on the training part.
+
+    Parameters
+    ----------
+    features : Features
+        Only the patterns of one forest are in memory at a time.
+    crystals : DataFrame
+        The crystals' table, for the labels.
+    split : DataFrame
+        See :func:`ediff_utils.paper.labels.make_split`.
+    settings : ForestSettings
+    only_system : bool
+        Train the crystal-system forest alone.
+    progress : bool
+        Show a progress bar of trees.
+
+    Returns
+    -------
+    Hierarchy
+
+    Raises
+    ------
+    UserError
+        No pattern of a usable crystal in the training part.
+    """
+    labels = _training_labels(features, crystals, split)
+    about = describe_training(features, labels, settings)
+    forests = dict(
+        grow_forests(features, labels, about, settings, only_system=only_system, progress=progress)
+    )
+    system_forest = forests.pop(forest_file("crystal_system", ""))
+    by_kind: dict[str, dict[str, Forest]] = {"space_group": {}, "lattice": {}}
+    for name, forest in forests.items():
+        kind, system = Path(name).stem.split("-")
+        by_kind[kind][system] = forest
+    return Hierarchy(system_forest, by_kind["space_group"], by_kind["lattice"], about)
+
+
+def grow_forests(
+    features: Features,
+    labels: pd.DataFrame,
+    about: Mapping[str, object],
+    settings: ForestSettings,
+    *,
+    only_system: bool = False,
+    checkpoints: Path | None = None,
+    without: Collection[str] = (),
+    progress: bool = True,
+) -> Iterator[tuple[str, Forest]]:
+    """Grow the forests on the training part, one after another.
+
+    Parameters
+    ----------
+    features, settings, only_system, progress
+        See :func:`train_hierarchy`.
+    labels : DataFrame
+        Of the training patterns, see :func:`ediff_utils.paper.labels.label_patterns`.
+    about : mapping
+        See :func:`describe_training`.
+    checkpoints : Path, optional
+        Folder where trees are kept as they are grown.
+    without : collection of str
+        Files (:func:`ediff_utils.paper.models.forest_file`) of the forests to leave out.
+
+    Yields
+    ------
+    name : str
+        Of the forest's file.
+    forest : RandomForestClassifier or RandomForestRegressor
+
+    Raises
+    ------
+    UserError
+        No pattern of a usable crystal in the training part.
+    """
+    plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
+    if not len(plan[0][2]):
+        raise UserError("split: expected training patterns that are not triclinic, found none")
+    plan = [job for job in plan if forest_file(*job[:2]) not in without]
+    untrained = [new_forest(kind, settings) for kind, _, _ in plan]
+    total = sum(forest.n_estimators for forest in untrained)
+    rows_before, vectors = np.empty(0), np.empty(0)
+    bar = tqdm(total=total, desc="trees grown", unit="trees", disable=not progress)
+    count = TreeCount(bar.update)
+    with bar, tree_workers(settings.cluster, settings.jobs, count.early):
+        while plan:
+            kind, system, rows = plan.pop(0)
+            bar.set_postfix_str(f"{kind} {system}".strip())
+            checkpoint = None
+            if checkpoints:
+                origin = about if kind == "lattice" else _of_classes(about)
+                checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), origin)
+            target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
+            if not np.array_equal(rows, rows_before):
+                del vectors
+                vectors = features.take(labels.index.to_numpy()[rows], order="F")
+                if settings.coarse_features:
+                    coarsen(vectors)
+                rows_before = rows
+            # Taken from the list, so that no forest stays longer than whoever asked for it needs.
+            forest = fit_forest(untrained.pop(0), vectors, target, count, checkpoint)
+            yield forest_file(kind, system), forest
+            del forest
+
+
+def _training_labels(
+    features: Features, crystals: pd.DataFrame, split: pd.DataFrame
+) -> pd.DataFrame:
+    """Labels of the training patterns; their index counts the rows of the features."""
+    labels = label_patterns(features.index, crystals, split)
+    return labels[labels["part"] == "train"]
+
+
+def describe_training(
+    features: Features, labels: pd.DataFrame, settings: ForestSettings
+) -> dict[str, object]:
+    """What forests were made with and from, ready for JSON.
+
+    Parameters
+    ----------
+    features : Features
+    labels : DataFrame
+        Of the training patterns, see :func:`ediff_utils.paper.labels.label_patterns`.
+    settings : ForestSettings
+
+    Returns
+    -------
+    dict
+        Versions, settings, and a summary of the training data; ``key`` in it is empty where the
+        features do not say where they are from.
+    """
+    key = ""
+    if features.key:
+        names = "\n".join(sorted(labels["material_id"].unique()))
+        key = hashlib.sha256(f"{features.key}\n{names}".encode()).hexdigest()
+    return {
+        "ediff_utils": __version__,
+        "python": platform.python_version(),
+        "scikit_learn": sklearn.__version__,
+        "skops": skops.__version__,
+        "settings": json.loads(
+            settings.model_dump_json(exclude=_NOT_OF_FORESTS, exclude_none=True)
+        ),
+        "training": {
+            "materials": int(labels["material_id"].nunique()),
+            "patterns": len(labels),
+            "systems": labels["crystal_system"].value_counts().sort_index().to_dict(),
+            "key": key,
+        },
+    }

@@ -1,0 +1,108 @@
+"""What the trees of a forest say, counted as the paper counts it."""
+
+from __future__ import annotations
+
+import joblib
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+from ediff_utils.core.errors import UserError
+from ediff_utils.paper.features import N_FEATURES
+
+
+def difference_confidence(votes: np.ndarray) -> np.ndarray:
+    """(votes of the first - votes of the second) / all votes.
+
+    Parameters
+    ----------
+    votes : ndarray, shape (..., n_classes)
+
+    Returns
+    -------
+    ndarray, shape (...)
+        Zero where there are no votes.
+    """
+    votes = np.asarray(votes, dtype=float)
+    if votes.shape[-1] == 1:
+        return np.where(votes[..., 0] > 0, 1.0, 0.0)
+    first_two = np.sort(votes, axis=-1)[..., -2:]
+    total = votes.sum(axis=-1)
+    return (first_two[..., 1] - first_two[..., 0]) / np.where(total > 0, total, 1)
+
+
+def checked(features: np.ndarray) -> np.ndarray:
+    """Features as trees take them.
+
+    Parameters
+    ----------
+    features : array_like, shape (n, 1066)
+
+    Returns
+    -------
+    ndarray of float32, shape (n, 1066)
+
+    Raises
+    ------
+    UserError
+        Another shape, or numbers that are not finite.
+    """
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    if features.ndim != 2 or features.shape[1] != N_FEATURES:
+        raise UserError(f"features: expected shape (n, {N_FEATURES}), got {features.shape}")
+    if not np.all(np.isfinite(features)):
+        raise UserError("features: expected finite numbers, found NaN or infinity")
+    return features
+
+
+def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
+    """How many trees vote for each class.
+
+    scikit-learn averages the leaves' class fractions; the paper counts trees.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier
+    features : ndarray of float32, shape (n, 1066)
+
+    Returns
+    -------
+    ndarray of int32, shape (n, n_classes)
+        Columns as in ``forest.classes_``.
+    """
+    return tree_answers(forest, features)[0]
+
+
+def tree_answers(
+    forest: RandomForestClassifier, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Votes as :func:`tree_votes` counts them, and scikit-learn's mean of the leaves.
+
+    Parameters
+    ----------
+    forest : RandomForestClassifier
+    features : ndarray of float32, shape (n, 1066)
+
+    Returns
+    -------
+    votes : ndarray of int32, shape (n, n_classes)
+    probabilities : ndarray of float32, shape (n, n_classes)
+        As ``forest.predict_proba`` gives them.
+    """
+    features = checked(features)
+    shape = (len(features), len(forest.classes_))
+    votes, probabilities = np.zeros(shape, np.int32), np.zeros(shape)
+    answers = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+        joblib.delayed(_tree_answer)(tree, features) for tree in forest.estimators_
+    )
+    rows = np.arange(len(features))
+    for choice, fractions in answers:
+        votes[rows, choice] += 1
+        probabilities += fractions
+    return votes, (probabilities / len(forest.estimators_)).astype(np.float32)
+
+
+def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    leaves = tree.tree_.apply(features)
+    value = tree.tree_.value[:, 0, :]
+    fractions = (value / value.sum(axis=1, keepdims=True)).astype(np.float32)
+    return value.argmax(axis=1)[leaves], fractions[leaves]

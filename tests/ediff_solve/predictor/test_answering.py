@@ -1,0 +1,563 @@
+"""The predictor: checks of spots, boosters and their files, examples, and answers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lattice_patterns import synthetic_patterns
+from predictor_world import CARD, make_world
+from pymatgen.symmetry.groups import SpaceGroup
+
+from ediff_solve.lattice.bravais import SYMBOLS
+from ediff_solve.predictor import groups
+from ediff_solve.predictor.answering import Predictor
+from ediff_solve.predictor.boosting import (
+    SYSTEMS,
+    BoostingSettings,
+    fit_temperature,
+    shorten,
+    soften,
+    sum_systems,
+    system_of,
+    train_booster,
+    train_model,
+)
+from ediff_solve.predictor.evidence import NAMES, compute_evidence
+from ediff_solve.predictor.few import pool_few
+from ediff_solve.predictor.indexing import compute_cells, compute_expected, compute_indexing
+from ediff_solve.predictor.spot_checks import MOST_SPOTS, check_pattern
+from ediff_solve.predictor.store import load_models, read_card, save_models
+from ediff_solve.predictor.training import examples as examples_module
+from ediff_solve.predictor.training.card import (
+    ONE_GRAIN,
+    SURE,
+    compute_growth,
+    find_least_indexed,
+    find_thresholds,
+)
+from ediff_solve.predictor.training.examples import (
+    ExampleSettings,
+    build_examples,
+    choose_groups,
+    read_examples,
+)
+from ediff_solve.predictor.training.fitting import judge, summarise, train_predictor
+from ediff_utils.core.errors import UserError
+from ediff_utils.crystals.symmetry import laue_group
+
+#: Lattices of a small world with one space group each.
+WORLD = {"cF": 225, "cP": 221, "hP": 191, "tP": 123, "oI": 71, "mC": 12}
+SMALL = BoostingSettings(
+    rounds=12, group_rounds=5, min_data_in_leaf=2, num_leaves=7, jobs=1, feature_fraction=0.5
+)
+
+
+class TestGroups:
+    @pytest.mark.parametrize("number", range(1, 231))
+    def test_against_pymatgen(self, number):
+        theirs = SpaceGroup.from_int_number(number)
+        assert groups.crystal_system(number) == theirs.crystal_system
+        # Monoclinic symbols are written in full there.
+        own, other = groups.symbol(number), theirs.symbol.split(":")[0]
+        if 3 <= number <= 15:
+            assert own[0] == other[0]
+        else:
+            assert own.replace("_", "") == other.replace("_", "")
+
+    def test_bravais_lattices_are_the_fourteen(self):
+        assert {groups.bravais(n) for n in range(1, 231)} == set(SYMBOLS.values())
+        for number, symbol in SYMBOLS.items():
+            assert groups.bravais(number) == symbol
+
+    @given(st.lists(st.floats(0, 1), min_size=230, max_size=230).filter(lambda p: sum(p) > 0))
+    def test_sums_agree(self, numbers):
+        probabilities = np.array(numbers) / sum(numbers)
+        systems = groups.sum_classes(probabilities, "system")
+        np.testing.assert_allclose(
+            [systems[name] for name in SYSTEMS], sum_systems(probabilities[None])[0], atol=1e-12
+        )
+        for kind in ("system", "laue_class", "bravais"):
+            found = groups.sum_classes(probabilities, kind)
+            assert sum(found.values()) == pytest.approx(1)
+            assert list(found.values()) == sorted(found.values(), reverse=True)
+        assert len(groups.sum_classes(probabilities, "laue_class")) == len(
+            {laue_group(n) for n in range(1, 231)}
+        )
+
+
+class TestSpotChecks:
+    def spots(self):
+        return synthetic_patterns("oP", 1, seed=0)[0]
+
+    def test_good_spots_stay_as_they_are(self):
+        qx, qy, intensity = self.spots()
+        found = check_pattern(qx, qy, intensity)
+        assert found.usable
+        assert not found.notes
+        np.testing.assert_array_equal(found.qx, qx)
+        np.testing.assert_array_equal(check_pattern(qx, qy).intensity, 1)
+
+    def test_what_is_left_out_is_said(self):
+        qx, qy, intensity = self.spots()
+        n = len(qx)
+        qx = np.concatenate([[0.001], qx, qx[:2], [0.5]])
+        qy = np.concatenate([[0], qy, qy[:2], [0.123]])
+        intensity = np.concatenate([[99], intensity, intensity[:2], [0]])
+        found = check_pattern(qx, qy, intensity)
+        assert len(found.qx) == n
+        assert [note.split(" left out")[0] for note in found.notes] == [
+            "direct beam",
+            "1 spot of no intensity",
+            "2 spots listed twice",
+        ]
+
+    @pytest.mark.parametrize("n", [0, 1, 4])
+    def test_few_spots_tell_nothing(self, n):
+        found = check_pattern(np.arange(1, n + 1) * 0.1, np.arange(n) * 0.2)
+        assert not found.usable
+        plural = "" if n == 1 else "s"
+        assert f"cannot tell: {n} spot{plural}, expected at least 5" in found.notes[-1]
+
+    def test_a_line_tells_nothing(self):
+        q = np.linspace(-1, 1, 9)
+        found = check_pattern(q, 2 * q)
+        assert not found.usable
+        assert "on one line" in found.notes[-1]
+
+    @pytest.mark.parametrize(
+        ("change", "line"),
+        [
+            (lambda x, y, i: (x * np.nan, y, i), "finite"),
+            (lambda x, y, i: (x, y, -i), "not negative"),
+            (lambda x, y, i: (x, y[1:], i), "one length"),
+            (lambda x, y, i: (128 + 60 * x, 128 + 60 * y, i), "pixels"),
+            (lambda x, y, i: (60 * x, 60 * y, i), "pixels, 1/nm or a factor 2 pi"),
+            (lambda x, y, i: (10 * x, 10 * y, i), "1/nm"),
+            (lambda x, y, i: (2 * np.pi * x, 2 * np.pi * y, i), "2 pi"),
+            (lambda x, y, i: tuple(np.resize(a, MOST_SPOTS + 1) for a in (x, y, i)), "20001 spots"),
+        ],
+    )
+    def test_mistakes_get_a_line(self, change, line):
+        with pytest.raises(UserError, match=line) as caught:
+            check_pattern(*change(*self.spots()), where="file.csv: ")
+        assert str(caught.value).startswith("file.csv: ")
+        assert "\n" not in str(caught.value)
+
+
+class TestBoosting:
+    @given(st.floats(0.5, 2.5))
+    def test_temperature_is_found_again(self, temperature):
+        rng = np.random.default_rng(0)
+        true = rng.dirichlet(np.full(4, 0.7), size=4000)
+        truth = np.array([rng.choice(4, p=p) for p in true])
+        spoilt = soften(true, 1 / temperature)
+        assert fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
+
+    def test_systems_of_groups(self):
+        for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230):
+            position = system_of(np.array([number]))[0]
+            assert list(SYSTEMS)[position] == groups.crystal_system(number)
+
+    def test_one_class_needs_no_trees(self):
+        booster = train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
+        assert booster.model is None
+        np.testing.assert_array_equal(booster.probabilities(np.zeros((2, 3))), 1)
+        with pytest.raises(UserError, match="to train on"):
+            train_booster(np.zeros((2, 3)), np.ones(2), np.ones(2, bool), SMALL)
+
+    def test_probabilities_of_groups(self):
+        rng = np.random.default_rng(1)
+        truth = np.repeat([2, 14, 62, 225, 221], 60)
+        vectors = rng.normal(size=(300, 6)) + 3 * (np.arange(300)[:, None] // 60)
+        held_out = rng.random(300) < 0.2
+        model = train_model(vectors.astype(np.float32), truth, held_out, SMALL)
+        found = model.probabilities(vectors[held_out])
+        np.testing.assert_allclose(found.sum(axis=1), 1)
+        assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
+        systems = model.systems(vectors[held_out])
+        np.testing.assert_allclose(systems, sum_systems(found), atol=1e-12)
+        np.testing.assert_array_equal(model.systems(vectors[held_out], threads=2), systems)
+        assert model.systems(vectors[:0]).shape == (0, len(SYSTEMS))
+        assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
+
+    def test_a_shorter_text_says_the_same(self):
+        rng = np.random.default_rng(3)
+        vectors, truth = rng.normal(size=(2000, 5)), rng.integers(0, 4, 2000)
+        data = lightgbm.Dataset(vectors, truth)
+        whole = lightgbm.train(
+            {"objective": "multiclass", "num_class": 4, "verbosity": -1}, data, num_boost_round=20
+        )
+        text = whole.model_to_string()
+        short = lightgbm.Booster(model_str=shorten(text))
+        trees, again = (
+            shorten(t).split("end of trees")[0] for t in (text, short.model_to_string())
+        )
+        assert again == trees
+        assert len(shorten(text)) < 0.5 * len(text)
+        np.testing.assert_allclose(short.predict(vectors), whole.predict(vectors), atol=1e-5)
+
+    def test_the_same_seed_gives_the_same_trees(self):
+        rng = np.random.default_rng(2)
+        vectors, truth = rng.normal(size=(80, 5)), np.repeat([10, 20], 40)
+        one, other = (
+            train_booster(vectors, truth, np.zeros(80, bool), SMALL).model.model_to_string()
+            for _ in range(2)
+        )
+        assert one == other
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Examples of a small world: index, vectors, crystals and split."""
+    return make_world(WORLD, 10)
+
+
+@pytest.fixture(scope="module")
+def models(world):
+    return train_predictor(*world, SMALL)
+
+
+class TestTraining:
+    def test_unseen_materials_are_told(self, world, models):
+        index, vectors, crystals, split = world
+        test = index["material_id"].isin(split.loc[split["part"] == "test", "material_id"])
+        found = judge(models, index[test].reset_index(drop=True), vectors[test], crystals)
+        together = summarise(found[found["patterns"] == 3])
+        assert together["accuracy"] > 0.8
+        assert together["space_group_top5"] >= together["space_group_top1"] > 0.7
+        assert together["n"] == together["n_materials"] == 12
+
+    def test_rounds_are_told(self, world):
+        seen = []
+        train_predictor(*world, SMALL, on_round=lambda kind, n: seen.append((kind, n)))
+        assert {kind for kind, _ in seen} == {"single", "several"}
+        assert max(n for _, n in seen) <= SMALL.rounds
+
+    def test_no_examples(self, world):
+        index, vectors, crystals, split = world
+        with pytest.raises(UserError, match="found none of training materials for 'single'"):
+            train_predictor(index.iloc[:0], vectors[:0], crystals, split, SMALL)
+
+
+class TestGrowth:
+    def test_shares_of_right_answers(self):
+        table = pd.DataFrame(
+            {
+                "material_id": list("abcabc"),
+                "protocol": "clean",
+                "patterns": [1, 1, 1, 1, 10, 10],
+                "true_system": "cubic",
+                "system": ["cubic", "cubic", "cubic", "trigonal", "cubic", "trigonal"],
+                "confidence": 0.5,
+                "rank": [1, 2, 6, 9, 1, 5],
+            }
+        )
+        found = compute_growth(table).set_index(["protocol", "patterns"])
+        assert found.loc[("clean", 1), ["system", "space_group", "first_five", "n"]].tolist() == [
+            0.75, 0.25, 0.5, 4,
+        ]  # fmt: skip
+        assert found.loc[("clean", 10), "first_five"] == 1
+        # Wilson (1927): three of four at 95 %.
+        assert found.loc[("clean", 1), "system_low"] == pytest.approx(0.3006, abs=1e-3)
+        assert found.loc[("clean", 1), "system_high"] == pytest.approx(0.9544, abs=1e-3)
+
+
+class TestThresholds:
+    @given(st.integers(0, 50))
+    @settings(max_examples=10, deadline=None)
+    def test_answers_as_confident_as_the_threshold_are_right_so_often(self, seed):
+        """Nine in ten of calibrated answers are right where their confidence is 0.9."""
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.3, 1, 20_000)
+        right = rng.random(len(confidence)) < confidence
+        table = pd.DataFrame(
+            {
+                "material_id": "a",
+                "patterns": rng.integers(1, 3, len(confidence)),
+                "true_system": "cubic",
+                "system": np.where(right, "cubic", "trigonal"),
+                "confidence": confidence,
+            }
+        )
+        found = find_thresholds(table)
+        # Even where most answers are right, those of low confidence are not sure.
+        assert found["single"] == pytest.approx(SURE, abs=0.04)
+        assert found["several"] == pytest.approx(SURE, abs=0.04)
+        never = table.assign(system="trigonal")
+        assert find_thresholds(never) == {"single": 1.0, "several": 1.0}
+
+    def test_least_indexed_is_of_each_kind(self):
+        table = pd.DataFrame({"patterns": [1] * 101 + [10] * 101})
+        table["indexed"] = [*np.linspace(0, 1, 101), *np.linspace(0.5, 1, 101)]
+        found = find_least_indexed(table)
+        assert found["single"] == pytest.approx(ONE_GRAIN)
+        assert found["several"] == pytest.approx(0.5 + ONE_GRAIN / 2)
+
+
+class TestStore:
+    def test_round_trip(self, world, models, tmp_path):
+        save_models(models, CARD | {"about": "a small world"}, tmp_path / "small")
+        found, card = load_models(tmp_path / "small")
+        assert card["about"] == "a small world"
+        for kind, model in models.items():
+            np.testing.assert_array_equal(
+                found[kind].probabilities(world[1]), model.probabilities(world[1])
+            )
+        before = {p.name: p.read_bytes() for p in (tmp_path / "small").iterdir()}
+        save_models(models, CARD | {"about": "a small world"}, tmp_path / "small")
+        assert {p.name: p.read_bytes() for p in (tmp_path / "small").iterdir()} == before
+
+    def broken(self, models, tmp_path, change):
+        save_models(models, CARD, tmp_path)
+        change(tmp_path)
+        with pytest.raises(UserError) as caught:
+            load_models(tmp_path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_truncated(self, models, tmp_path):
+        def cut(folder):
+            path = folder / "single.json.gz"
+            path.write_bytes(path.read_bytes()[:-100])
+
+        assert "single.json.gz: cut short" in self.broken(models, tmp_path, cut)
+
+    def test_exchanged(self, models, tmp_path):
+        def exchange(folder):
+            (folder / "single.json.gz").write_bytes((folder / "several.json.gz").read_bytes())
+
+        assert "not the one that card.json" in self.broken(models, tmp_path, exchange)
+
+    def test_foreign(self, models, tmp_path):
+        def replace(folder):
+            import hashlib
+
+            data = gzip.compress(json.dumps({"system": {}}).encode())
+            (folder / "single.json.gz").write_bytes(data)
+            card = json.loads((folder / "card.json").read_text())
+            card["sha256"]["single"] = hashlib.sha256(data).hexdigest()
+            (folder / "card.json").write_text(json.dumps(card))
+
+        assert "not a predictor's boosters" in self.broken(models, tmp_path, replace)
+
+    def test_of_another_version(self, models, tmp_path):
+        def age(folder):
+            card = json.loads((folder / "card.json").read_text())
+            card["features"] = "other"
+            card["packages"]["ediff-utils"] = "0.0.1"
+            (folder / "card.json").write_text(json.dumps(card))
+
+        assert "made by version 0.0.1" in self.broken(models, tmp_path, age)
+
+    def test_missing(self, models, tmp_path):
+        with pytest.raises(UserError, match="no predictor there"):
+            read_card(tmp_path / "nowhere")
+        assert "missing" in self.broken(
+            models, tmp_path, lambda folder: (folder / "several.json.gz").unlink()
+        )
+        (tmp_path / "card.json").write_text("{")
+        with pytest.raises(UserError, match="damaged"):
+            read_card(tmp_path)
+
+
+class TestFew:
+    @given(st.integers(2, 4), st.integers(0, 99))
+    def test_pool(self, n, seed):
+        rng = np.random.default_rng(seed)
+        together, *alone = rng.dirichlet(np.full(230, 0.3), n + 1)
+        found = pool_few(together, np.array(alone), n)
+        assert found.sum() == pytest.approx(1)
+        # Order does not matter, and what all agree upon wins.
+        np.testing.assert_allclose(pool_few(together, np.array(alone[::-1]), n), found, rtol=1e-9)
+        agreed = pool_few(together, np.tile(together, (n, 1)), n)
+        assert agreed.argmax() == together.argmax()
+
+    def test_no_pattern_alone_rules_out_what_the_others_say(self):
+        sure = np.zeros(230)
+        sure[224] = 1.0
+        other = np.zeros(230)
+        other[0] = 1.0
+        found = pool_few(sure, np.array([sure, sure, other]), 3)
+        assert found.argmax() == 224
+        assert found[224] < 1
+
+
+class TestPredictor:
+    @pytest.fixture(scope="class")
+    def predictor(self, models):
+        return Predictor(models, CARD)
+
+    def test_two_lines(self, models, tmp_path):
+        save_models(models, CARD, tmp_path)
+        answer = Predictor.load(tmp_path).predict(synthetic_patterns("cF", 3, seed=77))
+        assert answer.system == "cubic"
+
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_an_answer(self, predictor, n):
+        patterns = synthetic_patterns("tP", n, seed=55)
+        answer = predictor.predict(patterns)
+        assert answer.status == "sure"
+        assert answer.system == "tetragonal"
+        assert next(iter(answer.bravais_lattices)) == "tP"
+        assert answer.space_groups[0][:2] == (123, "P4/mmm")
+        assert len(answer.space_groups) == 5
+        assert answer.indexed > 0.9
+        if n > 1:
+            np.testing.assert_allclose(answer.lattice.parameters[:3], [4.29, 4.29, 6.13], rtol=1e-3)
+        packed = json.loads(json.dumps(answer.to_dict()))
+        assert packed["system"] == "tetragonal"
+        assert packed["lattice"]["bravais"] == answer.lattice.symbol
+
+    @pytest.mark.parametrize("n", [2, 3, 4, 5])
+    def test_few_patterns_count_alone_and_together(self, models, predictor, n):
+        patterns = synthetic_patterns("oI", n, seed=5)
+        found = predictor.predict(patterns).probabilities
+        together = models["several"].probabilities(compute_evidence(patterns).vector[None])[0]
+        singles = [compute_evidence([pattern]).vector for pattern in patterns]
+        alone = models["single"].probabilities(np.array(singles))
+        expected = together if n > 4 else pool_few(together, alone, n)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+        assert found.sum() == pytest.approx(1)
+        assert n > 4 or not np.allclose(found, together)
+
+    def test_poor_patterns_beside_good_ones(self, predictor):
+        patterns = synthetic_patterns("tP", 3, seed=55)
+        answer = predictor.predict([(np.array([0.3, 0.5]), np.ones(2)), *patterns])
+        assert answer.system == "tetragonal"
+        assert np.isnan(answer.fits[0])
+        assert np.isfinite(answer.fits[1:]).all()
+        assert answer.notes[0].startswith("pattern 1: cannot tell")
+
+    def test_nothing_to_tell(self, predictor):
+        answer = predictor.predict([(np.arange(4) * 0.2, np.ones(4) * 0.1)])
+        assert (answer.status, answer.system, answer.confidence) == ("cannot tell", None, 0.0)
+        assert json.loads(json.dumps(answer.to_dict()))["lattice"] is None
+        with pytest.raises(UserError, match="expected 1 to"):
+            predictor.predict([])
+        with pytest.raises(UserError, match="pattern 2: spots"):
+            predictor.predict([(np.ones(3), np.ones(3)), (np.ones(5), np.ones(4))])
+
+    def test_noise_is_not_a_confident_answer(self, predictor):
+        rng = np.random.default_rng(0)
+        patterns = [tuple(rng.uniform(-1.5, 1.5, (2, 60))) for _ in range(4)]
+        answer = predictor.predict(patterns)
+        assert answer.status != "sure" or any("do not fit" in note for note in answer.notes)
+
+    def test_a_low_confidence_is_not_sure(self, models):
+        careful = Predictor(models, CARD | {"thresholds": {"single": 1.01, "several": 1.01}})
+        assert careful.predict(synthetic_patterns("tP", 3, seed=55)).status == "not sure"
+
+
+class TestExamples:
+    @pytest.fixture
+    def dataset(self, tmp_path):
+        """Two crystals of five patterns, in two row groups."""
+        folder = tmp_path / "patterns"
+        folder.mkdir()
+        tables = []
+        for symbol in ("cP", "oI"):
+            spots = synthetic_patterns(symbol, 5, seed=3)
+            columns = {
+                "material_id": [symbol] * 5,
+                "pattern": np.arange(5, dtype=np.int32),
+                "thickness": np.full(5, 200.0, np.float32),
+            }
+            for k, name in enumerate(("qx", "qy", "intensity")):
+                columns[name] = pa.array([p[k].astype(np.float32) for p in spots])
+            tables.append(pa.table(columns))
+        with pq.ParquetWriter(folder / "part-00000.parquet", tables[0].schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        return folder
+
+    def test_build_and_go_on(self, dataset, tmp_path, monkeypatch):
+        monkeypatch.setattr(examples_module, "part_files", lambda f: sorted(f.glob("part-*")))
+        settings = ExampleSettings(singles=2, together=(3,), random_sizes=(2, 4))
+        folder = build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        index, vectors = read_examples(folder)
+        assert vectors.shape == (len(index), len(NAMES))
+        assert index.groupby("material_id")["patterns"].apply(list).map(sorted).map(
+            lambda sizes: sizes[:2]
+        ).tolist() == [[1, 1], [1, 1]]
+        assert (index["thickness"] == 200).all()
+        # What is there is left alone; what is gone is made again, and is the same.
+        files = sorted(folder.iterdir())
+        before = files[1].read_bytes()
+        stamp = files[0].stat().st_mtime_ns
+        files[1].unlink()
+        build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        assert files[1].read_bytes() == before
+        assert files[0].stat().st_mtime_ns == stamp
+        # Other settings make all of it anew.
+        build_examples(
+            dataset,
+            tmp_path / "out",
+            settings.model_copy(update={"protocol": "detector"}),
+            jobs=1,
+            progress=False,
+        )
+        assert set(read_examples(folder)[0]["protocol"]) == {"detector"}
+        with pytest.raises(UserError, match="clean, detector"):
+            build_examples(dataset, tmp_path, ExampleSettings(protocol="other"))
+        with pytest.raises(UserError, match="no examples"):
+            read_examples(tmp_path / "nowhere")
+
+    @given(st.integers(1, 30), st.integers(0, 10), st.integers(0, 4))
+    def test_groups(self, n, singles, drawn):
+        settings = ExampleSettings(singles=singles, together=(10,), random_groups=drawn)
+        found = choose_groups(n, settings, "mp-1")
+        assert sum(len(g) == 1 for g in found) == min(singles, n)
+        assert all(len(np.unique(g)) == len(g) and g.max() < n for g in found)
+        again = choose_groups(n, settings, "mp-1")
+        assert [g.tolist() for g in found] == [g.tolist() for g in again]
+
+
+class TestIndexing:
+    @pytest.mark.parametrize("n", [1, 4])
+    def test_spots_lie_where_the_lattice_has_them(self, n):
+        patterns = synthetic_patterns("oP", n, seed=21)
+        evidence = compute_evidence(patterns)
+        table = compute_indexing(evidence, n - 1)
+        qx, _, intensity = patterns[n - 1]
+        np.testing.assert_allclose(table["qx"], qx[table["spot"]])
+        np.testing.assert_allclose(table["intensity"], intensity[table["spot"]])
+        fits = table[table["indexed"]]
+        assert len(fits) > 0.9 * len(table)
+        assert fits["distance"].max() < 1e-3
+        assert fits["excitation_error"].abs().max() < 0.05
+        reciprocal = 1 / evidence.bravais.parameters[:3]
+        g = np.linalg.norm(fits[["h", "k", "l"]].to_numpy(float) * reciprocal, axis=1)
+        if n > 1:
+            np.testing.assert_allclose(g, np.hypot(fits["qx"], fits["qy"]), rtol=0.02)
+        expected = compute_expected(evidence, n - 1, slab=0.03)
+        near = np.abs(expected[:, None] - fits[["qx", "qy"]].to_numpy()).max(axis=2).min(axis=0)
+        assert (near < 2e-3).mean() > 0.9
+
+    @pytest.mark.parametrize("n", [1, 3])
+    def test_cells_that_were_found(self, n):
+        evidence = compute_evidence(synthetic_patterns("tP", n, seed=23))
+        cells = compute_cells(evidence)
+        assert len(cells) == max(len(evidence.candidates), 1 + len(evidence.rivals) if n > 1 else 0)
+        first = cells.iloc[0]
+        assert first["bravais"] == evidence.bravais.symbol == "tP"
+        assert first["c"] == pytest.approx(6.13, rel=0.01)
+        assert first["volume"] == pytest.approx(first["a"] ** 2 * first["c"], rel=1e-3)
+        assert 0.9 < first["indexed"] <= 1
+        assert first["gain"] == cells["gain"].max()
+
+    def test_mistakes(self):
+        evidence = compute_evidence([(np.arange(3.0), np.ones(3), np.ones(3))])
+        with pytest.raises(UserError, match="no lattice"):
+            compute_indexing(evidence)
+        evidence = compute_evidence(synthetic_patterns("cP", 1, seed=0))
+        with pytest.raises(UserError, match="expected 0 to 0, got 3"):
+            compute_expected(evidence, 3)

@@ -1,0 +1,90 @@
+"""What the README claims is what the committed results say."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from functools import reduce
+
+import pytest
+
+from ediff_solve.predictor.store import read_card
+from ediff_solve.predictor.training.model_card import format_card
+from ediff_utils.core.paths import ROOT, Run
+from ediff_utils.paper import results
+from ediff_utils.paper.comparison import summary_table
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+#: Heading of each column, and the run that it stands for.
+RUNS = {"22,740 real crystals": "paper", "embedded crystals": "quick"}
+
+
+def test_table_of_results():
+    runs = {heading: results.read_results(Run(name)) for heading, name in RUNS.items()}
+    assert results.to_markdown(summary_table(runs)) in README
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_links_lead_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+def test_python_snippets_name_what_there_is(snippet):
+    names = {}
+    for node in ast.parse(snippet).body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("ediff_utils"):
+            exec(compile(ast.Module([node], []), "README.md", "exec"), names)
+    called = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
+    checked = 0
+    for call in called:
+        parts = ast.unparse(call.func).split(".")
+        if parts[0] not in names:
+            continue
+        function = reduce(getattr, parts[1:], names[parts[0]])
+        keywords = {keyword.arg: None for keyword in call.keywords}
+        inspect.signature(function).bind(*call.args, **keywords)
+        checked += 1
+    assert checked
+
+
+@pytest.mark.parametrize("command", ["reproduce", "dataset", "test", "lab", "bench"])
+def test_commands_are_targets_of_make(command):
+    assert f"make {command}" in README
+    assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_table_of_the_scan():
+    """Shares of the 256 x 256 scan, as its table has them."""
+    scan = results.read_results(Run("gold"))["scan"]
+    stages = {
+        name: {(row["stage"], row["kind"]): row for row in rows}
+        for name, rows in scan["stages"].items()
+    }
+    for place, column in (
+        (("filtered pixel", "single"), "cubic"),
+        (("filtered pixel", "single"), "right"),
+        (("filtered pixel", "twinned"), "cubic"),
+        (("particle, together", "single"), "cubic"),
+        (("particle, together", "twinned"), "cubic"),
+    ):
+        shares = [f"{100 * stages[name][place][column]:.1f} %" for name in stages]
+        assert f"| {' | '.join(shares)} |" in README
+    errors = [f"{scan['lattice_median_error'][name]:.4f} Å" for name in stages]
+    assert f"| {' | '.join(errors)} |" in README
+    assert f"| {100 * scan['flags']['flagged_at_false_alarms']:.1f} % |" in README
+    for found in scan["detection"].values():
+        assert f"| {100 * found['recall']:.1f} % | {100 * found['precision']:.1f} % |" in README
+
+
+def test_table_of_the_predictor():
+    """The model card of the predictor that ships is of its card, and so is the README's table."""
+    folder = ROOT / "data" / "models" / "default"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == format_card(read_card(folder))
+    assert read_card(folder.parent) == read_card(folder)
+    table = README.split("| | clean | detector |\n| --- | --- | --- |\n")[1].split("\n\n")[0]
+    for row in table.splitlines():
+        assert row in text
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 30e6
