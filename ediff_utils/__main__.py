@@ -64,7 +64,7 @@ def reproduce(
     run = paths.Run(name or name_run(preset, crystals))
     if found["crystal_system"]:
         click.echo(results.format_table(results.comparison_table(found)))
-    click.echo(f"\nFigures, executed notebooks and results.json: {run.figures}")
+    click.echo(f"\nFigures, executed notebooks and results.json: {run.data}")
 
 
 @main.command()
@@ -103,13 +103,24 @@ def dataset(
     click.echo(f"{'failures':16} {len(summary['failures']):>14,}")
     if check:
         click.echo(f"{'largest error':16} {summary['check']['difference']:>14.1e}")
-    click.echo(f"\nPatterns: {run.patterns}\nSummary:  {run.figures / 'dataset.json'}")
+    click.echo(f"\nPatterns: {run.patterns}\nSummary:  {run.dataset}")
+
+
+@main.command()
+@click.argument("run", nargs=-1, required=True)
+def publish(run: tuple[str, ...]) -> None:
+    """Copy what runs have drawn and measured to where it is committed, figures/RUN."""
+    from ediff_utils.core.paths import Run
+    from ediff_utils.reproduce import publish as publish_run
+
+    for name in run:
+        click.echo(publish_run(Run(name)))
 
 
 @main.command()
 @click.argument("run", nargs=-1, required=True)
 def summary(run: tuple[str, ...]) -> None:
-    """Print the rows of the paper's abstract for some runs, as Markdown. RUN is NAME=HEADING."""
+    """Print the rows of the paper's abstract for published runs, as Markdown: NAME=HEADING."""
     from ediff_utils.core import paths
     from ediff_utils.paper import results
     from ediff_utils.paper.comparison import summary_table
@@ -117,7 +128,7 @@ def summary(run: tuple[str, ...]) -> None:
     runs = {}
     for item in run:
         name, _, heading = item.partition("=")
-        runs[heading or name] = results.read_results(paths.Run(name))
+        runs[heading or name] = results.read_results(paths.Run(name).published)
     click.echo(results.to_markdown(summary_table(runs)), nl=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -95,7 +96,7 @@ def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> 
     ----------
     notebook : Path
     run : Run
-        The executed copy lands under its figures.
+        Keeps the executed copy.
     parameters : mapping
 
     Returns
@@ -113,7 +114,7 @@ def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> 
 
     declared = papermill.inspect_notebook(str(notebook))
     own = {name: value for name, value in parameters.items() if name in declared}
-    executed = run.figures / "notebooks" / notebook.name
+    executed = run.notebooks / notebook.name
     executed.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     try:
@@ -179,6 +180,33 @@ def reproduce(
     return results.collect(run)
 
 
+def publish(run: Run) -> Path:
+    """Copy a run's figures, ``results.json`` and ``dataset.json`` to where they are committed.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    Path
+        The folder, :attr:`Run.published`. What the run has not made is left as it is there.
+
+    Raises
+    ------
+    UserError
+        The run has made nothing yet, or the folder cannot be written to.
+    """
+    made = [*sorted(run.figures.glob("*.png")), run.results, run.dataset]
+    made = [path for path in made if path.exists()]
+    if not made:
+        raise UserError(f"{run.data}: nothing to publish; it is made by make reproduce")
+    for path in made:
+        with atomic_write(run.published / path.name) as partial:
+            shutil.copyfile(path, partial)
+    return run.published
+
+
 def make_dataset(
     run: Run,
     preset: str | Path,
@@ -205,8 +233,7 @@ def make_dataset(
     Returns
     -------
     dict
-        See :func:`ediff_utils.bloch.dataset.manifest.summarise`; ``dataset.json`` of the run's
-        figures holds it.
+        See :func:`ediff_utils.bloch.dataset.manifest.summarise`; ``dataset.json`` of the run holds it.
 
     Raises
     ------
@@ -229,7 +256,7 @@ def make_dataset(
             "missing": int(found["missing"].sum()),
             "by_system": found.groupby("crystal_system")["difference"].max().to_dict(),
         }
-    with atomic_write(run.figures / "dataset.json") as partial:
+    with atomic_write(run.dataset) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 

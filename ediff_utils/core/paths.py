@@ -23,7 +23,9 @@ FIGURES = ROOT / "figures"
 
 @dataclass(frozen=True)
 class Run:
-    """Where one run keeps its files: tables and models in ``data/runs``, pictures in ``figures``.
+    """Where one run keeps its files: all of them in ``data/runs``, which git ignores.
+
+    :attr:`published` under ``figures`` is what ``ediff publish`` has copied there to be committed.
 
     Parameters
     ----------
@@ -43,7 +45,17 @@ class Run:
 
     @property
     def figures(self) -> Path:
+        return self.data / "figures"
+
+    @property
+    def published(self) -> Path:
+        """Committed figures and results of the run, where it was published."""
         return FIGURES / self.name
+
+    @property
+    def notebooks(self) -> Path:
+        """Executed copies of the notebooks."""
+        return self.data / "notebooks"
 
     @property
     def crystals(self) -> Path:
@@ -97,7 +109,12 @@ class Run:
 
     @property
     def results(self) -> Path:
-        return self.figures / "results.json"
+        return self.data / "results.json"
+
+    @property
+    def dataset(self) -> Path:
+        """What ``ediff dataset`` says of the patterns that it made."""
+        return self.data / "dataset.json"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -38,11 +38,11 @@ _PATTERNS = {"one": "1", "ten": "10"}
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the table: where its number stands in ``results.json``."""
+    """One line of the table: where its number stands in ``results.json``, or how it follows."""
 
     quantity: str
     protocol: str
-    path: tuple[str, ...]
+    path: tuple[str, ...] | Callable[[Mapping], float | None]
     paper: Published
 
 
@@ -105,6 +105,52 @@ def _further_rows(protocol: str) -> Iterator[_Row]:
         yield _Row(f"space group accuracy where {system} is right", protocol, path, paper)
 
 
+def _gain(system: str) -> Callable[[Mapping], float | None]:
+    """How much more of a system's test set is found with ten patterns than with one; relative."""
+
+    def gain(results: Mapping) -> float | None:
+        one, ten = (
+            _find(results, ("crystal_system", protocol, "systems", system, "sensitivity"))
+            for protocol in ("one", "ten")
+        )
+        return ten / one - 1 if one and ten is not None else None
+
+    return gain
+
+
+def _text_rows() -> Iterator[_Row]:
+    """What the text adds to figures 4 and S6."""
+    for system, paper in published.GAIN.items():
+        yield _Row(f"gain of {system}, one to ten patterns", "ten", _gain(system), paper)
+    for protocol, paper in published.ORTHORHOMBIC_CALLED_MONOCLINIC.items():
+        path = ("crystal_system", protocol, "confusion", "orthorhombic", "monoclinic")
+        yield _Row("orthorhombic called monoclinic, of the test set", protocol, path, paper)
+    for (low, high), paper in published.HEXAGONAL_BY_CONFIDENCE.items():
+        name = published.name_range(low, high)
+        path = ("crystal_system", "one", "by_confidence", "hexagonal", name)
+        quantity = f"right among hexagonal calls of confidence {low:.0%} to {high:.0%}"
+        yield _Row(quantity, "one", path, paper)
+
+
+def _particle_share(system: str) -> Callable[[Mapping], float | None]:
+    def share(results: Mapping) -> float | None:
+        particles = _find(results, ("scan", "particles_brightest"))
+        return particles.get(system, 0) / sum(particles.values()) if particles else None
+
+    return share
+
+
+def _gold_rows() -> Iterator[_Row]:
+    """Figure 7; the paper's scan is a measured one, the run's as a rule a simulated one."""
+    path = ("scan", "median_a_cubic")
+    yield _Row("gold: median lattice where cubic", "one", path, published.GOLD_MEDIAN_LATTICE)
+    path = ("scan", "share", "cubic")
+    yield _Row("gold: positions called cubic", "one", path, published.GOLD_CUBIC_PIXELS)
+    for system, paper in published.GOLD_PARTICLE_SHARES.items():
+        quantity = f"gold: particles called {system}"
+        yield _Row(quantity, "one", _particle_share(system), paper)
+
+
 def _triclinic_rows() -> Iterator[_Row]:
     base = ("with_triclinic", "one")
     triclinic = (*base, "systems", "triclinic")
@@ -120,11 +166,16 @@ def _rows(results: Mapping) -> Iterator[_Row]:
     for part in (_abstract_rows, _figure_5_rows, _further_rows):
         for protocol in ("one", "ten"):
             yield from part(protocol)
+    yield from _text_rows()
     if "with_triclinic" in results:
         yield from _triclinic_rows()
+    if "scan" in results:
+        yield from _gold_rows()
 
 
-def _find(results: Mapping, path: tuple[str, ...]) -> object:
+def _find(results: Mapping, path: tuple[str, ...] | Callable) -> object:
+    if callable(path):
+        return path(results)
     value: object = results
     for key in path:
         if not isinstance(value, Mapping) or key not in value:
@@ -133,8 +184,10 @@ def _find(results: Mapping, path: tuple[str, ...]) -> object:
     return value
 
 
-def _beside(results: Mapping, path: tuple[str, ...], name: str) -> object:
+def _beside(results: Mapping, path: tuple[str, ...] | Callable, name: str) -> object:
     """Return ``interval`` or ``n`` of the value at ``path``, its sibling."""
+    if callable(path):
+        return None
     found = _find(results, (*path[:-1], name))
     return found.get(path[-1]) if isinstance(found, Mapping) else found
 

@@ -193,6 +193,11 @@ HEXAGONAL_BY_CONFIDENCE: Mapping[tuple[float, float], Published] = {
 }
 
 
+def name_range(low: float, high: float) -> str:
+    """Name a range of confidences as ``results.json`` has it: ``0.30-0.35``."""
+    return f"{low:.2f}-{high:.2f}"
+
+
 @dataclass(frozen=True)
 class WorkedVote:
     """One of figure 3's three votes on a trigonal material; counts of trees."""

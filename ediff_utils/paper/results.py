@@ -22,9 +22,11 @@ from ediff_utils.paper.comparison import comparison_table, format_table, to_mark
 from ediff_utils.paper.provenance import compute_environment, describe_protocol, describe_run
 from ediff_utils.paper.published import (
     ABSTRACT_SYSTEMS,
+    HEXAGONAL_BY_CONFIDENCE,
     LOW_SYMMETRY,
     Published,
     compute_paper_results,
+    name_range,
 )
 
 __all__ = [
@@ -160,15 +162,15 @@ def collect(run: Run) -> dict:
     return results
 
 
-def read_results(run: Run) -> dict:
-    """Read the ``results.json`` of a run.
+def read_results(folder: Path) -> dict:
+    """Read the ``results.json`` of a folder: a run's (``run.data``) or a published one.
 
     Raises
     ------
     UserError
         There is none, or it is not a JSON object.
     """
-    return _read_part(require(run.results, "make reproduce"))
+    return _read_part(require(folder / "results.json", "make reproduce"))
 
 
 def compute_paper_parts() -> dict[str, dict]:
@@ -224,7 +226,18 @@ def _evaluate_crystal_system(table: pd.DataFrame) -> dict[str, object]:
         },
         "systems": systems,
         "confusion": evaluation.compute_confusion(table),
+        "by_confidence": {"hexagonal": _right_by_confidence(table, "hexagonal")},
     }
+
+
+def _right_by_confidence(table: pd.DataFrame, system: str) -> dict[str, float]:
+    """Share of right calls of a system in the ranges of confidence that the paper names (S6)."""
+    called = table[table["system"] == system]
+    confidence = called[evaluation.confidence_column(table)]
+    right = evaluation.right_system(called)
+    ranges = {name_range(*ends): ends for ends in HEXAGONAL_BY_CONFIDENCE}
+    inside = {name: (confidence >= a) & (confidence < b) for name, (a, b) in ranges.items()}
+    return {name: right[own].mean() if own.any() else np.nan for name, own in inside.items()}
 
 
 def _span(values: pd.Series) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -184,11 +185,19 @@ class TestLog:
         assert read_log(tmp_path)["patterns"].tolist() == [5, 7, 9]
         assert read_log(tmp_path)["workers"].tolist() == [1, 2, 2]
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
     def test_a_full_disk(self, tmp_path):
-        (tmp_path / "log.jsonl").symlink_to("/dev/full")
-        with pytest.raises(UserError, match=r"log\.jsonl: cannot be written: No space left"):
-            Session(tmp_path, workers=1).note(5)
+        """As far as the process can tell: no file of it may grow, whoever runs it."""
+        code = (
+            "import resource, sys, pathlib\n"
+            "from ediff_utils.bloch.dataset.manifest import Session\n"
+            "session = Session(pathlib.Path(sys.argv[1]), workers=1)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+            "session.note(5)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
+        )
+        assert re.search(r"UserError: .*log\.jsonl: cannot be written: File too large", done.stderr)
 
     def test_summary_is_that_of_the_manifest(self, finished):
         manifest, summary = read_manifest(finished), summarise(finished)
@@ -300,7 +309,6 @@ class TestCommand:
         """The command again, on what the first one left, in this process."""
         assert shown
         monkeypatch.setattr(paths, "RUNS", project / "data/runs")
-        monkeypatch.setattr(paths, "FIGURES", project / "figures")
         monkeypatch.chdir(project)
         given = ["dataset", "--preset", "few.yml", "--name", "x"]
         return lambda *arguments: CliRunner().invoke(main, [*given, *arguments])
@@ -315,8 +323,8 @@ class TestCommand:
         assert lines["failures"] == "0"
         assert float(lines["worker_peak_gib"]) > 0
         assert lines["Patterns:"] == str(project / "data/runs/x/patterns")
-        assert lines["Summary:"] == str(project / "figures/x/dataset.json")
-        kept = json.loads((project / "figures/x/dataset.json").read_text())
+        assert lines["Summary:"] == str(project / "data/runs/x/dataset.json")
+        kept = json.loads((project / "data/runs/x/dataset.json").read_text())
         shards = manifest.pop("shards")
         assert manifest.items() <= kept.items()
         assert kept["n_shards"] == len(shards) == 1
@@ -335,7 +343,7 @@ class TestCommand:
 
     def test_a_summary_for_others_knows_no_folders_of_this_machine(self, project, shown):
         assert shown
-        text = (project / "figures/x/dataset.json").read_text()
+        text = (project / "data/runs/x/dataset.json").read_text()
         assert str(project) not in text
         assert '"/' not in text
 
@@ -354,11 +362,11 @@ class TestCommand:
         ids=lambda value: value[-1] if isinstance(value, list) else "",
     )
     def test_a_mistake_is_one_line(self, project, ediff, arguments, words):
-        before = (project / "figures/x/dataset.json").read_bytes()
+        before = (project / "data/runs/x/dataset.json").read_bytes()
         done = ediff(*arguments)
         assert done.exit_code == 2
         (line,) = [s for s in done.stderr.splitlines() if s.startswith("Error: ")]
         assert done.stderr.splitlines()[-1] == line
         assert words in line
         assert "Traceback" not in done.output
-        assert (project / "figures/x/dataset.json").read_bytes() == before
+        assert (project / "data/runs/x/dataset.json").read_bytes() == before
