@@ -233,7 +233,8 @@ def make_dataset(
     Returns
     -------
     dict
-        See :func:`ediff_utils.bloch.dataset.manifest.summarise`; ``dataset.json`` of the run holds it.
+        See :func:`ediff_utils.bloch.dataset.manifest.summarise`; the run's ``dataset.json``
+        holds it.
 
     Raises
     ------

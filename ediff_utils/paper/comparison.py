@@ -224,8 +224,8 @@ def _protocol_name(results: Mapping, protocol: str) -> str:
     return "1 pattern" if count == 1 else f"{count} patterns"
 
 
-def comparison_table(results: Mapping) -> pd.DataFrame:
-    """Set a run beside the paper.
+def compute_comparison(results: Mapping) -> pd.DataFrame:
+    """Numbers of a run, each with the paper's.
 
     Parameters
     ----------
@@ -234,27 +234,48 @@ def comparison_table(results: Mapping) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame of str
-        A row for each row of the abstract and of figure 5, and for the other numbers that the
-        text states. "none": the run has no such group; "not stated": the paper has no such number.
-        Of a range over systems there is no interval.
+    DataFrame
+        A row for each row of the abstract and of figures 4, 5, 7, S3 and S6: ``quantity``,
+        ``protocol`` ("one", "ten"), ``value`` (a float, a list of two for a range over systems,
+        ``None`` where the run has no such group), ``interval`` (95 %), ``n``, ``paper``
+        (:class:`ediff_utils.paper.published.Published`). Of a range there is no interval.
     """
     rows = []
     for row in _rows(results):
-        value, unit = _find(results, row.path), row.paper.unit
-        is_range = isinstance(value, list)
-        interval = None if is_range else _beside(results, row.path, "interval")
-        n = None if is_range else _beside(results, row.path, "n")
-        note = f"; {row.paper.note}" if row.paper.note else ""
+        value = _find(results, row.path)
+        beside = {"interval": None, "n": None}
+        if not isinstance(value, list):
+            beside = {name: _beside(results, row.path, name) for name in beside}
+        rows.append((row.quantity, row.protocol, value, *beside.values(), row.paper))
+    columns = ["quantity", "protocol", "value", "interval", "n", "paper"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def comparison_table(results: Mapping) -> pd.DataFrame:
+    """Set a run beside the paper, to be read.
+
+    Parameters
+    ----------
+    results : mapping
+        As for :func:`compute_comparison`.
+
+    Returns
+    -------
+    DataFrame of str
+        Its rows. "none": the run has no such group; "not stated": the paper has no such number.
+    """
+    rows = []
+    for row in compute_comparison(results).itertuples():
+        unit, note = row.paper.unit, f"; {row.paper.note}" if row.paper.note else ""
         rows.append(
             (
                 row.quantity,
                 _protocol_name(results, row.protocol),
-                _with_unit(_format(value, unit), unit),
-                _with_unit(_format(interval, unit), unit).replace("none", ""),
-                "" if n is None else f"{n:,}",
+                _with_unit(_format(row.value, unit), unit),
+                _with_unit(_format(row.interval, unit), unit).replace("none", ""),
+                "" if row.n is None else f"{row.n:,}",
                 str(row.paper),
-                _difference(value, row.paper),
+                _difference(row.value, row.paper),
                 f"{row.paper.source}{note}",
             )
         )
