@@ -11,6 +11,7 @@ import sys
 import textwrap
 from functools import reduce
 
+import pandas as pd
 import pytest
 
 from ediff_solve.predictor.store import read_card
@@ -75,6 +76,40 @@ def test_the_paper_from_python(tmp_path):
 def test_commands_are_targets_of_make(command):
     assert f"make {command}" in README
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+def test_prose_of_the_paper_run():
+    """The sentences below the table, and the table of what happens away from the grid."""
+    run = results.read_results(Run("paper").published)
+    one, ten = (run["crystal_system"][key] for key in ("one", "ten"))
+    right, wrong = (
+        [f"{100 * part['confidence'][key]:.0f}" for part in (one, ten)]
+        for key in ("right", "wrong")
+    )
+    false = [100 * p["systems"]["orthorhombic"]["false_positive_rate"] for p in (one, ten)]
+    seven = run["with_triclinic"]["one"]
+    found = seven["systems"]["triclinic"]["sensitivity"]
+    for sentence in (
+        f"{right[0]} % where right and {wrong[0]} % where wrong for one pattern",
+        f"{right[1]} and {wrong[1]} % for ten",
+        f"False positives of orthorhombic: {false[0]:.0f} % (43 %) and {false[1]:.0f} % (29 %)",
+        f"a seventh class {100 * seven['accuracy']:.1f} % (63 %), and {100 * found:.0f} % of the",
+    ):
+        assert sentence in README
+    cross = pd.DataFrame(run["protocols"]["cross"])
+    keys = ["train", "train_rotation", "test", "test_rotation", "patterns"]
+    accuracy = cross.set_index(keys)["accuracy"]
+    fixed = ("grid", "fixed")
+    for pair in (
+        (*fixed, *fixed),
+        (*fixed, "grid", "free"),
+        (*fixed, "random", "free"),
+        ("random", "free", "random", "free"),
+    ):
+        cells = [f"{100 * accuracy[(*pair, patterns)]:.1f} %" for patterns in ("one", "ten")]
+        assert f"| {cells[0]} | {cells[1]} |" in README
+    behind = run["behind_detector"]["train_random"]
+    assert f"| {100 * behind['one']:.1f} % | {100 * behind['ten']:.1f} % |" in README
 
 
 def test_table_of_the_scan():
