@@ -20,11 +20,10 @@ from ediff_utils.bloch.simulation import SimulationError, simulate
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
-from ediff_utils.figures.basis import (
+from ediff_utils.figures.basis import compute_basis_image, plot_basis
+from ediff_utils.figures.coefficients import (
     Decomposition,
-    compute_basis_image,
     compute_decomposition,
-    plot_basis,
     plot_magnitude,
     plot_phase_bar,
     plot_reconstruction,

@@ -1,4 +1,4 @@
-"""A pattern's coefficients T[m, p], and what they keep of it."""
+"""For figure 2: a pattern's coefficients T[m, p], and what they keep of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from ediff_utils.bloch.simulation import SpotPattern
-from ediff_utils.figures.spots import QX_LABEL, QY_LABEL
+from ediff_utils.figures.spots import frame_pattern
 from ediff_utils.paper.features import (
     N_ANGULAR,
     N_RADIAL,
@@ -92,13 +92,6 @@ def compute_decomposition(
     return Decomposition(pattern, coefficients, image, q_max)
 
 
-def frame_pattern(ax: Axes, q_max: float) -> None:
-    """Make the axes a square of half-width ``q_max`` [1/angstrom] with labels."""
-    ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
-    ax.set_xlabel(QX_LABEL)
-    ax.set_ylabel(QY_LABEL)
-
-
 def plot_phase_bar(fig: Figure, **options: object) -> None:
     """Add the key to the phases' colours; ``options``, where to, go to ``Figure.colorbar``."""
     mappable = ScalarMappable(Normalize(-np.pi, np.pi), PHASE_MAP)
@@ -110,8 +103,7 @@ def _plot_coefficients(values: np.ndarray, ax: Axes, **style: object) -> QuadMes
     edges = (np.arange(N_RADIAL + 1) - 0.5) * STEP
     mesh = ax.pcolormesh(np.arange(N_ANGULAR + 1) - 0.5, edges, values, **style)
     ax.set_xticks(range(0, N_ANGULAR, 2))
-    ax.set_xlabel("angular order $p$")
-    ax.set_ylabel(r"radius $m\,\Delta q$ (1/Å)")
+    ax.set(xlabel="angular order $p$", ylabel=r"radius $m\,\Delta q$ (1/Å)")
     return mesh
 
 
@@ -157,13 +149,8 @@ def plot_reconstruction(decomposition: Decomposition, ax: Axes) -> None:
     """
     q_max, image = decomposition.q_max, decomposition.reconstruction
     norm = PowerNorm(0.35, 0, image.max() if image.max() > 0 else 1)
+    look = {"origin": "lower", "extent": (-q_max, q_max, -q_max, q_max), "cmap": "gray_r"}
     # a Fourier series that is cut off also swings below zero
-    ax.imshow(
-        np.clip(image, 0, None),
-        origin="lower",
-        extent=(-q_max, q_max, -q_max, q_max),
-        cmap="gray_r",
-        norm=norm,
-    )
+    ax.imshow(np.clip(image, 0, None), norm=norm, **look)
     frame_pattern(ax, q_max)
     ax.set_title("put together again")

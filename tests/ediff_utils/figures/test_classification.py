@@ -117,7 +117,7 @@ def test_figure_s5_places_systems_by_share_and_rate(predictions, aggregates):
     share = {system: 0.1 * (i + 1) for i, system in enumerate(SYSTEMS)}
     rates = evaluation.compute_system_rates(predictions)
     ax = new_axes()
-    classification.plot_false_positives(rates, share, ax, filled=False)
+    classification._plot_false_positives(rates, share, ax, filled=False)
     points = {to_hex(line.get_color()).upper(): line for line in ax.lines}
     for system in SYSTEMS:
         line = points[style.SYSTEM_COLORS[system]]
@@ -138,7 +138,7 @@ def test_figure_s6_stacks_wrong_on_right(predictions, aggregates):
     histogram = evaluation.compute_confidence_histogram(predictions)
     histogram = histogram[histogram["system"] == "orthorhombic"]
     ax = new_axes()
-    classification.plot_confidence_histogram(histogram, ax)
+    classification._plot_confidence_histogram(histogram, ax)
     right, wrong = ax.containers
     assert to_hex(right[0].get_facecolor()).upper() == style.RIGHT_COLOR
     np.testing.assert_array_equal([b.get_height() for b in right], histogram["right"])
