@@ -155,7 +155,7 @@ def plot_cells(
     vmax: float = 1.0,
     dark: float = 0.5,
     aspect: str = "equal",
-    fontsize: float = 7,
+    fontsize: float | None = 7,
 ) -> AxesImage:
     """Draw a matrix in colours from 0 to ``vmax``, with each value written in its cell.
 
@@ -171,7 +171,8 @@ def plot_cells(
     dark : float
         Fraction of ``vmax`` above which text is white.
     aspect : {"equal", "auto"}
-    fontsize : float
+    fontsize : float or None
+        ``None``: as other text.
     """
     image = ax.imshow(values, cmap=cmap, vmin=0, vmax=vmax, aspect=aspect)
     for i, j in np.argwhere(np.isfinite(values)):
