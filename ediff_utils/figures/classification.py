@@ -72,8 +72,7 @@ def plot_matrix(
     ax.grid(which="minor", color="white", linewidth=1)
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("Predicted crystal system")
-    ax.set_ylabel("True crystal system")
+    ax.set(xlabel="Predicted crystal system", ylabel="True crystal system")
     return image
 
 
@@ -139,9 +138,7 @@ def _plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
             end = rates[f"{name}_high"].iloc[i] if np.isfinite(value) else 0.0
             ax.text(end + 0.02, y[i] + shift, text, va="center", fontsize=6.5)
     ax.set_yticks(y, rates.index)
-    ax.set_ylim(len(rates) - 0.4, -0.6)
-    ax.set_xlim(0, 1.2)
-    ax.set_xticks(np.linspace(0, 1, 6))
+    ax.set(xlim=(0, 1.2), ylim=(len(rates) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
     style.in_percent(ax.xaxis)
     ax.set_xlabel("Precision (full), sensitivity (pale)")
 
@@ -218,8 +215,8 @@ def figure_s5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
         for system, paper in published.FALSE_POSITIVE_RATE[protocol].items():
             x, color = share.get(system, np.nan), style.SYSTEM_COLORS[system]
             ax.plot(x, paper.value, marker, ms=size, mew=1.4, color=color)
-    ax.set_xlim(-0.01, 1.1 * max((x for x in share.values() if np.isfinite(x)), default=0.2))
-    ax.set_ylim(-0.03, 1.03)
+    most = max((x for x in share.values() if np.isfinite(x)), default=0.2)
+    ax.set(xlim=(-0.01, 1.1 * most), ylim=(-0.03, 1.03))
     handles = [
         Line2D([], [], marker="s", ls="", color=style.SYSTEM_COLORS[s], label=s)
         for s in rates[0].index
@@ -246,8 +243,7 @@ def _plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
     ax.bar(low, wrong, width, bottom=right, **look)
     if not histogram["n"].sum():
         style.mark_empty(ax)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.08 * max(1, histogram["n"].max()))
+    ax.set(xlim=(0, 1), ylim=(0, 1.08 * max(1, histogram["n"].max())))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     style.in_percent(ax.xaxis)
 

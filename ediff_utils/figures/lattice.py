@@ -186,8 +186,7 @@ def _plot_true_against_predicted(
     predicted = called[axis].to_numpy(dtype=float)
     known = np.isfinite(true) & np.isfinite(predicted)
     if not known.any():
-        ax.set_xlim(0, 10)
-        ax.set_ylim(0, 10)
+        ax.set(xlim=(0, 10), ylim=(0, 10))
         style.mark_empty(ax)
     else:
         both = np.concatenate([true[known], predicted[known]])
@@ -203,8 +202,7 @@ def _plot_true_against_predicted(
                 norm = LogNorm(1, max(2, counts.max()))
                 shown = np.ma.masked_equal(counts.T, 0)
                 ax.pcolormesh(edges, edges, shown, cmap=style.color_map(color, 0.5), norm=norm)
-        ax.set_xlim(low, high)
-        ax.set_ylim(low, high)
+        ax.set(xlim=(low, high), ylim=(low, high))
         ax.axline((0, 0), slope=1, color="0.3", lw=0.7, ls="--")
     ax.set_aspect("equal")
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -246,8 +244,7 @@ def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax
     known = np.isfinite(error)
     error, right = error[known], right[known]
     if not error.size:
-        ax.set_xticks([])
-        ax.set_yticks([])
+        ax.set(xticks=[], yticks=[])
         style.mark_empty(ax)
         return
     top = max(1.1 * float(np.quantile(error, _SHOWN)), 1e-3)
@@ -257,8 +254,7 @@ def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax
     ax.axvline(median, ymax=0.77, color="0.2", lw=0.9, ls="--")
     lines = [f"median {median:.2f} Å"] + ([f"{beyond:,} beyond {top:.1f} Å"] if beyond else [])
     ax.text(0.97, 0.95, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize=7)
-    ax.set_xlim(0, top)
-    ax.set_ylim(0, 1.3 * ax.dataLim.y1)
+    ax.set(xlim=(0, top), ylim=(0, 1.3 * ax.dataLim.y1))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from ediff_utils.bloch.simulation import SpotPattern
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
-from ediff_utils.figures.coefficients import compute_coefficients
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import (
@@ -23,7 +22,7 @@ from ediff_utils.figures.style import (
     new_figure,
     styled,
 )
-from ediff_utils.paper.features import N_ANGULAR
+from ediff_utils.paper.features import N_ANGULAR, compute_features, to_coefficients
 
 #: Fold of [001]: name, space group, cell (a, b, c in angstrom; gamma in degrees) and sites of
 #: crystals that show it. Textbook values, rounded.
@@ -70,6 +69,13 @@ def compute_order_patterns(settings: SimulationSettings | None = None) -> dict[i
         axis, thickness = crystal.conventional_lattice[2], settings.thicknesses[:1]
         patterns[fold] = compute_thickness_series(crystal, axis, thickness, settings)[0]
     return patterns
+
+
+def compute_coefficients(pattern: SpotPattern, normalisation: str = "scattered") -> np.ndarray:
+    """T[m, p] of one pattern as the forests take them; complex, shape (41, 13)."""
+    offsets = np.array([0, len(pattern.qx)])
+    vector = compute_features(pattern.qx, pattern.qy, pattern.intensity, offsets, normalisation)
+    return to_coefficients(vector)[0]
 
 
 def _order_power(coefficients: np.ndarray) -> np.ndarray:

@@ -174,8 +174,7 @@ def _plot_lattice_histogram(
 ) -> None:
     """Draw how a lattice parameter is spread, with its median and the true value."""
     values = maps[column].dropna().to_numpy(dtype=float)
-    ax.set_xlabel(f"predicted {column.removesuffix('_cubic')} (Å)")
-    ax.set_ylabel("pixels")
+    ax.set(xlabel=f"predicted {column.removesuffix('_cubic')} (Å)", ylabel="pixels")
     if len(values) == 0:
         mark_empty(ax, "no pixel with a prediction")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,33 +130,12 @@ def choose_figure_3_example(predictions: pd.DataFrame, aggregates: pd.DataFrame)
     )
 
 
-def select_spots(example: VoteExample, patterns: pd.DataFrame) -> list[np.ndarray]:
-    """Take the spots of an example's patterns from the patterns' table.
-
-    Parameters
-    ----------
-    example : VoteExample
-    patterns : DataFrame
-        Columns ``material_id``, ``pattern``, ``qx``, ``qy``, ``intensity``; one thickness.
-
-    Returns
-    -------
-    list of ndarray, shape (n_spots, 3)
-        qx, qy [1/angstrom] and intensity, in the order of ``example.patterns``.
-
-    Raises
-    ------
-    UserError
-        A pattern is not in the table.
-    """
-    own = patterns[patterns["material_id"] == example.material_id]
-    spots = []
-    for number in example.patterns:
-        row = own[own["pattern"] == number]
-        if row.empty:
-            raise UserError(f"patterns: no pattern {number} of {example.material_id}")
-        spots.append(np.column_stack([row.iloc[0][c] for c in ("qx", "qy", "intensity")]))
-    return spots
+def _find_pattern(patterns: pd.DataFrame, material: str, number: int) -> pd.Series:
+    """Take the row of a pattern from the patterns' table."""
+    row = patterns[(patterns["material_id"] == material) & (patterns["pattern"] == number)]
+    if row.empty:
+        raise UserError(f"patterns: no pattern {number} of {material}")
+    return row.iloc[0]
 
 
 def _plot_bars(values: pd.Series, ax: Axes, true_system: str, label: str) -> None:
@@ -180,9 +158,7 @@ def _plot_bars(values: pd.Series, ax: Axes, true_system: str, label: str) -> Non
 
 
 @style.styled
-def figure_3(
-    example: VoteExample, spots: Sequence[np.ndarray], *, name: str | None = None
-) -> Figure:
+def figure_3(example: VoteExample, patterns: pd.DataFrame, *, name: str | None = None) -> Figure:
     """Draw figure 3: patterns of one material, the votes on each, and their aggregate.
 
     Patterns above their votes, the summed weights of the aggregate below.
@@ -191,17 +167,24 @@ def figure_3(
     ----------
     example : VoteExample
         Of :func:`choose_figure_3_example`.
-    spots : sequence of ndarray, shape (n_spots, 3)
-        qx, qy [1/angstrom] and intensity of each of the example's patterns.
+    patterns : DataFrame
+        Columns ``material_id``, ``pattern``, ``qx``, ``qy`` [1/angstrom] and ``intensity``, among
+        them the example's patterns; one thickness.
     name : str, optional
         What the title calls the material, as a rule its formula.
+
+    Raises
+    ------
+    UserError
+        A pattern of the example is not in the table.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 6.6)
     n = len(example.patterns)
     grid = fig.add_gridspec(3, n, height_ratios=(1.35, 1, 1))
-    for i, (pattern, case) in enumerate(zip(spots, example.cases, strict=True)):
+    for i, (number, case) in enumerate(zip(example.patterns, example.cases, strict=True)):
         ax = fig.add_subplot(grid[0, i])
-        plot_pattern(*pattern.T, ax, max_area=30)
+        spots = _find_pattern(patterns, example.material_id, number)
+        plot_pattern(spots["qx"], spots["qy"], spots["intensity"], ax, max_area=30)
         ax.spines[:].set_visible(True)
         votes = example.votes.iloc[i]
         first, second = np.sort(votes.to_numpy())[::-1][:2]

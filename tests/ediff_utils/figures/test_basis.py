@@ -9,15 +9,17 @@ from sample_crystals import make_crystal
 from ediff_utils.bloch.simulation import SpotPattern
 from ediff_utils.crystals.crystal import SYSTEMS
 from ediff_utils.figures import basis, orders
-from ediff_utils.figures.basis import compute_basis_image, figure_2, figure_decomposition, figure_s2
-from ediff_utils.figures.coefficients import (
+from ediff_utils.figures.basis import (
     PHASE_MAP,
-    compute_coefficients,
+    compute_basis_image,
     compute_decomposition,
-    plot_argument,
+    figure_2,
+    figure_decomposition,
+    figure_s2,
     plot_magnitude,
     plot_reconstruction,
 )
+from ediff_utils.figures.orders import compute_coefficients
 from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import save_figure
 from ediff_utils.paper.features import N_ANGULAR, N_RADIAL, STEP
@@ -150,7 +152,7 @@ def test_maps_of_coefficients_have_orders_across_and_radii_upwards(hexagonal):
     coefficients = compute_coefficients(hexagonal)
     left, right = Figure().subplots(1, 2)
     plot_magnitude(coefficients, left)
-    plot_argument(coefficients, right)
+    basis._plot_argument(coefficients, right)
     magnitude, argument = (ax.collections[0].get_array() for ax in (left, right))
     np.testing.assert_allclose(magnitude, np.abs(coefficients))
     shown = ~np.ma.getmaskarray(argument)
