@@ -13,7 +13,6 @@ from synthetic_tables import make_aggregates, make_predictions, make_spots
 from ediff_utils.core.errors import UserError
 from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.figures import classification, style, votes
-from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.paper import evaluation
 
 
@@ -222,17 +221,6 @@ def test_figure_3_draws_patterns_votes_and_weights(example):
     weights = [bar.get_height() for bar in axes["g"].patches]
     np.testing.assert_allclose(weights, example.weights)
     assert axes["g"].get_title() == f"aggregate of 10 patterns: {example.aggregate_system}"
-
-
-def test_spots_grow_with_intensity():
-    ax = new_axes()
-    plot_pattern(*np.array([[0.5, 0.0, 0.01], [0.0, 1.0, 0.04], [1.0, 1.0, 0.0]]).T, ax)
-    (spots,) = ax.collections
-    small, large, none = spots.get_sizes()
-    assert large / small == pytest.approx(2)
-    assert none == 0
-    np.testing.assert_array_equal(spots.get_offsets()[1], [0.0, 1.0])
-    assert ax.get_xlim() == (-2, 2)
 
 
 def test_a_pattern_that_the_table_lacks_is_an_error(example):
