@@ -113,19 +113,8 @@ def compute_exploration(
 
 
 @styled
-def figure_exploration(exploration: Exploration, m: int, p: int) -> Figure:
-    """Draw a pattern under one basis function, its coefficients, and its reconstruction.
-
-    Parameters
-    ----------
-    exploration : Exploration
-    m, p : int
-        Ring and angular order of the basis function.
-
-    Returns
-    -------
-    Figure
-    """
+def _figure_exploration(exploration: Exploration, m: int, p: int) -> Figure:
+    """Draw a pattern under basis function (m, p), its coefficients, and its reconstruction."""
     q_max, pattern = exploration.q_max, exploration.pattern
     fig = new_figure(9.0, 3.1)
     left, middle, right = fig.subplots(1, 3)
@@ -181,9 +170,8 @@ class BasisExplorer(widgets.VBox):
             (f"{row['formula']} ({name})" if "formula" in row else name, name)
             for name, row in self._crystals.items()
         ]
-        self.crystal = widgets.Dropdown(
-            options=names, value=start["crystal"], description="crystal"
-        )
+        first = {"value": start["crystal"], "description": "crystal"}
+        self.crystal = widgets.Dropdown(options=names, **first)
         self.zone_axis = _slider("zone axis", start["zone_axis"], 0, settings.orientations - 1)
         self.thickness = _slider("thickness [nm]", start["thickness"], 2, 200, 2)
         self.ring = _slider("ring m", start["ring"], 0, N_RADIAL - 1)
@@ -223,7 +211,7 @@ class BasisExplorer(widgets.VBox):
         if self.exploration is None:
             self.picture.value = b""
             return
-        fig = figure_exploration(self.exploration, self.ring.value, self.order.value)
+        fig = _figure_exploration(self.exploration, self.ring.value, self.order.value)
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
         self.picture.value = buffer.getvalue()

@@ -1,14 +1,13 @@
-"""How the accuracy of the crystal system grows with the number of patterns put together."""
+"""Beyond the paper's figures: accuracy against the number of patterns put together."""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from ediff_utils.figures import style
-from ediff_utils.figures.reliability import series_styles
 
 METHOD_LABELS = {
     "difference": "weight by lead in votes (paper)",
@@ -18,29 +17,14 @@ METHOD_LABELS = {
 }
 
 
-def plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
-    """Draw accuracy against the number of patterns, a curve a method; bands hold 95 %.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        Of :func:`ediff_utils.paper.aggregation.compute_curves`; other methods keep their names.
-    ax : Axes
-
-    Raises
-    ------
-    UserError
-        More than seven methods.
-    """
-    styles = series_styles(curves["method"])
+def _plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
+    """Draw accuracy against the number of patterns, a curve a method; bands hold 95 %."""
+    styles = style.series_styles(curves["method"])
     for method, rows in curves.groupby("method", sort=False):
-        x = rows["n_patterns"]
-        ax.fill_between(
-            x, rows["low"], rows["high"], color=styles[method]["color"], alpha=0.1, lw=0
-        )
-        ax.plot(
-            x, rows["accuracy"], ms=3.5, label=METHOD_LABELS.get(method, method), **styles[method]
-        )
+        x, color = rows["n_patterns"], styles[method]["color"]
+        ax.fill_between(x, rows["low"], rows["high"], color=color, alpha=0.1, lw=0)
+        label = METHOD_LABELS.get(method, method)
+        ax.plot(x, rows["accuracy"], ms=3.5, label=label, **styles[method])
     if curves.empty:
         style.mark_empty(ax)
     else:
@@ -52,7 +36,7 @@ def plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
     ax.set(xlabel="Patterns put together", ylabel="Accuracy")
     # Whole numbers of percent, so that none is rounded to another.
     ax.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    style.in_percent(ax.yaxis)
 
 
 @style.styled
@@ -62,12 +46,7 @@ def figure_curves(curves: pd.DataFrame) -> Figure:
     Parameters
     ----------
     curves : DataFrame
-        Of :func:`ediff_utils.paper.aggregation.compute_curves`.
-
-    Returns
-    -------
-    Figure
-        One panel.
+        Of :func:`ediff_utils.paper.aggregation.compute_curves`; other methods keep their names.
 
     Raises
     ------
@@ -76,7 +55,7 @@ def figure_curves(curves: pd.DataFrame) -> Figure:
     """
     fig = style.new_figure(style.COLUMN + 1.0, 3.2)
     ax = fig.subplots()
-    plot_curves(curves, ax)
+    _plot_curves(curves, ax)
     n = int(curves["n_materials"].max()) if len(curves) else 0
     ax.set_title(f"Crystal system (n = {n:,} materials, bands 95 %)")
     return fig

@@ -1,68 +1,30 @@
-"""Whether confidences can be believed, and what they are worth for leaving rows out."""
+"""Beyond the paper's figures: whether confidences can be believed, and what they are worth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
-from ediff_utils.core.errors import UserError
 from ediff_utils.figures import style
 from ediff_utils.figures.classification import unit_label
-from ediff_utils.paper import reliability as calibration
-
-#: Colours (Okabe and Ito) and markers of curves, neighbours well apart.
-_SERIES = tuple(
-    zip(
-        ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000"),
-        "os^Dv<>",
-        strict=True,
-    )
+from ediff_utils.paper.reliability import (
+    compute_calibration_summary,
+    compute_coverage,
+    compute_reliability,
 )
-_PERCENT = {"xmax": 1.0, "decimals": 0, "symbol": " %"}
 
 
-def series_styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Give each name its own ``color`` and ``marker``, in their order.
-
-    Raises
-    ------
-    UserError
-        More names than colours that can be told apart.
-    """
-    names = list(dict.fromkeys(names))
-    if len(names) > len(_SERIES):
-        raise UserError(f"figure: expected at most {len(_SERIES)} curves, got {len(names)}")
-    pairs = zip(names, _SERIES, strict=False)
-    return {name: {"color": color, "marker": marker} for name, (color, marker) in pairs}
-
-
-def plot_reliability(
-    reliability: pd.DataFrame,
-    ax: Axes,
-    *,
-    color: str = style.RIGHT_COLOR,
-    marker: str = "o",
-    label: str | None = None,
-    slot: tuple[int, int] = (0, 1),
+def _plot_reliability(
+    reliability: pd.DataFrame, ax: Axes, slot: tuple[int, int], **look: object
 ) -> None:
     """Draw accuracy against confidence, with 95 % intervals, above the share of rows in each bin.
 
-    Parameters
-    ----------
-    reliability : DataFrame
-        Of :func:`ediff_utils.paper.reliability.compute_reliability`.
-    ax : Axes
-    color, marker : str
-    label : str, optional
-        For the legend.
-    slot : tuple of int
-        Which of how many tables this is on ``ax``: their bars stand side by side in each bin.
+    ``slot`` is which of how many tables this is: their bars stand side by side in each bin.
     """
     filled = reliability[reliability["n"] > 0]
     place, n_slots = slot
@@ -71,58 +33,52 @@ def plot_reliability(
     width = (filled["high"] - filled["low"]).to_numpy() / n_slots
     share = (filled["n"] / max(1, filled["n"].sum())).to_numpy()
     left = filled["low"].to_numpy() + place * width
-    ax.bar(left, share, width, align="edge", color=color, alpha=0.25, lw=0, zorder=1)
+    ax.bar(left, share, width, align="edge", color=look["color"], alpha=0.25, lw=0, zorder=1)
     accuracy = filled["accuracy"].to_numpy()
     bounds = [accuracy - filled["accuracy_low"], filled["accuracy_high"] - accuracy]
-    ax.errorbar(
-        filled["confidence"],
-        accuracy,
-        yerr=np.maximum(bounds, 0),
-        color=color,
-        marker=marker,
-        ms=3.5,
-        elinewidth=0.8,
-        label=label,
-    )
+    look |= {"ms": 3.5, "elinewidth": 0.8}
+    ax.errorbar(filled["confidence"], accuracy, yerr=np.maximum(bounds, 0), **look)
     if filled.empty:
         style.mark_empty(ax)
     ax.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel="Confidence")
     ax.set_ylabel("Accuracy (bars: share of the rows)")
-    ax.xaxis.set_major_formatter(PercentFormatter(**_PERCENT))
-    ax.yaxis.set_major_formatter(PercentFormatter(**_PERCENT))
+    style.in_percent(ax.xaxis, ax.yaxis)
 
 
-def plot_coverage(
-    coverage: pd.DataFrame,
-    ax: Axes,
-    *,
-    color: str = style.RIGHT_COLOR,
-    marker: str = "o",
-    label: str | None = None,
-) -> None:
-    """Draw the accuracy that is left when only the most confident rows are answered.
-
-    Parameters
-    ----------
-    coverage : DataFrame
-        Of :func:`ediff_utils.paper.reliability.compute_coverage`.
-    ax : Axes
-    color, marker : str
-    label : str, optional
-        For the legend.
-    """
-    ax.plot(
-        coverage["coverage"], coverage["accuracy"], color=color, marker=marker, ms=3, label=label
-    )
+def _plot_coverage(coverage: pd.DataFrame, ax: Axes, **look: object) -> None:
+    """Draw the accuracy that is left when only the most confident rows are answered."""
+    ax.plot(coverage["coverage"], coverage["accuracy"], ms=3, **look)
     if not coverage["n"].any():
         style.mark_empty(ax)
     ax.set(xlim=(0, 1.02), xlabel="Coverage (most confident first)", ylabel="Accuracy")
-    ax.xaxis.set_major_formatter(PercentFormatter(**_PERCENT))
-    ax.yaxis.set_major_formatter(PercentFormatter(**_PERCENT))
+    style.in_percent(ax.xaxis, ax.yaxis)
+
+
+def plot_confidences(
+    tables: Mapping[str, tuple[pd.DataFrame, str]], left: Axes, right: Axes
+) -> None:
+    """Draw reliability on the left axes and accuracy against coverage on the right ones.
+
+    Parameters
+    ----------
+    tables : mapping of str to (DataFrame, str)
+        For each name in the legend predictions or aggregates, and their column of confidence.
+    left, right : Axes
+
+    Raises
+    ------
+    UserError
+        More than seven tables, or as :func:`ediff_utils.paper.reliability.compute_reliability`.
+    """
+    styles = style.series_styles(tables)
+    for i, (name, (table, confidence)) in enumerate(tables.items()):
+        look, slot = styles[name] | {"label": name}, (i, len(tables))
+        _plot_reliability(compute_reliability(table, confidence), left, slot, **look)
+        _plot_coverage(compute_coverage(table, confidence), right, **look)
 
 
 def _legend_label(name: str, table: pd.DataFrame, confidence: str) -> str:
-    summary = calibration.compute_calibration_summary(table, confidence)
+    summary = compute_calibration_summary(table, confidence)
     size = f"n = {len(table):,} {unit_label(table)}"
     if not len(table):
         return f"{name} ({size})"
@@ -134,38 +90,27 @@ def _legend_label(name: str, table: pd.DataFrame, confidence: str) -> str:
 
 
 @style.styled
-def figure_calibration(tables: Mapping[str, tuple[pd.DataFrame, str]]) -> Figure:
+def figure_reliability(tables: Mapping[str, tuple[pd.DataFrame, str]]) -> Figure:
     """Draw reliability (a) and accuracy against coverage (b) of several confidences.
+
+    Two panels. The legend holds the expected calibration error and the accuracy at a coverage of 80
+    %, where panel b has a dotted line.
 
     Parameters
     ----------
     tables : mapping of str to (DataFrame, str)
-        For each name in the legend predictions or aggregates, and their column of confidence.
-
-    Returns
-    -------
-    Figure
-        Two panels. The legend holds the expected calibration error and the accuracy at a coverage
-        of 80 %, where panel b has a dotted line.
-
-    Raises
-    ------
-    UserError
-        More than seven tables, or as :func:`ediff_utils.paper.reliability.compute_reliability`.
+        See :func:`plot_confidences`.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 3.2 + 0.15 * len(tables))
     left, right = fig.subplots(1, 2)
-    styles = series_styles(tables)
-    handles = []
-    for i, (name, (table, confidence)) in enumerate(tables.items()):
-        reliability = calibration.compute_reliability(table, confidence)
-        plot_reliability(reliability, left, slot=(i, len(tables)), **styles[name])
-        plot_coverage(calibration.compute_coverage(table, confidence), right, **styles[name])
-        label = _legend_label(name, table, confidence)
-        handles.append(Line2D([], [], ms=3.5, label=label, **styles[name]))
+    plot_confidences(tables, left, right)
     right.axvline(0.8, color="0.6", lw=0.8, ls=":", zorder=0)
-    style.label_panel(left, "a", -0.15)
-    style.label_panel(right, "b", -0.15)
+    style.label_panels((left, right), -0.15)
+    styles = style.series_styles(tables)
+    handles = [
+        Line2D([], [], ms=3.5, label=_legend_label(name, *table), **styles[name])
+        for name, table in tables.items()
+    ]
     if handles:
         fig.legend(handles=handles, loc="outside lower center")
     return fig

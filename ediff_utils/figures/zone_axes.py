@@ -1,4 +1,4 @@
-"""Zone axes of a crystal in its fundamental sector, as figure 1 shows them.
+"""For figure 1: zone axes of a crystal in its fundamental sector.
 
 Directions are drawn in stereographic projection from the south pole: a unit vector (x, y, z) of
 the crystal's Cartesian frame stands at (x, y) / (1 + z), so that z is the centre and the equator
@@ -21,6 +21,7 @@ from ediff_utils.bloch.orientations import (
     zone_axes,
 )
 from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.figures.style import frame_square
 
 _SHOWN_COLOR, _AXES_COLOR, _SECTOR_COLOR = "#D55E00", "#0072B2", "#56B4E9"
 #: A direction is called [uvw] when it is no farther from it than this [radian].
@@ -56,30 +57,15 @@ class ZoneAxisGrid:
     marks: dict[tuple[int, int, int], np.ndarray]
 
 
-def project_stereographic(directions: np.ndarray) -> np.ndarray:
-    """Project unit vectors, shape (n, 3), from the south pole onto the plane of the equator.
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
-    """
-    directions = np.asarray(directions, dtype=float)
+def _project(directions: np.ndarray) -> np.ndarray:
+    """Project unit vectors, (n, 3), from the south pole onto the plane of the equator, (n, 2)."""
     return directions[..., :2] / (1 + directions[..., 2:])
 
 
-def compute_sector_sides(sector: FundamentalSector, n_points: int = 181) -> list[np.ndarray]:
-    """Sides of a sector: the part of each bounding great circle that belongs to its rim.
+def _sector_sides(sector: FundamentalSector, n_points: int = 181) -> list[np.ndarray]:
+    """Sides of a sector, unit vectors: the part of each bounding great circle that is of its rim.
 
-    Parameters
-    ----------
-    sector : FundamentalSector
-    n_points : int
-        Points a side.
-
-    Returns
-    -------
-    list of ndarray, shape (n_points, 3)
-        Unit vectors, both ends included; a single closed circle where the sector is a hemisphere.
+    Both ends are included; a hemisphere has a single closed circle.
     """
     normals: list[np.ndarray] = []
     for normal in sector.normals:
@@ -142,7 +128,7 @@ def _marks(
             distances = sector.angle(directions[i], directions[chosen])
             if distances.min(initial=np.pi) > _LABEL_DISTANCE:
                 chosen.append(i)
-    points = project_stereographic(directions[chosen])
+    points = _project(directions[chosen])
     return {tuple(map(int, indices[i])): point for i, point in zip(chosen, points, strict=True)}
 
 
@@ -168,13 +154,13 @@ def compute_zone_axis_grid(crystal: Crystal, n: int = 100) -> ZoneAxisGrid:
     sector = fundamental_sector(laue_operations(crystal))
     axes = zone_axes(sector, n)
     uvw = axes @ np.linalg.inv(crystal.conventional_lattice)
-    sides = compute_sector_sides(sector)
+    sides = _sector_sides(sector)
     return ZoneAxisGrid(
         sector=sector,
         axes=axes,
         uvw=uvw / np.abs(uvw).max(axis=1, keepdims=True),
-        points=project_stereographic(axes),
-        outline=tuple(project_stereographic(side) for side in sides),
+        points=_project(axes),
+        outline=tuple(_project(side) for side in sides),
         marks=_marks(crystal, sector, sides),
     )
 
@@ -218,17 +204,12 @@ def plot_zone_axes(grid: ZoneAxisGrid, ax: Axes, shown: int | None = None) -> No
         away = _outwards(point, grid.outline, centre)
         beside = abs(away[0]) > 0.5
         ax.plot(*point, "s", color="black", markersize=2.5, zorder=5)
-        ax.annotate(
-            format_direction(uvw),
-            point,
-            xytext=tuple((5 if beside else 9) * away),
-            textcoords="offset points",
-            ha=("left" if away[0] > 0 else "right") if beside else "center",
-            va="center",
-            zorder=6,
-            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
-        )
-    _frame(ax, rim)
+        side = ("left" if away[0] > 0 else "right") if beside else "center"
+        place = {"xytext": tuple((5 if beside else 9) * away), "textcoords": "offset points"}
+        box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5}
+        name = format_direction(uvw)
+        ax.annotate(name, point, ha=side, va="center", zorder=6, bbox=box, **place)
+    frame_square(ax, rim, 0.62)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, handletextpad=0.2)
 
 
@@ -245,12 +226,3 @@ def _outwards(point: np.ndarray, outline: Sequence[np.ndarray], centre: np.ndarr
         away = across if across @ away >= 0 else -across
     length = np.linalg.norm(away)
     return away / length if length > 1e-6 else np.array([0.0, 1.0])
-
-
-def _frame(ax: Axes, points: np.ndarray) -> None:
-    low, high = points.min(axis=0), points.max(axis=0)
-    # always a square, so that titles and letters stand alike over all shapes
-    middle, half = (low + high) / 2, 0.62 * (high - low).max()
-    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
-    ax.set_aspect("equal", anchor="N")
-    ax.axis("off")

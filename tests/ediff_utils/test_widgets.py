@@ -13,9 +13,9 @@ from ediff_utils.crystals.symmetry import standardise
 from ediff_utils.paper.features import STEP, compute_features, to_coefficients
 from ediff_utils.widgets import (
     BasisExplorer,
+    _figure_exploration,
     basis_explorer,
     compute_exploration,
-    figure_exploration,
 )
 
 SETTINGS = SimulationSettings(orientations=4, thicknesses=(200.0,))
@@ -65,7 +65,7 @@ def test_knobs_out_of_range_are_errors(index, thickness):
 
 def test_figure_marks_the_chosen_coefficient_and_tells_its_value():
     shown = compute_exploration(make_crystal("gold"), 0, 200.0, SETTINGS)
-    fig = figure_exploration(shown, 10, 4)
+    fig = _figure_exploration(shown, 10, 4)
     left, middle = fig.axes[:2]
     assert "gold" in left.get_title()
     assert "20 nm" in left.get_title()

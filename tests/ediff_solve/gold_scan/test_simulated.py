@@ -13,17 +13,10 @@ import rsciio.hspy
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 from scipy import ndimage
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
-from ediff_solve.figures.gold_scan import (
-    FLAGS,
-    figure_gold_scan,
-    plot_flags,
-    plot_frame,
-)
 from ediff_solve.frames.kernels.dark_field import ring_sums
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE, gold_crystal
 from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_frames, write_gold_scan
@@ -720,34 +713,3 @@ def test_other_mistakes_get_one_line(scan, tmp_path):
         write_gold_scan(SMALL, tmp_path, jobs=0)
     with pytest.raises(UserError, match="not there; it is made by write_gold_scan"):
         read_positions(GoldScanFiles(tmp_path))
-
-
-# --- figures --------------------------------------------------------------------------------------
-def test_flag_map_has_the_truth_with_x_downwards(positions):
-    ax = Figure().add_subplot()
-    plot_flags(positions, ax, 21.0)
-    image = ax.images[0].get_array()
-    for row in positions.itertuples():
-        name = list(FLAGS)[image[row.x, row.y]]
-        assert name == "bare film" or getattr(row, name)
-    assert ax.yaxis_inverted()
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == list(FLAGS)
-
-
-def test_frame_keeps_its_edges_and_marks_the_centre():
-    ax = Figure().add_subplot()
-    frame = np.arange(20 * 20, dtype=np.uint16).reshape(20, 20)
-    plot_frame(frame, ax, centre=(4.0, 7.0), hot=np.array([[19, 19]]))
-    assert ax.get_xlim() == (-0.5, 19.5)
-    assert ax.get_ylim() == (19.5, -0.5)
-    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[7, 4]])
-    assert "pixels" in ax.get_xlabel()
-
-
-def test_figure_of_the_scan(frames, positions):
-    figure = figure_gold_scan(
-        np.ones((12, 12)), positions, frames[6, 6], step=21.0, centre=(48, 48)
-    )
-    labels = {ax.get_ylabel() for ax in figure.axes}
-    assert {"counts", "thickness of gold (nm)", "counts a pixel"} <= labels
