@@ -1,4 +1,7 @@
 # --- detector frames in, Bragg lists out
+# --- figures
+from .figures.unknown import plot_answer as plot_answer
+from .frames.bragg import read_bragg_lists as read_bragg_lists
 from .frames.detect import DetectionSettings as DetectionSettings
 from .frames.detect import compute_detector as compute_detector
 from .frames.detect import detect_spots as detect_spots
@@ -28,6 +31,3 @@ from .scans.files import write_crystal_maps as write_crystal_maps
 from .scans.maps import compute_predictor_maps as compute_predictor_maps
 from .scans.maps import compute_predictor_particles as compute_predictor_particles
 from .scans.particles import segment_particles as segment_particles
-
-# --- figures
-from .figures.unknown import plot_answer as plot_answer

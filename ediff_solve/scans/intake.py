@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.calibrate import Calibration
 from ediff_solve.frames.detect import DetectionSettings
 from ediff_solve.frames.reading import Frames, open_frames
@@ -24,7 +25,7 @@ from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_gol
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ScanSettings
-from ediff_utils.paper.scan.bragg import BraggLists, read_bragg_lists
+from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Half of a simulated frame is 1.44 1/angstrom, whatever its pixels.
 _HALF_FRAME = 1.44
@@ -180,7 +181,7 @@ def read_lists(path: str | Path, settings: ScanSettings) -> BraggLists:
     Raises
     ------
     UserError
-        See :func:`ediff_utils.paper.scan.bragg.read_bragg_lists`; or one probe position alone.
+        See :func:`ediff_solve.frames.bragg.read_bragg_lists`; or one probe position alone.
     """
     lists = read_bragg_lists(path, node=settings.node or None)
     if np.prod(lists.shape) < 2:

@@ -1,4 +1,4 @@
-"""Lists of diffraction spots over a scan: one form in memory, and the files that hold it.
+"""Lists of diffraction spots over a scan, which the paper's maps of gold start from (figure 7).
 
 Conventions, those of py4DSTEM: ``x`` and ``qx`` run along the first array axis (rows, drawn
 downwards), ``y`` and ``qy`` along the second one (columns, drawn to the right). Coordinates are in
@@ -7,18 +7,11 @@ downwards), ``y`` and ``qy`` along the second one (columns, drawn to the right).
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import atomic_write
 
 #: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
 #: 50 angstrom lies there, far above any lattice of this project.
@@ -30,9 +23,6 @@ MAX_MEDIAN_Q = 4.0
 MAX_POSITIONS = 2**26
 
 _SPOT_COLUMNS = ("qx", "qy", "intensity")
-_EMD_ENDINGS = (".h5", ".hdf5", ".emd")
-_ENDINGS = (".csv", ".parquet", ".npz", *_EMD_ENDINGS)
-_SHAPE_KEY = b"scan_shape"
 
 
 @dataclass(frozen=True)
@@ -217,128 +207,3 @@ def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> B
         Without those spots, and without the positions that had no other.
     """
     return lists.keep_spots(np.hypot(lists.qx, lists.qy) > radius)
-
-
-def read_bragg_lists(
-    path: str | Path,
-    *,
-    node: str | None = None,
-    direct_beam_radius: float = DIRECT_BEAM_RADIUS,
-) -> BraggLists:
-    """Read Bragg lists and remove the direct beam.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.csv``, ``.parquet`` or ``.npz`` with the columns ``qx``, ``qy``, ``intensity`` and either
-        ``x`` and ``y``, or ``frame``, or none of them for a single pattern; or ``.h5`` as py4DSTEM
-        0.14 writes it (EMD 1.0), with ``BraggVectors``, whose calibration is applied, or a
-        ``PointListArray`` with the fields ``qx``, ``qy``, ``intensity`` in 1/angstrom.
-    node : str, optional
-        Name or path inside the ``.h5`` file; needed where it holds more than one.
-    direct_beam_radius : float
-        See :func:`drop_direct_beam`; a negative value keeps every spot.
-
-    Returns
-    -------
-    BraggLists
-        Frames are positions along x.
-
-    Raises
-    ------
-    UserError
-        The file is not there, cannot be read, lacks a column or calibration, or holds values that
-        no list of spots has.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected Bragg lists ({', '.join(_ENDINGS)})")
-    ending = path.suffix.lower()
-    if ending not in _ENDINGS:
-        raise UserError(f"{path}: unknown ending '{path.suffix}', expected {', '.join(_ENDINGS)}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
-    if ending in _EMD_ENDINGS:
-        # py4DSTEM takes seconds to import: only those who need it wait
-        from ediff_utils.paper.scan.bragg_emd import read_emd
-
-        table, shape = read_emd(path, node)
-    else:
-        table, shape = _READERS[ending](path)
-    where = f"{path}: "
-    columns = _with_positions(table, where)
-    lists = build_bragg_lists(**columns, shape=shape, where=where)
-    lists = drop_direct_beam(lists, direct_beam_radius)
-    if len(lists) == 0:
-        raise UserError(f"{where}no spots besides the direct beam")
-    return lists
-
-
-def _with_positions(table: Mapping[str, object], where: str) -> dict[str, object]:
-    missing = [name for name in _SPOT_COLUMNS if name not in table]
-    if ("x" in table) != ("y" in table):
-        missing.append("y" if "x" in table else "x")
-    if missing:
-        there = ", ".join(map(str, table)) or "none"
-        raise UserError(f"{where}no column {', '.join(missing)}; the columns there: {there}")
-    zeros = np.zeros(len(np.atleast_1d(np.asarray(table["qx"]))), dtype=int)
-    if "x" in table:
-        positions = {"x": table["x"], "y": table["y"]}
-    elif "frame" in table:
-        positions = {"x": table["frame"], "y": zeros}
-    else:
-        positions = {"x": zeros, "y": zeros}
-    return positions | {name: table[name] for name in _SPOT_COLUMNS}
-
-
-_Table = tuple[Mapping[str, object], tuple[int, int] | None]
-
-
-def _read_csv(path: Path) -> _Table:
-    try:
-        frame = pd.read_csv(path, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: not a CSV table: {error}") from None
-    return {str(name).strip(): frame[name].to_numpy() for name in frame.columns}, None
-
-
-def _read_parquet(path: Path) -> _Table:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet table, or cut short: {error}") from None
-    stored = (table.schema.metadata or {}).get(_SHAPE_KEY)
-    shape = None
-    if stored is not None:
-        rows, columns = stored.decode().split(",")
-        shape = (int(rows), int(columns))
-    return {name: table[name].to_numpy() for name in table.column_names}, shape
-
-
-def _read_npz(path: Path) -> _Table:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}, None
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
-        raise UserError(f"{path}: not an NPZ archive of arrays, or cut short: {error}") from None
-
-
-_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
-
-
-def write_bragg_lists(lists: BraggLists, path: str | Path) -> None:
-    """Write a Parquet table with the columns x, y, qx, qy, intensity and the scan's shape.
-
-    Parameters
-    ----------
-    lists : BraggLists
-        What is written; :func:`read_bragg_lists` gives it back, save for a direct beam.
-    path : str or Path
-        The file, replaced in one step.
-    """
-    x, y = (np.repeat(values, lists.n_spots) for values in (lists.x, lists.y))
-    columns = {"x": x, "y": y, "qx": lists.qx, "qy": lists.qy, "intensity": lists.intensity}
-    table = pa.table(columns)
-    table = table.replace_schema_metadata({_SHAPE_KEY: "{},{}".format(*lists.shape)})
-    with atomic_write(Path(path)) as partial:
-        pq.write_table(table, partial)
