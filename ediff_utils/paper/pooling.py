@@ -1,4 +1,7 @@
-"""One forest over what several patterns of a material have together, instead of a vote."""
+"""One forest over what several patterns of a material have together, instead of figure 3's vote.
+
+This goes beyond the paper: mean and maximum of each feature over the patterns are its features.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,10 @@ from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings
 from ediff_utils.crystals.crystal import ALL_SYSTEMS
-from ediff_utils.paper.aggregation import pool_features
+from ediff_utils.paper.aggregation import draw_patterns
 from ediff_utils.paper.checkpoints import TreeCount, tree_workers
 from ediff_utils.paper.feature_files import Features
 from ediff_utils.paper.labels import label_patterns
-from ediff_utils.paper.predictions import choose_patterns
 from ediff_utils.paper.training import fit_forest, new_forest
 
 
@@ -77,20 +79,31 @@ def _pool(
     features: Features, labels: pd.DataFrame, n_patterns: int, seed: int
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Pooled vectors, one a material, and the materials."""
-    rows = labels.index.to_numpy()
-    chosen = choose_patterns(labels.reset_index(drop=True), n_patterns, seed)
-    wanted = rows[np.concatenate(list(chosen.values()))]
-    sizes = [len(members) for members in chosen.values()]
-    groups = np.split(np.arange(len(wanted)), np.cumsum(sizes)[:-1])
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
+    drawn = np.flatnonzero(turn < n_patterns)
+    order = drawn[np.argsort(groups[drawn], kind="stable")]
+    sizes = np.bincount(groups[drawn])
+    vectors = features.take(labels.index.to_numpy()[order])
     truth = labels.drop_duplicates("material_id").set_index("material_id")["crystal_system"]
     table = pd.DataFrame(
-        {
-            "material_id": list(chosen),
-            "n_patterns": sizes,
-            "true_system": truth[list(chosen)].to_numpy(),
-        }
+        {"material_id": names, "n_patterns": sizes, "true_system": truth[names].to_numpy()}
     )
-    return pool_features(features.take(wanted), groups), table
+    return _pool_features(vectors, sizes), table
+
+
+def _pool_features(vectors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Mean and maximum of each feature over the patterns of a group; (n_groups, 2 n_features).
+
+    The vectors hold 533 magnitudes and then 533 arguments [radian] of coefficients. The arguments
+    are pooled like any number: their mean and maximum do not know that an angle is periodic.
+    """
+    n_features = vectors.shape[1]
+    pooled = np.empty((len(sizes), 2 * n_features), dtype=np.float32)
+    # one group at a time: the vectors of all groups at once would be a second copy of gigabytes
+    for i, own in enumerate(np.split(vectors, np.cumsum(sizes)[:-1])):
+        pooled[i, :n_features] = own.mean(axis=0, dtype=float)
+        pooled[i, n_features:] = own.max(axis=0)
+    return pooled
 
 
 def _fit(

@@ -17,6 +17,7 @@ import pyarrow as pa
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write, require
 from ediff_utils.core.progress import tqdm
+from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.feature_files import Features
 from ediff_utils.paper.labels import label_patterns
 from ediff_utils.paper.models import LATTICE, Hierarchy
@@ -25,55 +26,6 @@ from ediff_utils.paper.votes import difference_confidence
 _TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
     axis: f"true_{axis}" for axis in LATTICE
 }
-
-
-def aggregate_votes(votes: np.ndarray) -> np.ndarray:
-    """Difference aggregation of several patterns' votes (Gleason et al. 2024, figure 3).
-
-    Parameters
-    ----------
-    votes : ndarray of int, shape (patterns, n_classes)
-        Trees a class.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        Summed weights. Where no pattern has any lead, every class gets the mean share of votes
-        instead, so that a tie of all patterns still has an answer.
-    """
-    votes = np.asarray(votes)
-    weights = np.bincount(
-        votes.argmax(axis=1), weights=difference_confidence(votes), minlength=votes.shape[1]
-    )
-    if weights.sum() > 0:
-        return weights
-    return votes.mean(axis=0) / max(1, votes.sum(axis=1).max())
-
-
-def aggregate_confidence(weights: np.ndarray) -> float:
-    """Weight of the predicted class over the sum of all weights."""
-    return float(weights.max() / weights.sum())
-
-
-def choose_patterns(labels: pd.DataFrame, n_patterns: int, seed: int) -> dict[str, np.ndarray]:
-    """Patterns of each material that are taken together, drawn at random.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        ``material_id`` of every pattern, with a clean index.
-    n_patterns : int
-        At most so many a material.
-    seed : int
-
-    Returns
-    -------
-    dict of str to ndarray of int
-        Rows of ``labels``, in rising order.
-    """
-    rng = np.random.default_rng(seed)
-    groups = labels.groupby("material_id", sort=True).indices
-    return {str(name): np.sort(rng.permutation(rows)[:n_patterns]) for name, rows in groups.items()}
 
 
 def _test_patterns(
@@ -200,38 +152,36 @@ def compute_aggregates(
         No test patterns.
     """
     labels, kept = _test_patterns(features, crystals, split, hierarchy.classes)
-    chosen = choose_patterns(labels, n_patterns, seed)
-    vectors = features.take(kept[np.concatenate(list(chosen.values()))])
-    ends = np.cumsum([len(members) for members in chosen.values()])
-    members = np.split(np.arange(len(vectors)), ends[:-1])
-    votes = hierarchy.system_votes(vectors)
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
+    drawn = np.flatnonzero(turn < n_patterns)
+    vectors, groups = features.take(kept[drawn]), groups[drawn]
+    weights = aggregate_votes(hierarchy.system_votes(vectors), groups)
     truth = labels.drop(columns="pattern").drop_duplicates("material_id").set_index("material_id")
-    rows = []
-    for name, own in zip(chosen, members, strict=True):
-        weights = aggregate_votes(votes[own])
-        rows.append(
-            {"material_id": name, "n_patterns": len(own)}
-            | truth.loc[name].to_dict()
-            | {f"weight_{s}": w for s, w in zip(hierarchy.classes, weights, strict=True)}
-            | {
-                "system": hierarchy.classes[int(weights.argmax())],
-                "confidence": aggregate_confidence(weights),
-            }
-        )
-    table = pd.DataFrame(rows)
+    table = truth.loc[names].reset_index()
+    table.insert(1, "n_patterns", np.bincount(groups))
+    table = table.assign(
+        **{f"weight_{s}": weights[:, i] for i, s in enumerate(hierarchy.classes)},
+        system=np.array(hierarchy.classes)[weights.argmax(axis=1)],
+        confidence=_share_of_first(weights),
+    )
     if not hierarchy.space_group:
         return table
     told = [table[name].to_numpy() for name in ("system", "true_system")]
     with tqdm(total=len(hierarchy.space_group), desc="systems asked", disable=not progress) as bar:
-        predicted, given = _aggregate_by_system(hierarchy, vectors, members, told, bar)
+        predicted, given = _aggregate_by_system(hierarchy, vectors, groups, told, bar)
     given = given.drop(columns="space_group_confidence").add_suffix("_given")
     return pd.concat([table, predicted, given], axis=1)
+
+
+def _share_of_first(weights: np.ndarray) -> np.ndarray:
+    """Weight of the predicted class over the sum of all weights; shape (n_materials,)."""
+    return weights.max(axis=1) / weights.sum(axis=1)
 
 
 def _aggregate_by_system(
     hierarchy: Hierarchy,
     vectors: np.ndarray,
-    members: list[np.ndarray],
+    groups: np.ndarray,
     told: Sequence[np.ndarray],
     bar: tqdm,
 ) -> list[pd.DataFrame]:
@@ -239,24 +189,22 @@ def _aggregate_by_system(
 
     As :func:`_by_system`, but that materials are told systems.
     """
-    out = [_no_answers(len(members)) for _ in told]
+    out = [_no_answers(len(told[0])) for _ in told]
     for name in hierarchy.space_group:
         bar.update()
-        materials = np.flatnonzero(np.any([system == name for system in told], axis=0))
-        if not len(materials):
+        asked = np.any([system == name for system in told], axis=0)
+        if not asked.any():
             continue
-        rows = np.concatenate([members[i] for i in materials])
-        ends = np.cumsum([len(members[i]) for i in materials])
-        votes = np.split(hierarchy.space_group_votes(vectors[rows], name), ends[:-1])
-        lattices = np.split(hierarchy.predict_lattice(vectors[rows], name), ends[:-1])
-        groups = hierarchy.space_groups(name)
-        for i, vote, lattice in zip(materials, votes, lattices, strict=True):
-            weights = aggregate_votes(vote)
-            answer = [groups[weights.argmax()], aggregate_confidence(weights)]
-            for system, table in zip(told, out, strict=True):
-                if system[i] == name:
-                    table.loc[i, ["space_group", "space_group_confidence"]] = answer
-                    table.loc[i, list(LATTICE)] = np.median(lattice, axis=0)
+        rows = np.flatnonzero(asked[groups])
+        materials, own = np.unique(groups[rows], return_inverse=True)
+        weights = aggregate_votes(hierarchy.space_group_votes(vectors[rows], name), own)
+        answers = pd.DataFrame(hierarchy.predict_lattice(vectors[rows], name), columns=LATTICE)
+        answers = answers.groupby(own).median()
+        answers["space_group"] = hierarchy.space_groups(name)[weights.argmax(axis=1)]
+        answers["space_group_confidence"] = _share_of_first(weights)
+        for system, table in zip(told, out, strict=True):
+            mine = system[materials] == name
+            table.loc[materials[mine], answers.columns] = answers[mine].to_numpy()
     return out
 
 

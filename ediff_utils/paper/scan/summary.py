@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.paper.aggregation import aggregate_votes
 from ediff_utils.paper.scan.bragg import BraggLists
-from ediff_utils.paper.scan.maps import lead
+from ediff_utils.paper.votes import lead
 
 
 def count_spots(lists: BraggLists) -> np.ndarray:
@@ -75,19 +76,18 @@ def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     """
     columns = [name for name in maps.columns if name.startswith("probability_")]
     table = maps[(maps["particle"] > 0) & maps["system_raw"].notna()]
-    rows = []
-    for particle, pixels in table.groupby("particle"):
-        best, leads = lead(pixels[columns].to_numpy())
-        weights = np.bincount(best, weights=leads, minlength=len(columns))
-        rows.append(
-            {
-                "particle": particle,
-                "n_patterns": len(pixels),
-                "brightest": pixels.loc[pixels["dark_field"].idxmax(), "system_raw"],
-                "aggregated": columns[weights.argmax()].removeprefix("probability_"),
-            }
-        )
-    return pd.DataFrame(rows, columns=["particle", "n_patterns", "brightest", "aggregated"])
+    particles, groups = np.unique(table["particle"], return_inverse=True)
+    fractions = table[columns].to_numpy()
+    best = aggregate_votes(fractions, groups, lead(fractions)[1]).argmax(axis=1)
+    brightest = table.loc[table.groupby("particle")["dark_field"].idxmax(), "system_raw"]
+    return pd.DataFrame(
+        {
+            "particle": particles,
+            "n_patterns": np.bincount(groups),
+            "brightest": brightest.to_numpy(),
+            "aggregated": np.array([c.removeprefix("probability_") for c in columns])[best],
+        }
+    )
 
 
 def compute_scan_summary(

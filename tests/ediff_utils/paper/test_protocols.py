@@ -15,7 +15,7 @@ from ediff_utils.paper import protocols
 from ediff_utils.paper.feature_files import FeatureSet, turn
 from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL, to_vectors
 from ediff_utils.paper.labels import make_split
-from ediff_utils.paper.pooling import compute_pooled
+from ediff_utils.paper.pooling import _pool_features, compute_pooled
 from ediff_utils.paper.predictions import compute_predictions
 from ediff_utils.paper.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.paper.training import new_forest
@@ -183,6 +183,13 @@ def test_the_figure_shows_every_accuracy(crossed):
 
 
 # --- pooled features ------------------------------------------------------------------------------
+def test_pooling_worked_by_hand():
+    vectors = np.array([[1, -2], [3, 4], [-5, 6]], dtype=np.float32)
+    pooled = _pool_features(vectors, np.array([2, 1]))
+    np.testing.assert_array_equal(pooled, [[2, 1, 3, 4], [-5, 6, -5, 6]])
+    assert pooled.dtype == np.float32
+
+
 def test_pooled_features_tell_the_system(crystals, split):
     features = make_features(crystals)
     pooled = compute_pooled(
