@@ -122,7 +122,7 @@ def plot_coverage(
 
 
 def _legend_label(name: str, table: pd.DataFrame, confidence: str) -> str:
-    summary = calibration.compute_calibration_summary(table, confidence)
+    summary = calibration.compute_reliability_summary(table, confidence)
     size = f"n = {len(table):,} {unit_label(table)}"
     if not len(table):
         return f"{name} ({size})"

@@ -55,30 +55,22 @@ def transform(
     )
 
 
-def to_vectors(coefficients: np.ndarray) -> np.ndarray:
-    """Magnitudes and arguments of coefficients.
+def _to_vectors(coefficients: np.ndarray) -> np.ndarray:
+    """Coefficients, complex (n, 41, 13), as vectors, float32 (n, 1066).
 
-    Parameters
-    ----------
-    coefficients : ndarray of complex, shape (n, 41, 13)
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 1066)
-        533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
-        vanishing coefficient is 0.
+    533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
+    vanishing coefficient is 0.
     """
     n = len(coefficients)
     magnitude = np.abs(coefficients)
-    argument = np.angle(coefficients)
-    argument = _wrap(argument)
+    argument = _wrap(np.angle(coefficients))
     argument[_vanishing(magnitude)] = 0
-    return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
-        np.float32
-    )
+    both = np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1)
+    return both.astype(np.float32)
 
 
 def _wrap(argument: np.ndarray) -> np.ndarray:
+    """Arguments within the turn that the cut begins [radian]."""
     return np.remainder(argument - _CUT, 2 * np.pi) + _CUT
 
 
@@ -89,7 +81,7 @@ def _vanishing(magnitude: np.ndarray) -> np.ndarray:
 
 
 def to_coefficients(vectors: np.ndarray) -> np.ndarray:
-    """Undo :func:`to_vectors`: complex coefficients, shape (n, 41, 13)."""
+    """Complex coefficients of vectors, shape (n, 41, 13)."""
     vectors = np.asarray(vectors)
     magnitude, argument = np.split(vectors, 2, axis=1)
     return (magnitude * np.exp(1j * argument)).reshape(len(vectors), N_RADIAL, N_ANGULAR)
@@ -164,7 +156,7 @@ def compute_features(
     for start in range(0, len(offsets) - 1, 20_000):
         part = offsets[start : start + 20_001]
         own = slice(part[0], part[-1])
-        blocks.append(to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
+        blocks.append(_to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
     return np.concatenate(blocks)
 
 
