@@ -1,4 +1,4 @@
-"""Bragg lists in files: CSV, Parquet, NPZ, and py4DSTEM's HDF5."""
+"""Bragg lists of users' spots, checked, and in files: CSV, Parquet, NPZ and py4DSTEM's HDF5."""
 
 from __future__ import annotations
 
@@ -20,10 +20,99 @@ from ediff_utils.paper.scan.bragg import (
     drop_direct_beam,
 )
 
+#: No pattern has half of its spots beyond this [1/angstrom]: 79 mrad at 300 kV. Pixels, 1/nm and
+#: coordinates multiplied by 2 pi as a rule do.
+MAX_MEDIAN_Q = 4.0
+#: More probe positions than any camera writes: a column mistaken for positions, not a scan.
+MAX_POSITIONS = 2**26
+
 _SPOT_COLUMNS = ("qx", "qy", "intensity")
 _EMD_ENDINGS = (".h5", ".hdf5", ".emd")
 _ENDINGS = (".csv", ".parquet", ".npz", *_EMD_ENDINGS)
 _SHAPE_KEY = b"scan_shape"
+
+
+def _numbers(values: object, name: str, where: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise UserError(f"{where}{name}: expected one number a spot, got shape {array.shape}")
+    if array.dtype.kind not in "iufbO":
+        raise UserError(f"{where}{name}: expected numbers, got {array.dtype.name}")
+    try:
+        array = array.astype(float)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}{name}: expected numbers: {error}") from None
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise UserError(f"{where}{name}: spot {bad[0] + 1} is {array[bad[0]]}, expected a number")
+    return array
+
+
+def _positions(values: object, name: str, where: str) -> np.ndarray:
+    array = _numbers(values, name, where)
+    bad = np.flatnonzero((array < 0) | (array != np.round(array)) | (array >= MAX_POSITIONS))
+    if bad.size:
+        raise UserError(
+            f"{where}{name}: spot {bad[0] + 1} has {array[bad[0]]:g}, "
+            f"expected whole probe positions counted from 0, below {MAX_POSITIONS}"
+        )
+    return array.astype(np.int64)
+
+
+def build_checked_lists(
+    x: object,
+    y: object,
+    qx: object,
+    qy: object,
+    intensity: object,
+    *,
+    shape: tuple[int, int] | None = None,
+    where: str = "",
+) -> BraggLists:
+    """Check spots and build lists of them.
+
+    Parameters
+    ----------
+    x, y, qx, qy, intensity, shape
+        See :func:`ediff_utils.paper.scan.bragg.build_bragg_lists`.
+    where : str
+        What stands before the field's name in an error, as a rule the file.
+
+    Raises
+    ------
+    UserError
+        A value that is no number, not finite or out of its range; no spots; coordinates that can
+        not be in 1/angstrom.
+    """
+    columns = {"x": _positions(x, "x", where), "y": _positions(y, "y", where)}
+    spots = zip(_SPOT_COLUMNS, (qx, qy, intensity), strict=True)
+    columns |= {name: _numbers(values, name, where) for name, values in spots}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise UserError(f"{where}columns of different lengths: {lengths}")
+    if (bad := np.flatnonzero(columns["intensity"] < 0)).size:
+        value = columns["intensity"][bad[0]]
+        raise UserError(f"{where}intensity: spot {bad[0] + 1} has {value:g}, expected 0 or more")
+    bright = columns["intensity"] > 0
+    if not bright.any():
+        raise UserError(f"{where}no spots: expected at least one of intensity above 0")
+    _check_units(columns["qx"][bright], columns["qy"][bright], where)
+    least = tuple(int(columns[axis][bright].max()) + 1 for axis in "xy")
+    shape = least if shape is None else (int(shape[0]), int(shape[1]))
+    if least[0] > shape[0] or least[1] > shape[1]:
+        raise UserError(f"{where}x, y: positions go to {least}, beyond the scan's {shape}")
+    if shape[0] * shape[1] > MAX_POSITIONS:
+        raise UserError(f"{where}x, y: a scan of {shape[0]} x {shape[1]} probe positions, too many")
+    return build_bragg_lists(**columns, shape=shape)
+
+
+def _check_units(qx: np.ndarray, qy: np.ndarray, where: str) -> None:
+    median = float(np.median(np.hypot(qx, qy)))
+    if median > MAX_MEDIAN_Q:
+        raise UserError(
+            f"{where}qx, qy: half of the spots are farther out than {median:.3g}; this looks like "
+            f"pixels, 1/nm or a factor 2 pi, expected 1/angstrom without 2 pi"
+        )
 
 
 def read_bragg_lists(
@@ -74,7 +163,7 @@ def read_bragg_lists(
         table, shape = _READERS[ending](path)
     where = f"{path}: "
     columns = _with_positions(table, where)
-    lists = build_bragg_lists(**columns, shape=shape, where=where)
+    lists = build_checked_lists(**columns, shape=shape, where=where)
     lists = drop_direct_beam(lists, direct_beam_radius)
     if len(lists) == 0:
         raise UserError(f"{where}no spots besides the direct beam")

@@ -187,3 +187,27 @@ def read_lists(path: str | Path, settings: ScanSettings) -> BraggLists:
     if np.prod(lists.shape) < 2:
         raise UserError(f"{path}: a scan of one probe position; expected two or more")
     return lists
+
+
+def count_spots(lists: BraggLists) -> np.ndarray:
+    """Spots at each position of the scan; shape (nx, ny)."""
+    counts = np.zeros(lists.shape, np.int64)
+    counts[lists.x, lists.y] = lists.n_spots
+    return counts
+
+
+def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
+    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
+    flat = n_spots.ravel()
+    filled = np.flatnonzero(flat)
+    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
+    x, y = np.unravel_index(place, n_spots.shape)
+    return int(x), int(y)
+
+
+def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
+    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
+    if truth is None:
+        return None
+    positions = truth[0]
+    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)

@@ -11,18 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ediff_utils.core.errors import UserError
-
 #: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
 #: 50 angstrom lies there, far above any lattice of this project.
 DIRECT_BEAM_RADIUS = 0.02
-#: No pattern has half of its spots beyond this [1/angstrom]: 79 mrad at 300 kV. Pixels, 1/nm and
-#: coordinates multiplied by 2 pi as a rule do.
-MAX_MEDIAN_Q = 4.0
-#: More probe positions than any camera writes: a column mistaken for positions, not a scan.
-MAX_POSITIONS = 2**26
-
-_SPOT_COLUMNS = ("qx", "qy", "intensity")
 
 
 @dataclass(frozen=True)
@@ -77,55 +68,11 @@ class BraggLists:
         """Return the lists with the spots of ``mask`` (bool, shape (n_spots,)) only."""
         x, y = (np.repeat(v, self.n_spots)[mask] for v in (self.x, self.y))
         spots = (v[mask] for v in (self.qx, self.qy, self.intensity))
-        return replace(_group(x, y, *spots, shape=self.shape), n_dark=self.n_dark)
+        return replace(build_bragg_lists(x, y, *spots, shape=self.shape), n_dark=self.n_dark)
 
     def keep_positions(self, mask: np.ndarray) -> BraggLists:
         """Return the lists with the positions of ``mask`` (bool, shape (n,)) only."""
         return self.keep_spots(np.repeat(mask, self.n_spots))
-
-
-def _group(
-    x: np.ndarray,
-    y: np.ndarray,
-    qx: np.ndarray,
-    qy: np.ndarray,
-    intensity: np.ndarray,
-    shape: tuple[int, int],
-) -> BraggLists:
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    new = np.ones(len(x), dtype=bool)
-    new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
-    starts = np.flatnonzero(new)
-    offsets = np.append(starts, len(x))
-    return BraggLists(x[starts], y[starts], offsets, qx[order], qy[order], intensity[order], shape)
-
-
-def _numbers(values: object, name: str, where: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise UserError(f"{where}{name}: expected one number a spot, got shape {array.shape}")
-    if array.dtype.kind not in "iufbO":
-        raise UserError(f"{where}{name}: expected numbers, got {array.dtype.name}")
-    try:
-        array = array.astype(float)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}{name}: expected numbers: {error}") from None
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise UserError(f"{where}{name}: spot {bad[0] + 1} is {array[bad[0]]}, expected a number")
-    return array
-
-
-def _positions(values: object, name: str, where: str) -> np.ndarray:
-    array = _numbers(values, name, where)
-    bad = np.flatnonzero((array < 0) | (array != np.round(array)) | (array >= MAX_POSITIONS))
-    if bad.size:
-        raise UserError(
-            f"{where}{name}: spot {bad[0] + 1} has {array[bad[0]]:g}, "
-            f"expected whole probe positions counted from 0, below {MAX_POSITIONS}"
-        )
-    return array.astype(np.int64)
 
 
 def build_bragg_lists(
@@ -136,9 +83,8 @@ def build_bragg_lists(
     intensity: object,
     *,
     shape: tuple[int, int] | None = None,
-    where: str = "",
 ) -> BraggLists:
-    """Check spots, sort them by probe position and leave out those of intensity 0.
+    """Sort spots by probe position and leave out those of intensity 0.
 
     Parameters
     ----------
@@ -150,45 +96,19 @@ def build_bragg_lists(
         Spot intensities in any one unit.
     shape : tuple of int, optional
         Size of the scan; as large as the positions ask for by default.
-    where : str
-        What stands before the field's name in an error, as a rule the file.
-
-    Raises
-    ------
-    UserError
-        A value that is no number, not finite or out of its range; no spots; coordinates that can
-        not be in 1/angstrom.
     """
-    columns = {"x": _positions(x, "x", where), "y": _positions(y, "y", where)}
-    spots = zip(_SPOT_COLUMNS, (qx, qy, intensity), strict=True)
-    columns |= {name: _numbers(values, name, where) for name, values in spots}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"{where}columns of different lengths: {lengths}")
-    if (bad := np.flatnonzero(columns["intensity"] < 0)).size:
-        value = columns["intensity"][bad[0]]
-        raise UserError(f"{where}intensity: spot {bad[0] + 1} has {value:g}, expected 0 or more")
-    bright = columns["intensity"] > 0
-    columns = {name: values[bright] for name, values in columns.items()}
-    if not bright.any():
-        raise UserError(f"{where}no spots: expected at least one of intensity above 0")
-    _check_units(columns["qx"], columns["qy"], where)
-    least = (int(columns["x"].max()) + 1, int(columns["y"].max()) + 1)
-    shape = least if shape is None else (int(shape[0]), int(shape[1]))
-    if least[0] > shape[0] or least[1] > shape[1]:
-        raise UserError(f"{where}x, y: positions go to {least}, beyond the scan's {shape}")
-    if shape[0] * shape[1] > MAX_POSITIONS:
-        raise UserError(f"{where}x, y: a scan of {shape[0]} x {shape[1]} probe positions, too many")
-    return replace(_group(**columns, shape=shape), n_dark=int((~bright).sum()))
-
-
-def _check_units(qx: np.ndarray, qy: np.ndarray, where: str) -> None:
-    median = float(np.median(np.hypot(qx, qy)))
-    if median > MAX_MEDIAN_Q:
-        raise UserError(
-            f"{where}qx, qy: half of the spots are farther out than {median:.3g}; this looks like "
-            f"pixels, 1/nm or a factor 2 pi, expected 1/angstrom without 2 pi"
-        )
+    bright = np.asarray(intensity) > 0
+    x, y = (np.asarray(values, np.int64)[bright] for values in (x, y))
+    spots = (np.asarray(values, float)[bright] for values in (qx, qy, intensity))
+    shape = (int(x.max()) + 1, int(y.max()) + 1) if shape is None else shape
+    order = np.lexsort((y, x))
+    x, y = x[order], y[order]
+    new = np.ones(len(x), dtype=bool)
+    new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
+    starts = np.flatnonzero(new)
+    spots = (values[order] for values in spots)
+    dark = int((~bright).sum())
+    return BraggLists(x[starts], y[starts], np.append(starts, len(x)), *spots, shape, dark)
 
 
 def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:

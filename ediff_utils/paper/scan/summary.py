@@ -1,4 +1,4 @@
-"""What the maps of a scan come to: shares, particles, examples, principal components."""
+"""What the maps of a scan come to: shares, particles and examples of figure 7, components of S4."""
 
 from __future__ import annotations
 
@@ -7,32 +7,7 @@ import pandas as pd
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.aggregation import aggregate_votes
-from ediff_utils.paper.scan.bragg import BraggLists
 from ediff_utils.paper.votes import lead
-
-
-def count_spots(lists: BraggLists) -> np.ndarray:
-    """Spots at each position of the scan; shape (nx, ny)."""
-    counts = np.zeros(lists.shape, np.int64)
-    counts[lists.x, lists.y] = lists.n_spots
-    return counts
-
-
-def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
-    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
-    flat = n_spots.ravel()
-    filled = np.flatnonzero(flat)
-    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
-    x, y = np.unravel_index(place, n_spots.shape)
-    return int(x), int(y)
-
-
-def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
-    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
-    if truth is None:
-        return None
-    positions = truth[0]
-    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)
 
 
 def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
@@ -66,8 +41,7 @@ def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``: from 1, 0 for none
-        (:func:`ediff_solve.scans.particles.segment_particles`).
+        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``: from 1, 0 for none.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ediff_solve.frames.bragg import read_bragg_lists, write_bragg_lists
+from ediff_solve.frames.bragg import build_checked_lists, read_bragg_lists, write_bragg_lists
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.scan.bragg import build_bragg_lists
 
@@ -275,3 +275,8 @@ def test_written_lists_come_back(tmp_path_factory, values):
     for name in ("x", "y", "offsets", "qx", "qy", "intensity"):
         np.testing.assert_array_equal(getattr(back, name), getattr(lists, name))
     assert [file.name for file in path.parent.iterdir()] == ["lists.parquet"]
+
+
+def test_positions_beyond_the_scan():
+    with pytest.raises(UserError, match="beyond the scan"):
+        build_checked_lists([5], [0], [0.5], [0.5], [1.0], shape=(5, 5))

@@ -144,9 +144,6 @@ def test_summary(predictions):
         "mean_confidence": pytest.approx(predictions["vote_share"].mean()),
         "accuracy": pytest.approx(compute_accuracy(predictions).value),
     }
-    assert summary == ca.compute_reliability_summary(
-        predictions, predictions["vote_share"].to_numpy()
-    )
     assert summary["accuracy_at_80"] > summary["accuracy"]
 
 
