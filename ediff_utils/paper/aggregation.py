@@ -26,13 +26,14 @@ import pandas as pd
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.estimates import estimate_rate
-from ediff_utils.paper.evaluation import check_table, right_system, systems_of
+from ediff_utils.paper.evaluation import check_table, compute_accuracy, systems_of
 from ediff_utils.paper.votes import difference_confidence
 
 METHODS = ("difference", "majority", "mean_probability", "log_sum")
 #: Those that need the forest's probabilities, not only its votes.
 _PROBABILISTIC = ("mean_probability", "log_sum")
 _SIZES = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+_CURVE = ["method", "n_patterns", "accuracy", "low", "high", "n_materials"]
 
 
 # --- the paper's rule -----------------------------------------------------------------------------
@@ -204,23 +205,15 @@ def compute_point(aggregates: pd.DataFrame, method: str, seed: int = 0) -> pd.Da
     Parameters
     ----------
     aggregates : DataFrame
-        One material a row: ``material_id, n_patterns, true_system, system``.
+        One material a row: ``material_id, n_patterns, true_system, system, confidence``.
     method : str
         Name of what they come from.
     seed : int
         Of the interval.
     """
-    right = right_system(aggregates)
-    estimate = estimate_rate(right, aggregates["material_id"].to_numpy(dtype=object), seed=seed)
-    row = {
-        "method": method,
-        "n_patterns": int(aggregates["n_patterns"].max()),
-        "accuracy": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "n_materials": estimate.n_materials,
-    }
-    return pd.DataFrame([row])
+    e = compute_accuracy(aggregates, seed=seed)
+    row = (method, int(aggregates["n_patterns"].max()), e.value, e.low, e.high, e.n_materials)
+    return pd.DataFrame([row], columns=_CURVE)
 
 
 def compute_curves(
@@ -277,5 +270,4 @@ def compute_curves(
                 right.append(winner == true)
             e = estimate_rate(right[0], names, seed=seed)
             rows.append((method, n, np.mean(right), e.low, e.high, e.n_materials))
-    columns = ["method", "n_patterns", "accuracy", "low", "high", "n_materials"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=_CURVE)

@@ -47,10 +47,9 @@ def systems_of(table: pd.DataFrame) -> tuple[str, ...]:
     return ALL_SYSTEMS if triclinic else SYSTEMS
 
 
-def _confidence(table: pd.DataFrame) -> np.ndarray:
-    """What the paper shows as confidence: share of the trees, or of the aggregate's weights."""
-    column = "vote_share" if "vote_share" in table.columns else "confidence"
-    return table[column].to_numpy(dtype=float)
+def confidence_column(table: pd.DataFrame) -> str:
+    """Name what the paper shows as confidence: share of the trees, or of the aggregate's weights."""
+    return "vote_share" if "vote_share" in table.columns else "confidence"
 
 
 def right_system(table: pd.DataFrame) -> np.ndarray:
@@ -112,7 +111,9 @@ def compute_confusion(table: pd.DataFrame, systems: Sequence[str] | None = None)
 def compute_confidence_matrix(table: pd.DataFrame) -> pd.DataFrame:
     """Compute figure 4 c and d: the mean confidence in each cell, ``nan`` where a cell is empty."""
     counts = _confusion(table)
-    return _confusion(table, weights=_confidence(table)) / counts.where(counts > 0)
+    return _confusion(
+        table, weights=table[confidence_column(table)].to_numpy(dtype=float)
+    ) / counts.where(counts > 0)
 
 
 def compute_system_rates(table: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +162,7 @@ def compute_confidence_by_outcome(table: pd.DataFrame) -> pd.DataFrame:
         Rows ``right`` and ``wrong``, columns ``confidence`` and ``n``.
     """
     right = right_system(table)
-    confidence = _confidence(table)
+    confidence = table[confidence_column(table)].to_numpy(dtype=float)
     parts = {"right": confidence[right], "wrong": confidence[~right]}
     return pd.DataFrame(
         {
@@ -187,7 +188,7 @@ def compute_confidence_histogram(table: pd.DataFrame, n_bins: int = 20) -> pd.Da
         ``accuracy``.
     """
     right = right_system(table)
-    confidence = _confidence(table)
+    confidence = table[confidence_column(table)].to_numpy(dtype=float)
     predicted = table["system"].to_numpy(dtype=object)
     edges = np.linspace(0, 1, n_bins + 1)
     parts = []

@@ -1,13 +1,12 @@
 """The predictions stage: what the forests say of each test pattern, and of several together.
 
-A pattern's weight is its difference confidence, (votes of the first - votes of the second) / trees.
-Several patterns of one material are put together by the paper's difference aggregation: each gives
-its weight to the class that it votes for.
+Figures 4 to 6 are drawn of its two tables. Patterns of one material are put together as in figure 3
+(:func:`ediff_utils.paper.aggregation.aggregate_votes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,39 +77,42 @@ def compute_predictions(
         vote_share=votes.max(axis=1) / hierarchy.n_trees,
         confidence=difference_confidence(votes),
     )
-    if not hierarchy.space_group:
-        return table
-    predicted, given = _by_system(hierarchy, vectors, (system, labels["true_system"].to_numpy()))
-    given = given.drop(columns="space_group_confidence").add_suffix("_given")
-    return pd.concat([table, predicted, given], axis=1)
 
-
-def _no_answers(n: int) -> pd.DataFrame:
-    columns = {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0}
-    return pd.DataFrame(columns, index=range(n))
-
-
-def _by_system(
-    hierarchy: Hierarchy, vectors: np.ndarray, told: Sequence[np.ndarray]
-) -> list[pd.DataFrame]:
-    """Space group and lattice, each pattern by the forests of the system that it is told.
-
-    For each way to tell the patterns their systems there is a table. A forest is asked once, about
-    all patterns that are told its system in any way.
-    """
-    out = [_no_answers(len(vectors)) for _ in told]
-    for name in hierarchy.space_group:
-        rows = np.flatnonzero(np.any([system == name for system in told], axis=0))
-        if not len(rows):
-            continue
+    def answer(rows: np.ndarray, name: str) -> pd.DataFrame:
         number, confidence = hierarchy.predict_space_group(vectors[rows], name)
         lattice = hierarchy.predict_lattice(vectors[rows], name)
-        for system, table in zip(told, out, strict=True):
+        groups = {"space_group": number, "space_group_confidence": confidence}
+        return pd.DataFrame(lattice, columns=LATTICE).assign(**groups)
+
+    return _ask_by_system(table, hierarchy, answer, progress=False)
+
+
+def _ask_by_system(
+    table: pd.DataFrame,
+    hierarchy: Hierarchy,
+    answer: Callable[[np.ndarray, str], pd.DataFrame],
+    progress: bool,
+) -> pd.DataFrame:
+    """The table with space group and lattice by the forests of the predicted and the true system.
+
+    ``answer`` has those of the rows that it is given, by the forests of the system that it is
+    given. It is asked once a system, about all rows that are told it in either way.
+    """
+    if not hierarchy.space_group:
+        return table
+    blank = {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0}
+    told = {name: table[name].to_numpy() for name in ("system", "true_system")}
+    out = {name: pd.DataFrame(blank, index=range(len(table))) for name in told}
+    for name in tqdm(hierarchy.space_group, desc="systems asked", disable=not progress):
+        rows = np.flatnonzero((told["system"] == name) | (told["true_system"] == name))
+        if not len(rows):
+            continue
+        answers = answer(rows, name)
+        for way, system in told.items():
             own = system[rows] == name
-            table.loc[rows[own], "space_group"] = number[own]
-            table.loc[rows[own], "space_group_confidence"] = confidence[own]
-            table.loc[rows[own], list(LATTICE)] = lattice[own]
-    return out
+            out[way].loc[rows[own], answers.columns] = answers[own].to_numpy()
+    given = out["true_system"].drop(columns="space_group_confidence").add_suffix("_given")
+    return pd.concat([table, out["system"], given], axis=1)
 
 
 def compute_aggregates(
@@ -138,7 +140,6 @@ def compute_aggregates(
     seed : int
         Of the draw.
     progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -164,48 +165,23 @@ def compute_aggregates(
         system=np.array(hierarchy.classes)[weights.argmax(axis=1)],
         confidence=_share_of_first(weights),
     )
-    if not hierarchy.space_group:
-        return table
-    told = [table[name].to_numpy() for name in ("system", "true_system")]
-    with tqdm(total=len(hierarchy.space_group), desc="systems asked", disable=not progress) as bar:
-        predicted, given = _aggregate_by_system(hierarchy, vectors, groups, told, bar)
-    given = given.drop(columns="space_group_confidence").add_suffix("_given")
-    return pd.concat([table, predicted, given], axis=1)
+
+    def answer(materials: np.ndarray, name: str) -> pd.DataFrame:
+        rows = np.flatnonzero(np.isin(groups, materials))
+        own = np.searchsorted(materials, groups[rows])
+        weights = aggregate_votes(hierarchy.space_group_votes(vectors[rows], name), own)
+        lattice = pd.DataFrame(hierarchy.predict_lattice(vectors[rows], name), columns=LATTICE)
+        answers = lattice.groupby(own).median()
+        answers["space_group"] = hierarchy.space_groups(name)[weights.argmax(axis=1)]
+        answers["space_group_confidence"] = _share_of_first(weights)
+        return answers
+
+    return _ask_by_system(table, hierarchy, answer, progress)
 
 
 def _share_of_first(weights: np.ndarray) -> np.ndarray:
     """Weight of the predicted class over the sum of all weights; shape (n_materials,)."""
     return weights.max(axis=1) / weights.sum(axis=1)
-
-
-def _aggregate_by_system(
-    hierarchy: Hierarchy,
-    vectors: np.ndarray,
-    groups: np.ndarray,
-    told: Sequence[np.ndarray],
-    bar: tqdm,
-) -> list[pd.DataFrame]:
-    """Space group and lattice of each material, all its patterns by the forests of one system.
-
-    As :func:`_by_system`, but that materials are told systems.
-    """
-    out = [_no_answers(len(told[0])) for _ in told]
-    for name in hierarchy.space_group:
-        bar.update()
-        asked = np.any([system == name for system in told], axis=0)
-        if not asked.any():
-            continue
-        rows = np.flatnonzero(asked[groups])
-        materials, own = np.unique(groups[rows], return_inverse=True)
-        weights = aggregate_votes(hierarchy.space_group_votes(vectors[rows], name), own)
-        answers = pd.DataFrame(hierarchy.predict_lattice(vectors[rows], name), columns=LATTICE)
-        answers = answers.groupby(own).median()
-        answers["space_group"] = hierarchy.space_groups(name)[weights.argmax(axis=1)]
-        answers["space_group_confidence"] = _share_of_first(weights)
-        for system, table in zip(told, out, strict=True):
-            mine = system[materials] == name
-            table.loc[materials[mine], answers.columns] = answers[mine].to_numpy()
-    return out
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

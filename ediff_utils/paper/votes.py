@@ -50,21 +50,7 @@ def difference_confidence(votes: np.ndarray) -> np.ndarray:
 
 
 def checked(features: np.ndarray) -> np.ndarray:
-    """Features as trees take them.
-
-    Parameters
-    ----------
-    features : array_like, shape (n, 1066)
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 1066)
-
-    Raises
-    ------
-    UserError
-        Another shape, or numbers that are not finite.
-    """
+    """Features as trees take them: finite, float32, shape (n, 1066); else a UserError."""
     features = np.ascontiguousarray(features, dtype=np.float32)
     if features.ndim != 2 or features.shape[1] != N_FEATURES:
         raise UserError(f"features: expected shape (n, {N_FEATURES}), got {features.shape}")
@@ -75,8 +61,6 @@ def checked(features: np.ndarray) -> np.ndarray:
 
 def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
     """How many trees vote for each class.
-
-    scikit-learn averages the leaves' class fractions; the paper counts trees.
 
     Parameters
     ----------
@@ -121,6 +105,7 @@ def tree_answers(
 
 
 def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class and fractions of the leaf that each pattern falls into."""
     leaves = tree.tree_.apply(features)
     value = tree.tree_.value[:, 0, :]
     fractions = (value / value.sum(axis=1, keepdims=True)).astype(np.float32)
