@@ -128,8 +128,8 @@ def read_bragg_lists(
     path : str or Path
         ``.csv``, ``.parquet`` or ``.npz`` with the columns ``qx``, ``qy``, ``intensity`` and either
         ``x`` and ``y``, or ``frame``, or none of them for a single pattern; or ``.h5`` as py4DSTEM
-        0.14 writes it (EMD 1.0), with ``BraggVectors``, whose calibration is applied, or a
-        ``PointListArray`` with the fields ``qx``, ``qy``, ``intensity`` in 1/angstrom.
+        writes it, with ``BraggVectors``, whose calibration is applied, or a ``PointListArray`` with
+        the fields ``qx``, ``qy``, ``intensity`` in 1/angstrom (all that versions before 0.13 have).
     node : str, optional
         Name or path inside the ``.h5`` file; needed where it holds more than one.
     direct_beam_radius : float

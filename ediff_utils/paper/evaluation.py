@@ -48,7 +48,7 @@ def systems_of(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def confidence_column(table: pd.DataFrame) -> str:
-    """Name what the paper shows as confidence: share of the trees, or of the aggregate's weights."""
+    """Name what the paper shows as confidence: share of the trees, or of the weights."""
     return "vote_share" if "vote_share" in table.columns else "confidence"
 
 

@@ -141,6 +141,51 @@ def test_point_list_array_of_py4dstem(tmp_path):
     np.testing.assert_array_equal(lists.qy, [0.75, -1.0, 0.0])
 
 
+def old_bragg_vectors(path):
+    """A file of py4DSTEM 0.13, by the writers that it has kept from then."""
+    from py4DSTEM.io.legacy.legacy13 import BraggVectors, Calibration
+
+    vectors = BraggVectors(Rshape=(3, 4), Qshape=(64, 64), name="braggvectors")
+    for (x, y), spots in SPOTS.groupby(["x", "y"]):
+        vectors._v_uncal[x, y].add(in_pixels(spots))
+    calibration = Calibration(name="calibration")
+    known = {"Q_pixel_size": PIXEL, "Q_pixel_units": "A^-1", "qx0": 32.0, "qy0": 30.0}
+    calibration._params.update(known)
+    with h5py.File(path, "w") as file:
+        root = file.create_group("root")
+        root.attrs.update({"emd_group_type": "root", "version_major": 0, "version_minor": 13})
+        vectors.to_h5(root)
+        calibration.to_h5(root)
+
+
+def old_point_list_array(path):
+    """A file as py4DSTEM 0.12 laid it out, in 1/angstrom."""
+    kinds = ("datacubes", "counted_datacubes", "diffractionslices", "realslices", "pointlists")
+    with h5py.File(path, "w") as file:
+        top = file.create_group("4DSTEM_experiment")
+        top.attrs.update({"emd_group_type": 2, "version_major": 0, "version_minor": 12})
+        for kind in (*kinds, "pointlistarrays", "coordinates"):
+            top.create_group(f"data/{kind}")
+        lists = h5py.vlen_dtype(np.dtype(FIELDS))
+        data = top.create_dataset("data/pointlistarrays/peaks/data", (3, 4), lists)
+        for (x, y), spots in SPOTS.groupby(["x", "y"]):
+            rows = np.zeros(len(spots), FIELDS)
+            for name in ("qx", "qy", "intensity"):
+                rows[name] = spots[name]
+            data[x, y] = rows
+
+
+@pytest.mark.parametrize("write", [old_bragg_vectors, old_point_list_array])
+def test_files_of_older_versions(tmp_path, write):
+    path = tmp_path / "old.h5"
+    write(path)
+    lists = read_bragg_lists(path)
+    table = read_bragg_lists(write_table(SPOTS, tmp_path / "spots.csv"))
+    assert lists.shape == (3, 4)
+    for name in ("x", "y", "offsets", "qx", "qy", "intensity"):
+        np.testing.assert_allclose(getattr(lists, name), getattr(table, name), atol=1e-12)
+
+
 def test_point_list_array_without_intensities(tmp_path):
     import py4DSTEM
 
@@ -218,7 +263,7 @@ def test_truncated_files(tmp_path, ending):
 def test_hdf5_that_py4dstem_did_not_write(tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = np.zeros(3)
-    with pytest.raises(UserError, match=r"other\.h5: HDF5, but not EMD 1\.0"):
+    with pytest.raises(UserError, match=r"other\.h5: HDF5, but not EMD"):
         read_bragg_lists(tmp_path / "other.h5")
 
 
