@@ -44,7 +44,6 @@ def compute_pooled(
     draws : int
         So many pools of each training material, of patterns drawn anew.
     progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -66,13 +65,31 @@ def compute_pooled(
             raise UserError(f"split: expected {name} patterns of the forests' crystal systems")
     n, seed = settings.patterns_per_prediction, settings.seed
     pools = [_pool(features, parts["train"], n, seed + draw) for draw in range(draws)]
-    vectors = np.concatenate([vectors for vectors, _ in pools])
+    vectors = np.asfortranarray(np.concatenate([vectors for vectors, _ in pools]))
     target = pd.concat([table for _, table in pools])["true_system"].to_numpy()
-    whole = settings.model_copy(update={"max_samples": 1.0})
-    forest = new_forest("crystal_system", whole)
-    forest = _fit(forest, vectors, target, whole, progress)
+    forest = new_forest("crystal_system", settings.model_copy(update={"max_samples": 1.0}))
+    name, quiet = "trees on pools grown", not progress
+    bar = tqdm(total=forest.n_estimators, desc=name, unit="trees", disable=quiet)
+    count = TreeCount(bar.update)
+    with bar, tree_workers(settings.cluster, settings.jobs, count.early):
+        forest = fit_forest(forest, vectors, target, count)
     vectors, table = _pool(features, parts["test"], n, seed)
     return _answer(forest, vectors, table)
+
+
+def _answer(
+    forest: RandomForestClassifier, vectors: np.ndarray, table: pd.DataFrame
+) -> pd.DataFrame:
+    """The table of materials with the forest's scores, in the order of the systems."""
+    scores = forest.predict_proba(vectors)
+    order = [name for name in ALL_SYSTEMS if name in forest.classes_]
+    scores = scores[:, [list(forest.classes_).index(name) for name in order]]
+    best = scores.argmax(axis=1)
+    return table.assign(
+        **{f"score_{name}": scores[:, i] for i, name in enumerate(order)},
+        system=np.array(order, dtype=object)[best],
+        confidence=scores[np.arange(len(scores)), best],
+    )
 
 
 def _pool(
@@ -104,32 +121,3 @@ def _pool_features(vectors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         pooled[i, :n_features] = own.mean(axis=0, dtype=float)
         pooled[i, n_features:] = own.max(axis=0)
     return pooled
-
-
-def _fit(
-    forest: RandomForestClassifier,
-    vectors: np.ndarray,
-    target: np.ndarray,
-    settings: ForestSettings,
-    progress: bool,
-) -> RandomForestClassifier:
-    bar = tqdm(
-        total=forest.n_estimators, desc="trees on pools grown", unit="trees", disable=not progress
-    )
-    count = TreeCount(bar.update)
-    with bar, tree_workers(settings.cluster, settings.jobs, count.early):
-        return fit_forest(forest, np.asfortranarray(vectors), target, count)
-
-
-def _answer(
-    forest: RandomForestClassifier, vectors: np.ndarray, table: pd.DataFrame
-) -> pd.DataFrame:
-    scores = forest.predict_proba(vectors)
-    order = [name for name in ALL_SYSTEMS if name in forest.classes_]
-    scores = scores[:, [list(forest.classes_).index(name) for name in order]]
-    best = scores.argmax(axis=1)
-    return table.assign(
-        **{f"score_{name}": scores[:, i] for i, name in enumerate(order)},
-        system=np.array(order, dtype=object)[best],
-        confidence=scores[np.arange(len(scores)), best],
-    )

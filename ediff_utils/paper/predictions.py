@@ -132,9 +132,8 @@ def compute_aggregates(
 
     Parameters
     ----------
-    hierarchy : Hierarchy
-    features : Features
-    crystals, split : DataFrame
+    hierarchy, features, crystals, split
+        See :func:`compute_predictions`.
     n_patterns : int
         Patterns a material, drawn at random; all where there are fewer.
     seed : int

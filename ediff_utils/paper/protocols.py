@@ -81,11 +81,8 @@ def simulate_random(
     progress : bool
     """
     feature_settings = feature_files.read_settings(run.features)
-    changes: dict[str, object] = {
-        "protocol": "random",
-        "orientations": settings.random_orientations,
-        "seed": seed,
-    }
+    changes: dict[str, object] = {"protocol": "random", "seed": seed}
+    changes["orientations"] = settings.random_orientations
     if feature_settings.thickness:
         changes |= {"thicknesses": (feature_settings.thickness,), "thickness_range": None}
     simulation = manifest.read_settings(run.patterns).model_copy(update=changes)
@@ -246,19 +243,11 @@ def detect_test_patterns(
             continue
         qx, qy, intensity, offsets = spots(table)
         names = table["material_id"].to_numpy(zero_copy_only=False)
-        seen = apply_detector(
-            *(a.astype(float) for a in (qx, qy, intensity)),
-            offsets,
-            names,
-            table["pattern"].to_numpy(),
-            settings,
-            seed,
-        )
-        vectors.append(
-            compute_features(
-                seen.qx, seen.qy, seen.intensity, seen.offsets, feature_settings.normalisation
-            )
-        )
+        numbers = table["pattern"].to_numpy()
+        drawn = (a.astype(float) for a in (qx, qy, intensity))
+        seen = apply_detector(*drawn, offsets, names, numbers, settings, seed)
+        shown = seen.qx, seen.qy, seen.intensity, seen.offsets
+        vectors.append(compute_features(*shown, feature_settings.normalisation))
         index.append(table.select(list(feature_files.INDEX)).to_pandas())
     if not index:
         raise UserError("split: expected patterns of test materials, found none")

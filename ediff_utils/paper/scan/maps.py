@@ -44,9 +44,8 @@ def compute_scan_features(
 
     Returns
     -------
-    BraggLists
+    BraggLists, and ndarray of shape (n, n_features)
         What is left, n positions.
-    ndarray, shape (n, n_features)
 
     Raises
     ------
@@ -59,10 +58,8 @@ def compute_scan_features(
             f"min_spots: no probe position has {min_spots} spots or more, "
             f"the most is {lists.n_spots.max()}"
         )
-    vectors = compute_features(
-        kept.qx, kept.qy, kept.intensity, kept.offsets, normalisation=normalisation
-    )
-    return kept, vectors
+    spots = kept.qx, kept.qy, kept.intensity, kept.offsets
+    return kept, compute_features(*spots, normalisation)
 
 
 def _filter_votes(fractions: np.ndarray, size: int) -> np.ndarray:
@@ -132,19 +129,18 @@ def build_maps(
 
 
 def _empty_maps(lists: BraggLists, classes: Sequence[str]) -> pd.DataFrame:
+    """Maps without an answer anywhere."""
     x, y = (axis.ravel() for axis in np.indices(lists.shape))
     rows = lists.x * lists.shape[1] + lists.y
     n_spots, dark_field = np.zeros(len(x), dtype=np.int64), np.zeros(len(x))
     n_spots[rows], dark_field[rows] = lists.n_spots, lists.total_intensity
-    maps = pd.DataFrame({"x": x, "y": y, "n_spots": n_spots, "dark_field": dark_field})
-    for name in classes:
-        maps[f"probability_{name}"] = np.nan
-    for name in ("system_raw", "system"):
-        maps[name] = np.full(len(maps), None, dtype=object)
-    maps["confidence"] = np.nan
-    maps["space_group"] = np.zeros(len(maps), dtype=np.int64)
-    for name in ("a_cubic", "a", "b", "c"):
-        maps[name] = np.nan
+    columns = {"x": x, "y": y, "n_spots": n_spots, "dark_field": dark_field}
+    columns |= dict.fromkeys([f"probability_{name}" for name in classes], np.nan)
+    columns |= {"confidence": np.nan, "space_group": 0}
+    columns |= dict.fromkeys(("a_cubic", "a", "b", "c"), np.nan)
+    maps = pd.DataFrame(columns)
+    for name in ("system", "system_raw"):
+        maps.insert(4 + len(classes), name, np.full(len(maps), None, dtype=object))
     return maps
 
 

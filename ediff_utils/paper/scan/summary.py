@@ -1,4 +1,7 @@
-"""What the maps of a scan come to: shares, particles and examples of figure 7, components of S4."""
+"""What the maps of a scan come to: shares, particles and examples of figure 7, components of S4.
+
+``maps`` are those of :func:`ediff_utils.paper.scan.maps.build_maps`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``: from 1, 0 for none.
+        With ``particle``: from 1, 0 for none.
 
     Returns
     -------
@@ -72,7 +74,6 @@ def compute_scan_summary(
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     particles : DataFrame
         particle, brightest and aggregated; see :func:`compute_particle_systems`.
     true_a : float, optional
@@ -109,7 +110,6 @@ def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     n_systems : int
         How many systems at most.
 
