@@ -44,15 +44,9 @@ def transform(
     -------
     ndarray of complex64, shape (patterns, 41, 13)
     """
-    return radial_transform(
-        np.ascontiguousarray(qx, dtype=np.float64),
-        np.ascontiguousarray(qy, dtype=np.float64),
-        np.ascontiguousarray(intensity, dtype=np.float64),
-        np.ascontiguousarray(offsets, dtype=np.int64),
-        N_RADIAL,
-        N_ANGULAR,
-        STEP,
-    )
+    spots = (np.ascontiguousarray(values, dtype=np.float64) for values in (qx, qy, intensity))
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    return radial_transform(*spots, offsets, N_RADIAL, N_ANGULAR, STEP)
 
 
 def _to_vectors(coefficients: np.ndarray) -> np.ndarray:
@@ -180,8 +174,7 @@ def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
     shape = (-1, N_RADIAL, N_ANGULAR)
     vanishing = _vanishing(magnitude.reshape(shape))
     shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
-    turned = argument.reshape(shape) + shift[:, None, :].astype(np.float32)
-    turned = _wrap(turned)
+    turned = _wrap(argument.reshape(shape) + shift[:, None, :].astype(np.float32))
     turned[vanishing] = 0
     # The argument of order 0 says nothing but that it is a sum of intensities.
     turned[:, :, 0] = argument.reshape(shape)[:, :, 0]

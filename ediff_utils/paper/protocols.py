@@ -170,8 +170,8 @@ def compute_cross(
     Parameters
     ----------
     forests : mapping of Protocol to Hierarchy
-    sources : mapping of str to Features
-    crystals, split : DataFrame
+    sources, crystals, split
+        See :func:`train_protocols`.
     settings : ForestSettings
         ``patterns_per_prediction`` and ``seed``.
 
@@ -227,10 +227,6 @@ def detect_test_patterns(
     seed : int
         Of the detector.
 
-    Raises
-    ------
-    UserError
-        No pattern of a test material.
     """
     feature_settings = feature_files.read_settings(run.random_features)
     test = pa.array(split.loc[split["part"] == "test", "material_id"])
