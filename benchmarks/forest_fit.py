@@ -25,8 +25,8 @@ import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
 from ediff_utils.core.settings import ForestSettings
+from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.models import Hierarchy, save_hierarchy
-from ediff_utils.paper.predictions import aggregate_votes, choose_patterns
 from ediff_utils.paper.training import new_forest
 
 
@@ -88,12 +88,12 @@ def count_right(
     classes = np.array(hierarchy.classes)
     right = classes[votes.argmax(axis=1)] == labels["crystal_system"]
     truth = labels.groupby("material_id")["crystal_system"].first()
-    joint = {
-        name: classes[aggregate_votes(votes[rows]).argmax()] == truth[name]
-        for name, rows in choose_patterns(labels, together, seed).items()
-    }
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
+    drawn = turn < together
+    joint = classes[aggregate_votes(votes[drawn], groups[drawn]).argmax(axis=1)]
+    ten = pd.Series(joint == truth[names].to_numpy(), names)
     one = right.groupby(labels["material_id"]).sum()
-    return pd.DataFrame({"one": one, "ten": pd.Series(joint)}).astype(float)
+    return pd.DataFrame({"one": one, "ten": ten}).astype(float)
 
 
 def measure(task: dict) -> dict[str, object]:

@@ -1,6 +1,5 @@
 # --- detector frames in, Bragg lists out
-# --- figures
-from .figures.unknown import plot_answer as plot_answer
+from .frames.bragg import read_bragg_lists as read_bragg_lists
 from .frames.detect import DetectionSettings as DetectionSettings
 from .frames.detect import compute_detector as compute_detector
 from .frames.detect import detect_spots as detect_spots
@@ -8,6 +7,7 @@ from .frames.reading import Frames as Frames
 from .frames.reading import open_frames as open_frames
 from .frames.stream import build_lists as build_lists
 from .frames.stream import calibrate_scan as calibrate_scan
+from .frames.stream import compute_looks as compute_looks
 from .frames.stream import detect_scan as detect_scan
 
 # --- the lattice, from geometry alone
@@ -30,3 +30,6 @@ from .scans.files import write_crystal_maps as write_crystal_maps
 from .scans.maps import compute_predictor_maps as compute_predictor_maps
 from .scans.maps import compute_predictor_particles as compute_predictor_particles
 from .scans.particles import segment_particles as segment_particles
+
+# --- figures
+from .figures.unknown import plot_answer as plot_answer

@@ -19,6 +19,7 @@ from functools import partial
 
 import numpy as np
 
+from ediff_solve.frames.bragg import build_checked_lists
 from ediff_solve.frames.calibrate import (
     Calibration,
     choose_origins,
@@ -44,7 +45,6 @@ from ediff_utils.core.progress import tqdm
 from ediff_utils.paper.scan.bragg import (
     DIRECT_BEAM_RADIUS,
     BraggLists,
-    build_bragg_lists,
     drop_direct_beam,
 )
 
@@ -376,7 +376,7 @@ def build_lists(
         direct_beam_radius = max(DIRECT_BEAM_RADIUS, own)
     qx, qy = calibration.apply(detected.x, detected.y, detected.position)
     x, y = np.divmod(detected.position, detected.shape[1])
-    lists = build_bragg_lists(x, y, qx, qy, detected.intensity, shape=detected.shape, where=where)
+    lists = build_checked_lists(x, y, qx, qy, detected.intensity, shape=detected.shape, where=where)
     lists = drop_direct_beam(lists, direct_beam_radius)
     if len(lists) == 0:
         raise UserError(f"{where}no spots besides the direct beam")

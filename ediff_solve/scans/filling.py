@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.core.settings import ScanSettings
-from ediff_utils.paper.scan.maps import lead
+from ediff_utils.paper.votes import lead
 
 #: What comes from the nearest neighbour that is called the same.
 _COPIED = ("space_group", "a_cubic", "a", "b", "c")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.calibrate import Calibration
 from ediff_solve.frames.detect import DetectionSettings
 from ediff_solve.frames.reading import Frames, open_frames
@@ -24,7 +25,7 @@ from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_gol
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ScanSettings
-from ediff_utils.paper.scan.bragg import BraggLists, read_bragg_lists
+from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Half of a simulated frame is 1.44 1/angstrom, whatever its pixels.
 _HALF_FRAME = 1.44
@@ -180,9 +181,33 @@ def read_lists(path: str | Path, settings: ScanSettings) -> BraggLists:
     Raises
     ------
     UserError
-        See :func:`ediff_utils.paper.scan.bragg.read_bragg_lists`; or one probe position alone.
+        See :func:`ediff_solve.frames.bragg.read_bragg_lists`; or one probe position alone.
     """
     lists = read_bragg_lists(path, node=settings.node or None)
     if np.prod(lists.shape) < 2:
         raise UserError(f"{path}: a scan of one probe position; expected two or more")
     return lists
+
+
+def count_spots(lists: BraggLists) -> np.ndarray:
+    """Spots at each position of the scan; shape (nx, ny)."""
+    counts = np.zeros(lists.shape, np.int64)
+    counts[lists.x, lists.y] = lists.n_spots
+    return counts
+
+
+def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
+    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
+    flat = n_spots.ravel()
+    filled = np.flatnonzero(flat)
+    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
+    x, y = np.unravel_index(place, n_spots.shape)
+    return int(x), int(y)
+
+
+def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
+    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
+    if truth is None:
+        return None
+    positions = truth[0]
+    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from ediff_utils.figures import style
 from ediff_utils.figures.classification import unit_label
 from ediff_utils.paper.reliability import (
-    compute_calibration_summary,
     compute_coverage,
     compute_reliability,
+    compute_reliability_summary,
 )
 
 
@@ -78,7 +78,7 @@ def plot_confidences(
 
 
 def _legend_label(name: str, table: pd.DataFrame, confidence: str) -> str:
-    summary = compute_calibration_summary(table, confidence)
+    summary = compute_reliability_summary(table, confidence)
     size = f"n = {len(table):,} {unit_label(table)}"
     if not len(table):
         return f"{name} ({size})"

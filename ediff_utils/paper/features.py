@@ -44,41 +44,27 @@ def transform(
     -------
     ndarray of complex64, shape (patterns, 41, 13)
     """
-    return radial_transform(
-        np.ascontiguousarray(qx, dtype=np.float64),
-        np.ascontiguousarray(qy, dtype=np.float64),
-        np.ascontiguousarray(intensity, dtype=np.float64),
-        np.ascontiguousarray(offsets, dtype=np.int64),
-        N_RADIAL,
-        N_ANGULAR,
-        STEP,
-    )
+    spots = (np.ascontiguousarray(values, dtype=np.float64) for values in (qx, qy, intensity))
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    return radial_transform(*spots, offsets, N_RADIAL, N_ANGULAR, STEP)
 
 
-def to_vectors(coefficients: np.ndarray) -> np.ndarray:
-    """Magnitudes and arguments of coefficients.
+def _to_vectors(coefficients: np.ndarray) -> np.ndarray:
+    """Coefficients, complex (n, 41, 13), as vectors, float32 (n, 1066).
 
-    Parameters
-    ----------
-    coefficients : ndarray of complex, shape (n, 41, 13)
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 1066)
-        533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
-        vanishing coefficient is 0.
+    533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
+    vanishing coefficient is 0.
     """
     n = len(coefficients)
     magnitude = np.abs(coefficients)
-    argument = np.angle(coefficients)
-    argument = _wrap(argument)
+    argument = _wrap(np.angle(coefficients))
     argument[_vanishing(magnitude)] = 0
-    return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
-        np.float32
-    )
+    both = np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1)
+    return both.astype(np.float32)
 
 
 def _wrap(argument: np.ndarray) -> np.ndarray:
+    """Arguments within the turn that the cut begins [radian]."""
     return np.remainder(argument - _CUT, 2 * np.pi) + _CUT
 
 
@@ -89,7 +75,7 @@ def _vanishing(magnitude: np.ndarray) -> np.ndarray:
 
 
 def to_coefficients(vectors: np.ndarray) -> np.ndarray:
-    """Undo :func:`to_vectors`: complex coefficients, shape (n, 41, 13)."""
+    """Complex coefficients of vectors, shape (n, 41, 13)."""
     vectors = np.asarray(vectors)
     magnitude, argument = np.split(vectors, 2, axis=1)
     return (magnitude * np.exp(1j * argument)).reshape(len(vectors), N_RADIAL, N_ANGULAR)
@@ -164,7 +150,7 @@ def compute_features(
     for start in range(0, len(offsets) - 1, 20_000):
         part = offsets[start : start + 20_001]
         own = slice(part[0], part[-1])
-        blocks.append(to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
+        blocks.append(_to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
     return np.concatenate(blocks)
 
 
@@ -188,8 +174,7 @@ def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
     shape = (-1, N_RADIAL, N_ANGULAR)
     vanishing = _vanishing(magnitude.reshape(shape))
     shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
-    turned = argument.reshape(shape) + shift[:, None, :].astype(np.float32)
-    turned = _wrap(turned)
+    turned = _wrap(argument.reshape(shape) + shift[:, None, :].astype(np.float32))
     turned[vanishing] = 0
     # The argument of order 0 says nothing but that it is a sum of intensities.
     turned[:, :, 0] = argument.reshape(shape)[:, :, 0]

@@ -1,4 +1,7 @@
-"""One forest over what several patterns of a material have together, instead of a vote."""
+"""One forest over what several patterns of a material have together, instead of figure 3's vote.
+
+This goes beyond the paper: mean and maximum of each feature over the patterns are its features.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,10 @@ from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings
 from ediff_utils.crystals.crystal import ALL_SYSTEMS
-from ediff_utils.paper.aggregation import pool_features
+from ediff_utils.paper.aggregation import draw_patterns
 from ediff_utils.paper.checkpoints import TreeCount, tree_workers
 from ediff_utils.paper.feature_files import Features
 from ediff_utils.paper.labels import label_patterns
-from ediff_utils.paper.predictions import choose_patterns
 from ediff_utils.paper.training import fit_forest, new_forest
 
 
@@ -42,7 +44,6 @@ def compute_pooled(
     draws : int
         So many pools of each training material, of patterns drawn anew.
     progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -64,53 +65,22 @@ def compute_pooled(
             raise UserError(f"split: expected {name} patterns of the forests' crystal systems")
     n, seed = settings.patterns_per_prediction, settings.seed
     pools = [_pool(features, parts["train"], n, seed + draw) for draw in range(draws)]
-    vectors = np.concatenate([vectors for vectors, _ in pools])
+    vectors = np.asfortranarray(np.concatenate([vectors for vectors, _ in pools]))
     target = pd.concat([table for _, table in pools])["true_system"].to_numpy()
-    whole = settings.model_copy(update={"max_samples": 1.0})
-    forest = new_forest("crystal_system", whole)
-    forest = _fit(forest, vectors, target, whole, progress)
-    vectors, table = _pool(features, parts["test"], n, seed)
-    return _answer(forest, vectors, table)
-
-
-def _pool(
-    features: Features, labels: pd.DataFrame, n_patterns: int, seed: int
-) -> tuple[np.ndarray, pd.DataFrame]:
-    """Pooled vectors, one a material, and the materials."""
-    rows = labels.index.to_numpy()
-    chosen = choose_patterns(labels.reset_index(drop=True), n_patterns, seed)
-    wanted = rows[np.concatenate(list(chosen.values()))]
-    sizes = [len(members) for members in chosen.values()]
-    groups = np.split(np.arange(len(wanted)), np.cumsum(sizes)[:-1])
-    truth = labels.drop_duplicates("material_id").set_index("material_id")["crystal_system"]
-    table = pd.DataFrame(
-        {
-            "material_id": list(chosen),
-            "n_patterns": sizes,
-            "true_system": truth[list(chosen)].to_numpy(),
-        }
-    )
-    return pool_features(features.take(wanted), groups), table
-
-
-def _fit(
-    forest: RandomForestClassifier,
-    vectors: np.ndarray,
-    target: np.ndarray,
-    settings: ForestSettings,
-    progress: bool,
-) -> RandomForestClassifier:
-    bar = tqdm(
-        total=forest.n_estimators, desc="trees on pools grown", unit="trees", disable=not progress
-    )
+    forest = new_forest("crystal_system", settings.model_copy(update={"max_samples": 1.0}))
+    name, quiet = "trees on pools grown", not progress
+    bar = tqdm(total=forest.n_estimators, desc=name, unit="trees", disable=quiet)
     count = TreeCount(bar.update)
     with bar, tree_workers(settings.cluster, settings.jobs, count.early):
-        return fit_forest(forest, np.asfortranarray(vectors), target, count)
+        forest = fit_forest(forest, vectors, target, count)
+    vectors, table = _pool(features, parts["test"], n, seed)
+    return _answer(forest, vectors, table)
 
 
 def _answer(
     forest: RandomForestClassifier, vectors: np.ndarray, table: pd.DataFrame
 ) -> pd.DataFrame:
+    """The table of materials with the forest's scores, in the order of the systems."""
     scores = forest.predict_proba(vectors)
     order = [name for name in ALL_SYSTEMS if name in forest.classes_]
     scores = scores[:, [list(forest.classes_).index(name) for name in order]]
@@ -120,3 +90,34 @@ def _answer(
         system=np.array(order, dtype=object)[best],
         confidence=scores[np.arange(len(scores)), best],
     )
+
+
+def _pool(
+    features: Features, labels: pd.DataFrame, n_patterns: int, seed: int
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Pooled vectors, one a material, and the materials."""
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
+    drawn = np.flatnonzero(turn < n_patterns)
+    order = drawn[np.argsort(groups[drawn], kind="stable")]
+    sizes = np.bincount(groups[drawn])
+    vectors = features.take(labels.index.to_numpy()[order])
+    truth = labels.drop_duplicates("material_id").set_index("material_id")["crystal_system"]
+    table = pd.DataFrame(
+        {"material_id": names, "n_patterns": sizes, "true_system": truth[names].to_numpy()}
+    )
+    return _pool_features(vectors, sizes), table
+
+
+def _pool_features(vectors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Mean and maximum of each feature over the patterns of a group; (n_groups, 2 n_features).
+
+    The vectors hold 533 magnitudes and then 533 arguments [radian] of coefficients. The arguments
+    are pooled like any number: their mean and maximum do not know that an angle is periodic.
+    """
+    n_features = vectors.shape[1]
+    pooled = np.empty((len(sizes), 2 * n_features), dtype=np.float32)
+    # one group at a time: the vectors of all groups at once would be a second copy of gigabytes
+    for i, own in enumerate(np.split(vectors, np.cumsum(sizes)[:-1])):
+        pooled[i, :n_features] = own.mean(axis=0, dtype=float)
+        pooled[i, n_features:] = own.max(axis=0)
+    return pooled

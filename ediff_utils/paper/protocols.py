@@ -1,4 +1,4 @@
-"""What forests are worth away from the protocol that they were trained on.
+"""What forests are worth away from the protocol that they were trained on, beyond the paper.
 
 A protocol is where the patterns' orientations are from, and what turns them in the plane:
 
@@ -15,7 +15,6 @@ A protocol is where the patterns' orientations are from, and what turns them in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,6 @@ from ediff_utils.bloch.dataset import manifest, writing
 from ediff_utils.bloch.dataset.reading import iterate_patterns, spots
 from ediff_utils.bloch.detector import DetectorSettings, apply_detector
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.estimates import Estimate
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import ForestSettings, ProtocolSettings
 from ediff_utils.paper import aggregation, evaluation, feature_files, predictions
@@ -51,6 +49,8 @@ class Protocol(NamedTuple):
 
 GRID, MICROSCOPE = Protocol("grid", "fixed"), Protocol("random", "free")
 PROTOCOLS = (GRID, Protocol("grid", "free"), Protocol("random", "fixed"), MICROSCOPE)
+#: Columns that name a pair of protocols.
+_PAIR = ("train", "train_rotation", "test", "test_rotation")
 #: Entries of ``results.json``: which of the table's cells each is.
 HEADLINES = {
     "train_grid_test_grid": (GRID, GRID),
@@ -79,18 +79,10 @@ def simulate_random(
     seed : int
         Of crystals and orientations.
     progress : bool
-        Show progress bars.
-
-    Returns
-    -------
-    Features
     """
     feature_settings = feature_files.read_settings(run.features)
-    changes: dict[str, object] = {
-        "protocol": "random",
-        "orientations": settings.random_orientations,
-        "seed": seed,
-    }
+    changes: dict[str, object] = {"protocol": "random", "seed": seed}
+    changes["orientations"] = settings.random_orientations
     if feature_settings.thickness:
         changes |= {"thicknesses": (feature_settings.thickness,), "thickness_range": None}
     simulation = manifest.read_settings(run.patterns).model_copy(update=changes)
@@ -114,11 +106,6 @@ def comparison_settings(
     settings : ProtocolSettings
     **changes
         Of the hierarchy's :class:`ediff_utils.core.settings.ForestSettings`.
-
-    Raises
-    ------
-    UserError
-        A value that does not fit.
     """
     fraction = forest_settings(hierarchy.about).tree_fraction * settings.protocol_trees
     return forest_settings(hierarchy.about, tree_fraction=fraction, **changes)
@@ -149,11 +136,6 @@ def train_protocols(
     trained : mapping, optional
         Forests that need not be trained again; of more trees than ``settings`` asks for, the first.
     progress : bool
-        Show progress bars.
-
-    Returns
-    -------
-    dict of Protocol to Hierarchy
     """
     n_trees = new_forest("crystal_system", settings).n_estimators
     forests = {name: old.systems_only(n_trees) for name, old in (trained or {}).items()}
@@ -161,27 +143,14 @@ def train_protocols(
         if protocol in forests:
             continue
         turned = turn(sources[protocol.orientations], protocol.rotation, settings.seed)
-        hierarchy = prepare_hierarchy(
-            turned,
-            crystals,
-            split,
-            settings,
-            folder / str(protocol),
-            only_system=True,
-            progress=progress,
-        )
+        own, options = folder / str(protocol), {"only_system": True, "progress": progress}
+        hierarchy = prepare_hierarchy(turned, crystals, split, settings, own, **options)
         forests[protocol] = hierarchy.systems_only()
     return forests
 
 
-def hold_out(features: Features, split: pd.DataFrame) -> FeatureSet:
-    """Vectors of the test materials, in memory.
-
-    Raises
-    ------
-    UserError
-        No pattern of a test material.
-    """
+def _hold_out(features: Features, split: pd.DataFrame) -> FeatureSet:
+    """Vectors of the test materials, in memory."""
     test = split.loc[split["part"] == "test", "material_id"]
     rows = np.flatnonzero(features.index["material_id"].isin(test))
     if not len(rows):
@@ -195,45 +164,51 @@ def compute_cross(
     crystals: pd.DataFrame,
     split: pd.DataFrame,
     settings: ForestSettings,
-) -> tuple[pd.DataFrame, dict[tuple[Protocol, Protocol], pd.DataFrame]]:
+) -> pd.DataFrame:
     """Ask every forest about the test materials under every protocol that a forest has.
 
     Parameters
     ----------
     forests : mapping of Protocol to Hierarchy
-    sources : mapping of str to Features
-    crystals, split : DataFrame
+    sources, crystals, split
+        See :func:`train_protocols`.
     settings : ForestSettings
         ``patterns_per_prediction`` and ``seed``.
 
     Returns
     -------
-    cross : DataFrame
+    DataFrame
         One row a pair of protocols and ``patterns`` "one" or "ten": ``train, train_rotation, test,
         test_rotation, patterns, accuracy, low, high, n, n_materials``, with 95 % intervals.
-    answers : dict
-        Predictions of single patterns for the pairs of :data:`HEADLINES`.
     """
-    rows, answers = [], {}
-    held_out = {name: hold_out(sources[name], split) for name in {p.orientations for p in forests}}
+    rows = []
+    held_out = {name: _hold_out(sources[name], split) for name in {p.orientations for p in forests}}
     for test in forests:
         turned = turn(held_out[test.orientations], test.rotation, settings.seed)
         for train, hierarchy in forests.items():
-            one = predictions.compute_predictions(hierarchy.systems_only(), turned, crystals, split)
-            ten = aggregation.compute_aggregate(
-                one, "difference", settings.patterns_per_prediction, settings.seed
-            )
-            if (train, test) in HEADLINES.values():
-                answers[train, test] = one
-            names = dict(zip(("train", "train_rotation"), train, strict=True))
-            names |= dict(zip(("test", "test_rotation"), test, strict=True))
-            for patterns, table in (("one", one), ("ten", ten)):
-                rows.append(
-                    names
-                    | {"patterns": patterns}
-                    | _as_row(evaluation.compute_accuracy(table, seed=settings.seed))
-                )
-    return pd.DataFrame(rows), answers
+            names = dict(zip(_PAIR, (*train, *test), strict=True))
+            asked = _ask(hierarchy, turned, crystals, split, settings)
+            rows += [names | {"patterns": patterns} | row for patterns, row in asked.items()]
+    return pd.DataFrame(rows)
+
+
+def _ask(
+    hierarchy: Hierarchy,
+    features: Features,
+    crystals: pd.DataFrame,
+    split: pd.DataFrame,
+    settings: ForestSettings,
+) -> dict[str, dict[str, float]]:
+    """Accuracy from "one" pattern and from "ten", with its interval and the sizes of the sample."""
+    one = predictions.compute_predictions(hierarchy.systems_only(), features, crystals, split)
+    n, seed = settings.patterns_per_prediction, settings.seed
+    ten = aggregation.compute_aggregate(one, "difference", n, seed)
+    out = {}
+    for patterns, table in (("one", one), ("ten", ten)):
+        e = evaluation.compute_accuracy(table, seed=seed)
+        out[patterns] = {"accuracy": e.value, "low": e.low, "high": e.high}
+        out[patterns] |= {"n": e.n, "n_materials": e.n_materials}
+    return out
 
 
 def detect_test_patterns(
@@ -252,14 +227,6 @@ def detect_test_patterns(
     seed : int
         Of the detector.
 
-    Returns
-    -------
-    FeatureSet
-
-    Raises
-    ------
-    UserError
-        No pattern of a test material.
     """
     feature_settings = feature_files.read_settings(run.random_features)
     test = pa.array(split.loc[split["part"] == "test", "material_id"])
@@ -272,19 +239,11 @@ def detect_test_patterns(
             continue
         qx, qy, intensity, offsets = spots(table)
         names = table["material_id"].to_numpy(zero_copy_only=False)
-        seen = apply_detector(
-            *(a.astype(float) for a in (qx, qy, intensity)),
-            offsets,
-            names,
-            table["pattern"].to_numpy(),
-            settings,
-            seed,
-        )
-        vectors.append(
-            compute_features(
-                seen.qx, seen.qy, seen.intensity, seen.offsets, feature_settings.normalisation
-            )
-        )
+        numbers = table["pattern"].to_numpy()
+        drawn = (a.astype(float) for a in (qx, qy, intensity))
+        seen = apply_detector(*drawn, offsets, names, numbers, settings, seed)
+        shown = seen.qx, seen.qy, seen.intensity, seen.offsets
+        vectors.append(compute_features(*shown, feature_settings.normalisation))
         index.append(table.select(list(feature_files.INDEX)).to_pandas())
     if not index:
         raise UserError("split: expected patterns of test materials, found none")
@@ -313,24 +272,11 @@ def compute_behind_detector(
         For "train_grid" and "train_random": ``one``, ``ten``, ``interval``, ``n`` and
         ``n_materials``, as :func:`summarise` has them.
     """
-    found = {}
-    for name, protocol in (("train_grid", GRID), ("train_random", MICROSCOPE)):
-        hierarchy = forests[protocol].systems_only()
-        one = predictions.compute_predictions(hierarchy, seen, crystals, split)
-        ten = aggregation.compute_aggregate(
-            one, "difference", settings.patterns_per_prediction, settings.seed
-        )
-        rows = {
-            key: _as_row(evaluation.compute_accuracy(table, seed=settings.seed))
-            for key, table in (("one", one), ("ten", ten))
-        }
-        found[name] = _headline(rows)
-    return found
-
-
-def _as_row(estimate: Estimate) -> dict[str, float]:
-    values = asdict(estimate)
-    return {"accuracy": values.pop("value"), **values}
+    trained = {"train_grid": GRID, "train_random": MICROSCOPE}
+    return {
+        name: _headline(_ask(forests[protocol], seen, crystals, split, settings))
+        for name, protocol in trained.items()
+    }
 
 
 def compute_prototype_split(
@@ -355,16 +301,9 @@ def compute_prototype_split(
     """
     by_prototype = settings.model_copy(update={"split_by": "prototype"})
     split = make_split(crystals, by_prototype)
-    forests = train_protocols(
-        sources,
-        crystals,
-        split,
-        by_prototype,
-        folder,
-        protocols=(GRID, MICROSCOPE),
-        progress=progress,
-    )
-    return compute_cross(forests, sources, crystals, split, settings)[0]
+    options = {"protocols": (GRID, MICROSCOPE), "progress": progress}
+    forests = train_protocols(sources, crystals, split, by_prototype, folder, **options)
+    return compute_cross(forests, sources, crystals, split, settings)
 
 
 def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
@@ -381,16 +320,15 @@ def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
         For each pair ``one`` and ``ten``, the accuracies, with ``interval``, ``n`` and
         ``n_materials`` of each.
     """
-    columns = ["train", "train_rotation", "test", "test_rotation"]
-    keyed = cross.set_index([*columns, "patterns"])
-    out: dict[str, dict[str, object]] = {}
-    for name, (train, test) in HEADLINES.items():
-        cells = {key: keyed.loc[(*train, *test, key)] for key in ("one", "ten")}
-        out[name] = _headline(cells)
-    return out
+    keyed = cross.set_index([*_PAIR, "patterns"])
+    return {
+        name: _headline({key: keyed.loc[(*train, *test, key)] for key in ("one", "ten")})
+        for name, (train, test) in HEADLINES.items()
+    }
 
 
 def _headline(cells: Mapping[str, Mapping[str, float]]) -> dict[str, object]:
+    """Accuracies by patterns, and below them their intervals and sizes."""
     return {key: float(cell["accuracy"]) for key, cell in cells.items()} | {
         "interval": {key: [cell["low"], cell["high"]] for key, cell in cells.items()},
         "n": {key: int(cell["n"]) for key, cell in cells.items()},

@@ -1,7 +1,9 @@
 """Whether a confidence can be believed: how often predictions of a given confidence are right.
 
-Every function takes ``predictions`` or ``aggregates`` and the name of the column that holds their
-confidence, or the confidences themselves. Groups without members have ``nan`` and ``n = 0``.
+This goes beyond the paper, whose figure S6 shows counts by confidence. Every function takes a
+``table``, predictions or aggregates, and the name of its column of confidences, from 0 to 1; a
+column that is missing, or that holds other numbers, is a ``UserError``. Groups without members have
+``nan`` and ``n = 0``.
 """
 
 from __future__ import annotations
@@ -19,59 +21,37 @@ _STEPS = 20
 _ROUND_OFF = 1e-9
 
 
-def _confidences(table: pd.DataFrame, confidence: str | np.ndarray) -> np.ndarray:
-    if isinstance(confidence, str):
-        check_table(table, (confidence,))
-        name, values = confidence, table[confidence].to_numpy(dtype=float)
-    else:
-        name, values = "confidence", np.asarray(confidence, dtype=float)
-    if values.shape != (len(table),):
-        raise UserError(f"{name}: expected shape ({len(table)},), got {values.shape}")
+def _read(table: pd.DataFrame, confidence: str) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences, and which rows are right."""
+    check_table(table, (confidence,))
+    values = table[confidence].to_numpy(dtype=float)
     if not np.all((values >= -_ROUND_OFF) & (values <= 1 + _ROUND_OFF)):
-        raise UserError(f"{name}: expected numbers from 0 to 1")
-    return np.clip(values, 0, 1)
+        raise UserError(f"{confidence}: expected numbers from 0 to 1")
+    return np.clip(values, 0, 1), right_system(table)
 
 
 # --- reliability ----------------------------------------------------------------------------------
-def _bins(values: np.ndarray, n_bins: int, equal_mass: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return edges, shape (n_bins + 1,), and the bin of each value, which holds its lower edge."""
+def _bins(values: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Edges, shape (n_bins + 1,), and the bin of each value, which holds its lower edge."""
     if n_bins < 1:
         raise UserError(f"n_bins: expected at least 1, got {n_bins}")
     # A quotient has the same bits as a share of trees on the edge; linspace has not: its 0.3 is
     # above 24 / 80.
     edges = np.arange(n_bins + 1) / n_bins
-    if equal_mass and len(values):
-        edges = np.quantile(values, edges)
     return edges, np.searchsorted(edges[1:-1], values, side="right")
 
 
-def _mean_by(bins: np.ndarray, values: np.ndarray, n_bins: int) -> np.ndarray:
-    counts = np.bincount(bins, minlength=n_bins)
-    sums = np.bincount(bins, weights=values, minlength=n_bins)
-    return np.divide(sums, counts, out=np.full(n_bins, np.nan), where=counts > 0)
-
-
 def compute_reliability(
-    table: pd.DataFrame,
-    confidence: str | np.ndarray,
-    n_bins: int = 10,
-    equal_mass: bool = False,
-    *,
-    seed: int = 0,
+    table: pd.DataFrame, confidence: str, n_bins: int = 10, *, seed: int = 0
 ) -> pd.DataFrame:
     """Compute the accuracy of predictions of similar confidence.
 
     Parameters
     ----------
     table : DataFrame
-        Predictions or aggregates.
-    confidence : str or ndarray, shape (n,)
-        From 0 to 1.
+    confidence : str
     n_bins : int
-        A bin holds its lower edge, the last one both.
-    equal_mass : bool
-        Bins between quantiles instead of bins of equal width. Equal confidences share a bin, so
-        bins may be empty.
+        Bins of equal width; one holds its lower edge, the last one both.
     seed : int
         Of the resampling.
 
@@ -80,24 +60,21 @@ def compute_reliability(
     DataFrame, one row a bin
         ``low``, ``high`` (edges), ``confidence`` (mean), ``accuracy``, ``accuracy_low``,
         ``accuracy_high`` (95 %, see :mod:`ediff_utils.core.estimates`), ``n``.
-
-    Raises
-    ------
-    UserError
-        A column is missing, or the confidence is not one number from 0 to 1 a row.
     """
     check_table(table, ("material_id", "true_system", "system"))
-    values = _confidences(table, confidence)
-    right, materials = right_system(table), table["material_id"].to_numpy(dtype=object)
-    edges, bins = _bins(values, n_bins, equal_mass)
+    values, right = _read(table, confidence)
+    materials = table["material_id"].to_numpy(dtype=object)
+    edges, bins = _bins(values, n_bins)
     rates = [
         estimate_rate(right[bins == i], materials[bins == i], seed=seed) for i in range(n_bins)
     ]
+    counts = np.bincount(bins, minlength=n_bins)
+    sums = np.bincount(bins, weights=values, minlength=n_bins)
     return pd.DataFrame(
         {
             "low": edges[:-1],
             "high": edges[1:],
-            "confidence": _mean_by(bins, values, n_bins),
+            "confidence": np.divide(sums, counts, np.full(n_bins, np.nan), where=counts > 0),
             "accuracy": [e.value for e in rates],
             "accuracy_low": [e.low for e in rates],
             "accuracy_high": [e.high for e in rates],
@@ -106,37 +83,22 @@ def compute_reliability(
     )
 
 
-def compute_ece(table: pd.DataFrame, confidence: str | np.ndarray, n_bins: int = 10) -> float:
-    """Compute the expected calibration error.
+def compute_ece(table: pd.DataFrame, confidence: str, n_bins: int = 10) -> float:
+    """Compute the expected calibration error, ``nan`` without rows.
 
     The mean over the rows of |accuracy - mean confidence| of their bin: Naeini, Cooper and
     Hauskrecht, AAAI 2015; Guo, Pleiss, Sun and Weinberger, ICML 2017, equation 3.
 
     Parameters
     ----------
-    table : DataFrame
-        Predictions or aggregates.
-    confidence : str or ndarray, shape (n,)
-        From 0 to 1.
-    n_bins : int
-        Bins of equal width.
-
-    Returns
-    -------
-    float
-        From 0 to 1; ``nan`` without rows.
-
-    Raises
-    ------
-    UserError
-        As :func:`compute_reliability`.
+    table, confidence, n_bins
+        See :func:`compute_reliability`.
     """
-    values, right = _confidences(table, confidence), right_system(table)
+    values, right = _read(table, confidence)
     if not len(values):
         return np.nan
-    bins = _bins(values, n_bins, equal_mass=False)[1]
     # n |accuracy - confidence| of a bin is |right - sum of confidences|
-    gaps = np.bincount(bins, weights=right - values)
+    gaps = np.bincount(_bins(values, n_bins)[1], weights=right - values)
     return float(np.abs(gaps).sum() / len(values))
 
 
@@ -144,7 +106,7 @@ def compute_ece(table: pd.DataFrame, confidence: str | np.ndarray, n_bins: int =
 def _most_confident(
     right: np.ndarray, values: np.ndarray, n: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the accuracy of the ``n`` most confident rows, and the confidence of the last.
+    """Accuracy of the ``n`` most confident rows, and the confidence of the last.
 
     Where only some of a tie are needed, the accuracy is that expected of a random choice.
     """
@@ -158,15 +120,13 @@ def _most_confident(
     return (hits_above + of_tie) / n, -levels[last]
 
 
-def compute_coverage(table: pd.DataFrame, confidence: str | np.ndarray) -> pd.DataFrame:
+def compute_coverage(table: pd.DataFrame, confidence: str) -> pd.DataFrame:
     """Compute the accuracy that is left when the least confident rows go without an answer.
 
     Parameters
     ----------
     table : DataFrame
-        Predictions or aggregates.
-    confidence : str or ndarray, shape (n,)
-        From 0 to 1.
+    confidence : str
 
     Returns
     -------
@@ -174,13 +134,8 @@ def compute_coverage(table: pd.DataFrame, confidence: str | np.ndarray) -> pd.Da
         ``coverage`` (0.05, 0.10, ... 1), ``accuracy``, ``n`` (rows that keep their answer,
         rounded up), ``threshold`` (the lowest confidence among them). A tie at the threshold is
         resolved blindly: the accuracy is that expected of a random choice from the tie.
-
-    Raises
-    ------
-    UserError
-        A column is missing, or the confidence is not one number from 0 to 1 a row.
     """
-    values, right = _confidences(table, confidence), right_system(table)
+    values, right = _read(table, confidence)
     steps = np.arange(1, _STEPS + 1)
     n = -(-steps * len(values) // _STEPS)
     accuracy, threshold = np.full((2, _STEPS), np.nan)
@@ -192,32 +147,26 @@ def compute_coverage(table: pd.DataFrame, confidence: str | np.ndarray) -> pd.Da
 
 
 def compute_accuracy_at_coverage(
-    table: pd.DataFrame, confidence: str | np.ndarray, coverage: float = 0.8
+    table: pd.DataFrame, confidence: str, coverage: float = 0.8
 ) -> float:
-    """Compute the accuracy of the most confident share of the rows.
+    """Compute the accuracy of the most confident share of the rows, ``nan`` without rows.
 
     Parameters
     ----------
     table : DataFrame
-        Predictions or aggregates.
-    confidence : str or ndarray, shape (n,)
-        From 0 to 1.
+    confidence : str
     coverage : float
-        Share of the rows that keep their answer, above 0; their number is rounded up.
-
-    Returns
-    -------
-    float
-        Ties as in :func:`compute_coverage`; ``nan`` without rows.
+        Share of the rows that keep their answer, above 0; their number is rounded up. Ties as in
+        :func:`compute_coverage`.
 
     Raises
     ------
     UserError
-        As :func:`compute_coverage`, or the coverage is not above 0 and at most 1.
+        The coverage is not above 0 and at most 1.
     """
     if not 0 < coverage <= 1:
         raise UserError(f"coverage: expected a number above 0 and at most 1, got {coverage}")
-    values, right = _confidences(table, confidence), right_system(table)
+    values, right = _read(table, confidence)
     if not len(values):
         return np.nan
     # without rounding first, 0.55 of 20 rows would be 12
@@ -225,33 +174,24 @@ def compute_accuracy_at_coverage(
     return float(_most_confident(right, values, np.array([n]))[0][0])
 
 
-def compute_calibration_summary(
-    table: pd.DataFrame, confidence: str | np.ndarray
-) -> dict[str, float]:
+def compute_reliability_summary(table: pd.DataFrame, confidence: str) -> dict[str, float]:
     """Sum up how far a confidence can be believed, and what it is worth for leaving rows out.
 
     Parameters
     ----------
     table : DataFrame
-        Predictions or aggregates.
-    confidence : str or ndarray, shape (n,)
-        From 0 to 1.
+    confidence : str
 
     Returns
     -------
     dict
         ``ece`` (10 bins), ``accuracy_at_80`` (at a coverage of 80 %), ``mean_confidence`` and
         ``accuracy``; ``nan`` without rows.
-
-    Raises
-    ------
-    UserError
-        As :func:`compute_coverage`.
     """
-    values, right = _confidences(table, confidence), right_system(table)
+    values, right = _read(table, confidence)
     return {
-        "ece": compute_ece(table, values),
-        "accuracy_at_80": compute_accuracy_at_coverage(table, values, 0.8),
+        "ece": compute_ece(table, confidence),
+        "accuracy_at_80": compute_accuracy_at_coverage(table, confidence, 0.8),
         "mean_confidence": float(values.mean()) if len(values) else np.nan,
         "accuracy": float(right.mean()) if len(values) else np.nan,
     }

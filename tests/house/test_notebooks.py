@@ -21,6 +21,7 @@ from frame_files import signal_of, write_emd, write_hspy
 from predictor_world import CARD, make_world
 
 from ediff_solve.__main__ import main
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.reading import open_frames
 from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.store import save_models
@@ -34,7 +35,6 @@ from ediff_utils.crystals.crystal import SYSTEMS
 from ediff_utils.figures import style
 from ediff_utils.paper.feature_files import read_features
 from ediff_utils.paper.protocols import detect_test_patterns
-from ediff_utils.paper.scan.bragg import read_bragg_lists
 from ediff_utils.reproduce import list_notebooks
 
 BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))

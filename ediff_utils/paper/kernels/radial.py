@@ -16,9 +16,8 @@ def radial_transform(
     n_angular: int,
     step: float,
 ) -> np.ndarray:
-    """Decompose patterns into overlapping triangular rings times exp(i p phi).
+    """T[m, p] = sum over spots of I max(0, 1 - |q - m step| / step) exp(i p phi).
 
-    T[m, p] = sum over spots of I max(0, 1 - |q - m step| / step) exp(i p phi), with
     phi = atan2(qy, qx). A spot lies in at most two rings.
 
     Parameters

@@ -1,4 +1,7 @@
-"""What the maps of a scan come to: shares, particles, examples, principal components."""
+"""What the maps of a scan come to: shares, particles and examples of figure 7, components of S4.
+
+``maps`` are those of :func:`ediff_utils.paper.scan.maps.build_maps`.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.paper.scan.bragg import BraggLists
-from ediff_utils.paper.scan.maps import lead
-
-
-def count_spots(lists: BraggLists) -> np.ndarray:
-    """Spots at each position of the scan; shape (nx, ny)."""
-    counts = np.zeros(lists.shape, np.int64)
-    counts[lists.x, lists.y] = lists.n_spots
-    return counts
-
-
-def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
-    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
-    flat = n_spots.ravel()
-    filled = np.flatnonzero(flat)
-    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
-    x, y = np.unravel_index(place, n_spots.shape)
-    return int(x), int(y)
-
-
-def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
-    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
-    if truth is None:
-        return None
-    positions = truth[0]
-    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)
+from ediff_utils.paper.aggregation import aggregate_votes
+from ediff_utils.paper.votes import lead
 
 
 def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +19,6 @@ def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
 
     Returns
     -------
@@ -65,8 +43,7 @@ def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``: from 1, 0 for none
-        (:func:`ediff_solve.scans.particles.segment_particles`).
+        With ``particle``: from 1, 0 for none.
 
     Returns
     -------
@@ -75,19 +52,18 @@ def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     """
     columns = [name for name in maps.columns if name.startswith("probability_")]
     table = maps[(maps["particle"] > 0) & maps["system_raw"].notna()]
-    rows = []
-    for particle, pixels in table.groupby("particle"):
-        best, leads = lead(pixels[columns].to_numpy())
-        weights = np.bincount(best, weights=leads, minlength=len(columns))
-        rows.append(
-            {
-                "particle": particle,
-                "n_patterns": len(pixels),
-                "brightest": pixels.loc[pixels["dark_field"].idxmax(), "system_raw"],
-                "aggregated": columns[weights.argmax()].removeprefix("probability_"),
-            }
-        )
-    return pd.DataFrame(rows, columns=["particle", "n_patterns", "brightest", "aggregated"])
+    particles, groups = np.unique(table["particle"], return_inverse=True)
+    fractions = table[columns].to_numpy()
+    best = aggregate_votes(fractions, groups, lead(fractions)[1]).argmax(axis=1)
+    brightest = table.loc[table.groupby("particle")["dark_field"].idxmax(), "system_raw"]
+    return pd.DataFrame(
+        {
+            "particle": particles,
+            "n_patterns": np.bincount(groups),
+            "brightest": brightest.to_numpy(),
+            "aggregated": np.array([c.removeprefix("probability_") for c in columns])[best],
+        }
+    )
 
 
 def compute_scan_summary(
@@ -98,7 +74,6 @@ def compute_scan_summary(
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     particles : DataFrame
         particle, brightest and aggregated; see :func:`compute_particle_systems`.
     true_a : float, optional
@@ -135,7 +110,6 @@ def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
     Parameters
     ----------
     maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
     n_systems : int
         How many systems at most.
 

@@ -28,7 +28,7 @@ from ediff_solve.gold_scan.scores import (
 from ediff_solve.gold_scan.settings import preset_settings
 from ediff_solve.gold_scan.truth import compute_domains, compute_positions
 from ediff_solve.scans.files import to_crystal_map, write_crystal_maps
-from ediff_solve.scans.intake import gold_settings
+from ediff_solve.scans.intake import count_spots, find_typical, gold_settings
 from ediff_solve.scans.kernels.likeness import explained
 from ediff_solve.scans.particles import segment_particles
 from ediff_solve.scans.report import Answers, compare_with_truth, summarise
@@ -37,7 +37,7 @@ from ediff_utils.core.settings import Preset, ScanSettings, check, load_preset
 from ediff_utils.paper.results import to_plain
 from ediff_utils.paper.scan.bragg import build_bragg_lists
 from ediff_utils.paper.scan.maps import compute_scan_maps
-from ediff_utils.paper.scan.summary import compute_particle_systems, count_spots, find_typical
+from ediff_utils.paper.scan.summary import compute_particle_systems
 
 CUBIC_A = 4.0
 

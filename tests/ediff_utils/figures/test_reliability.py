@@ -15,9 +15,9 @@ from ediff_utils.figures import reliability as figures
 from ediff_utils.figures import style
 from ediff_utils.paper.aggregation import METHODS
 from ediff_utils.paper.reliability import (
-    compute_calibration_summary,
     compute_coverage,
     compute_reliability,
+    compute_reliability_summary,
 )
 
 CURVES = pd.DataFrame(
@@ -117,7 +117,7 @@ def test_figure_compares_tables(predictions, aggregates):
     assert colors == [to_hex(line.get_color()) for line in curves_of(right)]
     assert len(set(colors)) == 2
     one, eight = (text.get_text() for text in fig.legends[0].get_texts())
-    summary = compute_calibration_summary(predictions, "vote_share")
+    summary = compute_reliability_summary(predictions, "vote_share")
     assert one.startswith("one (n = 320 patterns)")
     assert f"calibration error {100 * summary['ece']:.1f} %" in one
     assert f"at 80 % coverage {100 * summary['accuracy_at_80']:.1f} %" in one

@@ -11,7 +11,8 @@ from ediff_utils.core.settings import ScanSettings
 from ediff_utils.figures import scan as draw
 from ediff_utils.figures.scan import figure_7, figure_s4, figure_s10
 from ediff_utils.figures.style import SYSTEM_COLORS
-from ediff_utils.paper.scan.maps import compute_scan_maps, write_maps
+from ediff_utils.paper.predictions import write_table
+from ediff_utils.paper.scan.maps import compute_scan_maps
 from ediff_utils.paper.scan.summary import compute_examples, compute_pca
 
 
@@ -183,7 +184,7 @@ def test_figures_of_a_scan_that_gave_no_prediction(tmp_path):
 
 def test_maps_read_from_a_file_look_the_same(scan, tmp_path):
     lists, maps = scan
-    write_maps(maps, tmp_path / "maps.parquet")
+    write_table(maps, tmp_path / "maps.parquet")
     pictures = []
     for table in (maps, pd.read_parquet(tmp_path / "maps.parquet")):
         figure = figure_7(table, lists, step=21.0)

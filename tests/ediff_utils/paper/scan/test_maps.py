@@ -17,10 +17,9 @@ from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.scan.bragg import build_bragg_lists
 from ediff_utils.paper.scan.maps import (
+    _filter_votes,
     compute_scan_features,
     compute_scan_maps,
-    filter_votes,
-    write_maps,
 )
 from ediff_utils.paper.scan.summary import (
     compute_examples,
@@ -47,16 +46,16 @@ def test_filter_removes_a_lone_pixel_and_keeps_an_edge():
     fractions[:, :4, 1] = fractions[:, 4:, 0] = 0.25
     edge = fractions.copy()
     fractions[4, 1] = [0.0, 1.0]
-    np.testing.assert_array_equal(filter_votes(fractions, 5), edge)
+    np.testing.assert_array_equal(_filter_votes(fractions, 5), edge)
 
 
 def test_filter_looks_past_the_support():
     fractions = np.full((5, 5, 1), np.nan)
     fractions[2, 1:4, 0] = [0.1, 0.7, 0.3]
-    filtered = filter_votes(fractions, 5)
+    filtered = _filter_votes(fractions, 5)
     np.testing.assert_array_equal(np.isnan(filtered), np.isnan(fractions))
     np.testing.assert_allclose(filtered[2, 1:4, 0], 0.3)
-    np.testing.assert_array_equal(filter_votes(fractions, 1), fractions)
+    np.testing.assert_array_equal(_filter_votes(fractions, 1), fractions)
 
 
 def test_filter_does_not_depend_on_the_order_of_the_classes():
@@ -64,20 +63,21 @@ def test_filter_does_not_depend_on_the_order_of_the_classes():
     fractions = rng.dirichlet(np.ones(4), size=(8, 8))
     order = [2, 0, 3, 1]
     np.testing.assert_array_equal(
-        filter_votes(fractions, 5)[..., order], filter_votes(fractions[..., order], 5)
+        _filter_votes(fractions, 5)[..., order],
+        _filter_votes(fractions[..., order], 5),
     )
 
 
 def test_filter_is_the_median_of_numpy():
     rng = np.random.default_rng(1)
     fractions = rng.random((6, 7, 2))
-    assert filter_votes(fractions, 5)[3, 3, 1] == np.median(fractions[1:6, 1:6, 1])
-    assert filter_votes(fractions, 5)[0, 0, 0] == np.median(fractions[:3, :3, 0])
+    assert _filter_votes(fractions, 5)[3, 3, 1] == np.median(fractions[1:6, 1:6, 1])
+    assert _filter_votes(fractions, 5)[0, 0, 0] == np.median(fractions[:3, :3, 0])
 
 
 def test_filter_needs_a_middle():
     with pytest.raises(UserError, match="median_size: expected an odd number of pixels, got 4"):
-        filter_votes(np.zeros((3, 3, 2)), 4)
+        _filter_votes(np.zeros((3, 3, 2)), 4)
 
 
 def two_halves() -> np.ndarray:
@@ -221,16 +221,6 @@ def test_principal_components_separate_what_differs():
     assert components[["pc1", "pc2"]].mean().abs().max() < 1e-9
     with pytest.raises(UserError, match="two vectors or more"):
         compute_pca(low[:1], low[:0])
-
-
-def test_written_maps_come_back(tmp_path):
-    maps = compute_scan_maps(lists_of(two_halves()), FakeHierarchy(), ScanSettings())
-    write_maps(maps, tmp_path / "maps.parquet")
-    back = pd.read_parquet(tmp_path / "maps.parquet")
-    assert back["system"].isna().sum() == maps["system"].isna().sum() == 40
-    # a missing name comes back as None or NaN, as pandas sees fit
-    back, maps = (table.astype(object).where(table.notna(), "none") for table in (back, maps))
-    pd.testing.assert_frame_equal(back, maps)
 
 
 def magnesium_like(a: float) -> Crystal:
