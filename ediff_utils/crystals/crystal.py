@@ -13,10 +13,6 @@ from ediff_utils.core.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The order in which systems stand in tables and figures, highest symmetry first.
-SYSTEMS = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic")
-ALL_SYSTEMS = (*SYSTEMS, "triclinic")
-
 
 @dataclass(frozen=True)
 class Crystal:

@@ -22,7 +22,7 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import (
     MAX_ATOMIC_NUMBER,
     UnusableCrystalError,

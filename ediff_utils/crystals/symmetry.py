@@ -14,6 +14,8 @@ import spglib
 from pymatgen.core import Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
+from ediff_utils.crystals.groups import crystal_system, laue_group
+
 #: Atomic numbers that the table of electron scattering factors covers.
 MAX_ATOMIC_NUMBER = 103
 #: Two atoms closer than this stand on the same place [angstrom].
@@ -28,31 +30,12 @@ _ROUNDS = 4
 #: Chiral groups whose standard cell pymatgen builds with two axes swapped: P2, P2_1, C2.
 _MIRRORED_BY_PYMATGEN = (3, 4, 5)
 
-_LAUE = (
-    (2, "-1"),
-    (15, "2/m"),
-    (74, "mmm"),
-    (88, "4/m"),
-    (142, "4/mmm"),
-    (148, "-3"),
-    (167, "-3m"),
-    (176, "6/m"),
-    (194, "6/mmm"),
-    (206, "m-3"),
-    (230, "m-3m"),
-)
-
 
 class UnusableCrystalError(ValueError):
     """A crystal that is left out, with the reason in one line."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(" ".join(str(reason).split()))
-
-
-def laue_group(space_group: int) -> str:
-    """Hermann-Mauguin symbol of the Laue class of a space group number from 1 to 230."""
-    return next(symbol for last, symbol in _LAUE if space_group <= last)
 
 
 def volume_reason(volume: object, max_volume: float) -> str:
@@ -362,7 +345,7 @@ def _row(
         "numbers": [int(z) for z in primitive.atomic_numbers],
         "frac_coords": primitive.frac_coords.ravel().tolist(),
         "conventional_lattice": conventional.lattice.matrix.ravel().tolist(),
-        "crystal_system": str(analyzer.get_crystal_system()),
+        "crystal_system": crystal_system(number),
         "space_group": number,
         "space_group_symbol": str(analyzer.get_space_group_symbol()),
         "laue_group": laue_group(number),

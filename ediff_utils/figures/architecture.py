@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures.style import SYSTEM_COLORS
 from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ediff_solve.predictor.boosting import SYSTEMS
 from ediff_solve.predictor.training.card import SURE
 from ediff_utils.core.paths import atomic_write
+from ediff_utils.crystals.groups import NUMBERED_SYSTEMS
 
 README = "README.md"
 #: Figures of both protocols, with the form of each.
@@ -129,7 +129,7 @@ def _figures(card: Mapping[str, object], protocols: list[str]) -> list[list[str]
 
 def _systems(card: Mapping[str, object], protocols: list[str]) -> list[list[str]]:
     rows = []
-    for system in SYSTEMS:
+    for system in NUMBERED_SYSTEMS:
         found = [card[name]["by_system"].get(system) for name in protocols]
         if not any(found):
             continue

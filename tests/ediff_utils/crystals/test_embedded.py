@@ -8,13 +8,13 @@ import pytest
 from pymatgen.core import Element, Lattice, Structure
 
 from ediff_utils.core.settings import CrystalSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.crystals.embedded import (
     MAX_VARIANTS,
     load_prototypes,
     make_variant,
     similar_elements,
 )
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.crystals.sources import COLUMNS, load_crystals, standardise
 
 
