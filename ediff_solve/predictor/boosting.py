@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import lightgbm
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.optimize import minimize_scalar
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import Settings
 from ediff_utils.crystals.groups import LAST_GROUPS, N_GROUPS, system_of
 
 #: Systems less probable share their probability out evenly among their space groups.
@@ -39,10 +40,8 @@ _UNUSED = (
 _DIGITS = 6
 
 
-class BoostingSettings(BaseModel):
+class BoostingSettings(Settings):
     """How trees are grown; see LightGBM's documentation of the parameters of those names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rounds: int = Field(600, ge=1, description="at most; fewer where more do not help")
     patience: int = Field(20, ge=1, description="rounds without a gain that end it")

@@ -20,7 +20,6 @@ In this order, a pattern
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from scipy.special import ndtr, ndtri
 from ediff_utils.bloch.detector_settings import CLEAN, DetectorSettings
 from ediff_utils.bloch.kernels import detector as kernels
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.seeds import name_seed
 
 __all__ = ["CLEAN", "DetectedSpots", "DetectorSettings", "apply_detector", "distortion"]
 
@@ -312,8 +312,7 @@ def _identities(values: np.ndarray, name: str, n: int) -> np.ndarray:
     known: dict[str, int] = {}
     for value in values.tolist():
         if value not in known:
-            digest = hashlib.blake2b(value.encode(), digest_size=8).digest()
-            known[value] = int.from_bytes(digest, "little")
+            known[value] = name_seed(value)
     return np.array([known[value] for value in values.tolist()], np.uint64)
 
 

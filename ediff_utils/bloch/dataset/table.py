@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pyarrow as pa
 
 from ediff_utils.bloch.orientations import grid_orientations, in_plane_rotation, random_orientations
 from ediff_utils.bloch.simulation import compute_spots, prepare
+from ediff_utils.core.seeds import name_seed
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 
@@ -33,9 +32,8 @@ SCHEMA = pa.schema(
 
 def _generator(crystal: Crystal, settings: SimulationSettings, what: int) -> np.random.Generator:
     """Random numbers that hang on the seed, the crystal's name and what they are for, alone."""
-    name = hashlib.blake2b(crystal.material_id.encode(), digest_size=8).digest()
     purpose = [what] if what else []
-    return np.random.default_rng([settings.seed, int.from_bytes(name, "little"), *purpose])
+    return np.random.default_rng([settings.seed, name_seed(crystal.material_id), *purpose])
 
 
 def crystal_orientations(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
