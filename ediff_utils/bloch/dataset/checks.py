@@ -29,7 +29,7 @@ from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.crystals.tables import read_crystals
 
 #: Spots on which accuracy is promised [fraction of the incident beam].
-STRONG = 1e-3
+_STRONG = 1e-3
 
 
 def _dense_intensities(
@@ -46,15 +46,7 @@ def _dense_intensities(
 def compute_dense_difference(
     crystal: Crystal, settings: SimulationSettings, n_orientations: int = 3, seed: int = 0
 ) -> float:
-    """Hold some patterns of a crystal against the dense eigen-decomposition.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-    n_orientations : int
-        Random orientations that are tried.
-    seed : int
+    """Hold some patterns of a crystal, in random orientations, against the eigen-decomposition.
 
     Returns
     -------
@@ -141,6 +133,6 @@ def _compare(row: dict, bloch: BlochCrystal, orientation: np.ndarray) -> dict[st
         "thickness": row["thickness"],
         "beams": len(index),
         "difference": float(differences.max()),
-        "difference_strong": float(differences[dense > STRONG].max(initial=0)),
+        "difference_strong": float(differences[dense > _STRONG].max(initial=0)),
         "missing": int(np.count_nonzero(absent & (dense > floor + 1e-6))),
     }

@@ -37,37 +37,14 @@ def _generator(crystal: Crystal, settings: SimulationSettings, what: int) -> np.
 
 
 def crystal_orientations(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
-    """Orientations of one crystal under a protocol.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-        ``protocol``, ``orientations`` and, for ``random``, ``seed``.
-
-    Returns
-    -------
-    ndarray, shape (n, 3, 3)
-    """
+    """Orientations of one crystal, as the settings have them chosen; shape (n, 3, 3)."""
     if settings.protocol == "grid":
         return grid_orientations(crystal, settings.orientations)
     return random_orientations(settings.orientations, _generator(crystal, settings, 0))
 
 
 def crystal_thicknesses(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
-    """Thicknesses at which each orientation of a crystal is simulated.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-        ``thicknesses``, the same for all, or ``thickness_range`` and ``seed``.
-
-    Returns
-    -------
-    ndarray, shape (orientations, thicknesses)
-        [angstrom]
-    """
+    """Thicknesses of each orientation [angstrom]; shape (orientations, thicknesses)."""
     n = settings.orientations
     if settings.thickness_range is None:
         return np.tile(settings.thicknesses, (n, 1))
@@ -75,17 +52,7 @@ def crystal_thicknesses(crystal: Crystal, settings: SimulationSettings) -> np.nd
 
 
 def pattern_table(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
-    """Simulate one crystal.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-
-    Returns
-    -------
-    pyarrow.Table
-        Of :data:`SCHEMA`; orientation after orientation, in each thickness after thickness.
+    """Simulate one crystal: rows of :data:`SCHEMA`, orientations in order, thicknesses in each.
 
     Raises
     ------

@@ -13,7 +13,7 @@ def electron_scattering_factor(g_squared: float, parameters: np.ndarray) -> floa
     Parameters
     ----------
     g_squared : float
-        Square of the scattering vector [1/angstrom^2].
+        [1/angstrom^2]
     parameters : ndarray, shape (10,)
         a1..a5 [angstrom], then b1..b5 [angstrom^2].
 
@@ -85,7 +85,7 @@ def structure_factor_grid(
     parameters : ndarray, shape (n_elements, 10)
         See :func:`electron_scattering_factor`.
     g_max : float
-        Radius [1/angstrom]; twice that of the beams, or couplings between outer beams are lost.
+        [1/angstrom]
     index_max : ndarray of int, shape (3,)
         Largest |h|, |k|, |l| inside the radius.
 
@@ -151,14 +151,7 @@ def reciprocal_points(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All reciprocal lattice points with |g| <= g_max, the origin first.
 
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-        Rows a*, b*, c* [1/angstrom].
-    g_max : float
-        Radius [1/angstrom].
-    index_max : ndarray of int, shape (3,)
-        Largest |h|, |k|, |l| inside the radius.
+    Arguments are those of :func:`structure_factor_grid`.
 
     Returns
     -------
