@@ -55,7 +55,7 @@ class FundamentalSector:
         return np.all(directions @ self.normals.T >= -tolerance, axis=-1)
 
     def angle(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Smallest angle between one direction's images and others, shape (n, 3); [radian], shape (n,)."""
+        """Smallest angles between one direction's images and others [radian]; shape (n,)."""
         cosine = np.max((self.operations @ first) @ second.T, axis=0)
         return np.arccos(np.clip(cosine, -1, 1))
 

@@ -64,16 +64,7 @@ class Crystal:
 def choose_crystal(table: pd.DataFrame, material_id: str = "") -> Crystal:
     """Take one crystal from the crystals' table, to show something by.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The crystals' table.
-    material_id : str
-        Which; empty for the first cubic compound, or the first crystal where there is none.
-
-    Returns
-    -------
-    Crystal
+    Without a ``material_id`` it is the first cubic compound, or the first crystal where none is.
 
     Raises
     ------
