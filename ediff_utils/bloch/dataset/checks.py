@@ -32,7 +32,7 @@ from ediff_utils.crystals.tables import read_crystals
 _STRONG = 1e-3
 
 
-def _dense_intensities(
+def dense_intensities(
     bloch: BlochCrystal, orientation: np.ndarray, thickness: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Beams and their intensities by eigen-decomposition, the direct beam first."""
@@ -59,7 +59,7 @@ def compute_dense_difference(
     for orientation in random_orientations(n_orientations, np.random.default_rng(seed)):
         waves = propagate_beams(bloch, *find_beams(bloch, orientation), settings.thicknesses)
         for wave, thickness in zip(waves, settings.thicknesses, strict=True):
-            _, dense = _dense_intensities(bloch, orientation, thickness)
+            _, dense = dense_intensities(bloch, orientation, thickness)
             worst = max(worst, float(np.abs(np.abs(wave) ** 2 - dense).max()))
     return worst
 
@@ -118,7 +118,7 @@ def _draw_patterns(folder: Path, names: list[str], rng: np.random.Generator) -> 
 
 
 def _compare(row: dict, bloch: BlochCrystal, orientation: np.ndarray) -> dict[str, object]:
-    index, dense = _dense_intensities(bloch, orientation, row["thickness"])
+    index, dense = dense_intensities(bloch, orientation, row["thickness"])
     hkl = [tuple(h) for h in bloch.hkl_conventional[index].tolist()]
     stored = dict(
         zip(zip(row["h"], row["k"], row["l"], strict=True), row["intensity"], strict=True)

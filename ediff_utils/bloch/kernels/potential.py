@@ -161,15 +161,10 @@ def reciprocal_points(
     """
     big_h, big_k, big_l = index_max[0], index_max[1], index_max[2]
     base = np.empty(3)
-    count = 1
-    for h in range(-big_h, big_h + 1):
-        for k in range(-big_k, big_k + 1):
-            for x in range(3):
-                base[x] = h * reciprocal[0, x] + k * reciprocal[1, x]
-            first, last = _last_index_range(base, reciprocal[2], g_max, big_l)
-            count += max(0, last - first + 1)
-    hkl = np.zeros((count, 3), np.int32)
-    g = np.zeros((count, 3))
+    # More than there are; what is not touched takes no memory.
+    size = (2 * big_h + 1) * (2 * big_k + 1) * (2 * big_l + 1)
+    hkl, g = np.empty((size, 3), np.int32), np.empty((size, 3))
+    hkl[0], g[0] = 0, 0
     n = 1
     for h in range(-big_h, big_h + 1):
         for k in range(-big_k, big_k + 1):
@@ -183,4 +178,4 @@ def reciprocal_points(
                 for x in range(3):
                     g[n, x] = base[x] + l * reciprocal[2, x]
                 n += 1
-    return hkl[:n], g[:n]
+    return hkl[:n].copy(), g[:n].copy()
