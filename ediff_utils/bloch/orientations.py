@@ -1,7 +1,7 @@
 """Zone axes in the fundamental sector of a Laue group, and random orientations.
 
 An orientation is a rotation matrix whose columns are the pattern's x, y and z axes in the crystal's
-Cartesian frame (:mod:`ediff_utils.bloch.simulation`). Two protocols:
+Cartesian frame (:mod:`ediff_utils.bloch.simulation`). ``sampling`` is one of two:
 
 ``grid``
     The paper's: zone axes spread over the fundamental sector of the crystal's Laue group, corners

@@ -46,7 +46,7 @@ class SimulationSettings(Settings):
     :mod:`ediff_utils.bloch.dataset.reading`.
     """
 
-    protocol: Literal["grid", "random"] = "grid"
+    sampling: Literal["grid", "random"] = Field("grid", description="how orientations are chosen")
     orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
     thickness_range: tuple[float, float] | None = Field(

@@ -87,7 +87,7 @@ def simulate_random(
     """
     feature_settings = feature_files.read_settings(run.features)
     changes: dict[str, object] = {
-        "protocol": "random",
+        "sampling": "random",
         "orientations": settings.random_orientations,
         "seed": seed,
     }

@@ -101,7 +101,7 @@ def _simulation(name: str, made: Mapping[str, object]) -> str:
     low_high = made["thickness_range"] or made["thicknesses"]
     # Angstrom to nanometre.
     thickness = " to ".join(f"{value / 10:g}" for value in low_high)
-    where = "on the paper's grid" if made["protocol"] == "grid" else "at any orientation"
+    where = "on the paper's grid" if made["sampling"] == "grid" else "at any orientation"
     return f"*{name}*: {where}, {thickness} nm, {made['energy'] / 1e3:g} kV"
 
 

@@ -113,9 +113,9 @@ def gather_examples(
     chosen = set(crystals["material_id"]) if settings.materials else None
     folders, wanted = [], example_settings(settings, runs)
     for protocol, run in runs.items():
-        if read_settings(run.patterns).protocol != settings.orientations:
+        if read_settings(run.patterns).sampling != settings.orientations:
             raise UserError(
-                f"{run.patterns}: protocol: expected orientations '{settings.orientations}'"
+                f"{run.patterns}: sampling: expected orientations '{settings.orientations}'"
             )
         folder = run.data / f"examples-{protocol}"
         folders.append(

@@ -38,7 +38,7 @@ def _generator(crystal: Crystal, settings: SimulationSettings, what: int) -> np.
 
 def crystal_orientations(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
     """Orientations of one crystal, as the settings have them chosen; shape (n, 3, 3)."""
-    if settings.protocol == "grid":
+    if settings.sampling == "grid":
         return grid_orientations(crystal, settings.orientations)
     return random_orientations(settings.orientations, _generator(crystal, settings, 0))
 
