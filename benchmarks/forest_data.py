@@ -15,7 +15,7 @@ from ediff_utils.bloch.dataset.reading import part_files, spots
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import FeatureSettings, ForestSettings
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper.aggregation import draw_patterns
 from ediff_utils.paper.features import N_FEATURES, coarsen, compute_features
 from ediff_utils.paper.labels import make_split

@@ -24,23 +24,11 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.settings import ForestSettings
 from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.models import Hierarchy, save_hierarchy
 from ediff_utils.paper.training import new_forest
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far [MiB]."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # On Linux a child's ru_maxrss begins with that of the process that started it.
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 2**10
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def digest_trees(forest: RandomForestClassifier) -> str:
@@ -116,7 +104,7 @@ def measure(task: dict) -> dict[str, object]:
     folder = Path(task["folder"])
     vectors = np.load(folder / f"train-{task['data']}.npy")[: task["rows"]]
     target = np.load(folder / "target.npy")[: task["rows"]]
-    result: dict[str, object] = {"seconds": np.inf, "loaded_mib": peak_memory()}
+    result: dict[str, object] = {"seconds": np.inf, "loaded_mib": 2**10 * peak_memory()}
     tables = []
     for seed in task["seeds"]:
         forest = new_forest("crystal_system", ForestSettings(seed=seed, jobs=1))
@@ -125,7 +113,7 @@ def measure(task: dict) -> dict[str, object]:
         forest.fit(vectors, target)
         result["seconds"] = min(result["seconds"], time.process_time() - start)
         # Later forests and the test patterns are not counted.
-        result.setdefault("peak_mib", peak_memory())
+        result.setdefault("peak_mib", 2**10 * peak_memory())
         if not task["together"]:
             continue
         hierarchy = Hierarchy(forest, {}, {}, {})

@@ -20,8 +20,8 @@ from ediff_solve.gold_scan.render import compute_gold_bragg_lists, prepare_gold_
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.scans.maps import compute_predictor_maps
-from ediff_solve.scans.report import peak_gib
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.paper import feature_files, models
@@ -84,7 +84,7 @@ def main(run: str, name: str, size: int, jobs: int, seed: int) -> None:
     click.echo("| --- | --- | --- | --- |")
     for title, seconds, one in lines:
         click.echo(f"| {title} | {seconds:.1f} s | {patterns / seconds:.0f} | {one} |")
-    click.echo(f"\npeak memory of this process: {peak_gib():.2f} GiB")
+    click.echo(f"\npeak memory of this process: {peak_memory():.2f} GiB")
 
 
 if __name__ == "__main__":

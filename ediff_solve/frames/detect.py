@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_solve.frames.disks import compute_bank, compute_profile
 from ediff_solve.frames.kernels import spots as kernels
 from ediff_solve.frames.kernels.band_pass import band_pass
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import Settings
 
 #: Narrow Gaussian of the band-pass over one of the disk's second moment, and wide over narrow. A
 #: disk on white noise then has 92 to 95 % of the best filter's signal to noise.
@@ -27,10 +28,8 @@ _CUT = 3.0
 _CHUNK = 16
 
 
-class DetectionSettings(BaseModel):
+class DetectionSettings(Settings):
     """What a Bragg disk is on this detector, and how sure one must be of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     radius: float = Field(gt=0, le=30, description="of the disks: convergence angle [pixel]")
     # A fibre-coupled camera's point spread. Direct detectors have less.

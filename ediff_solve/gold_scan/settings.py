@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.settings import check
+from ediff_utils.core.settings import Settings, check
 
 
-class GoldScanSettings(BaseModel):
+class GoldScanSettings(Settings):
     """The specimen, the microscope and the detector of a simulated scan.
 
     Energy, convergence, step and dose are those of a nanobeam experiment; what the source calls an
     assumption was chosen to be as awkward as such an experiment, and no measurement stands behind
     it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scan_size: int = Field(64, ge=2, le=4096, description="probe positions along x and y")
     step: float = Field(21.0, gt=0, le=1e4, description="distance of positions [angstrom]")

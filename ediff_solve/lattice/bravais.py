@@ -20,41 +20,12 @@ from ediff_solve.lattice.kernels.metric_groups import COLUMN as _COLUMN
 from ediff_solve.lattice.kernels.metric_groups import ROTATIONS, find_group, tables
 from ediff_solve.lattice.kernels.metric_groups import ROW as _ROW
 from ediff_utils.core.errors import UserError
+from ediff_utils.crystals.groups import bravais, crystal_system
 
-#: Space group of one atom on each Bravais lattice.
-SYMBOLS = {
-    2: "aP",
-    10: "mP",
-    12: "mC",
-    47: "oP",
-    65: "oC",
-    69: "oF",
-    71: "oI",
-    123: "tP",
-    139: "tI",
-    166: "hR",
-    191: "hP",
-    221: "cP",
-    225: "cF",
-    229: "cI",
-}
+#: Bravais lattice of the space group that one atom on it has; their order is a feature's.
+SYMBOLS = {n: bravais(n) for n in (2, 10, 12, 47, 65, 69, 71, 123, 139, 166, 191, 221, 225, 229)}
 #: Crystal system that each Bravais lattice has at least; a trigonal crystal may have hP too.
-LATTICE_SYSTEMS = {
-    "aP": "triclinic",
-    "mP": "monoclinic",
-    "mC": "monoclinic",
-    "oP": "orthorhombic",
-    "oC": "orthorhombic",
-    "oF": "orthorhombic",
-    "oI": "orthorhombic",
-    "tP": "tetragonal",
-    "tI": "tetragonal",
-    "hR": "trigonal",
-    "hP": "hexagonal",
-    "cP": "cubic",
-    "cF": "cubic",
-    "cI": "cubic",
-}
+_SYSTEMS = {symbol: crystal_system(n) for n, symbol in SYMBOLS.items()}
 #: Orders of the rotation groups that a lattice can have.
 _ORDERS = (1, 2, 4, 6, 8, 12, 24)
 #: Largest relative deviation of the metric, |dG_ij| / sqrt(G_ii G_jj), that is always forgiven:
@@ -287,7 +258,7 @@ def find_bravais(
     frame = np.linalg.solve(np.linalg.cholesky(metric), reduced)
     return BravaisLattice(
         symbol=symbol,
-        system=LATTICE_SYSTEMS[symbol],
+        system=_SYSTEMS[symbol],
         niggli=np.linalg.cholesky(symmetric) @ frame,
         conventional=setting @ np.linalg.cholesky(symmetric) @ frame,
         parameters=_metric_parameters(conventional),

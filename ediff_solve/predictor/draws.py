@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 
 from ediff_solve.predictor.answering import Answer, Predictor
-from ediff_solve.predictor.boosting import N_GROUPS, SYSTEMS
 from ediff_solve.predictor.evidence import solve_alone
-from ediff_solve.predictor.groups import crystal_system
 from ediff_solve.predictor.spot_checks import CheckedPattern, check_patterns
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
+from ediff_utils.crystals.groups import N_GROUPS, NUMBERED_SYSTEMS, crystal_system
 
 #: Numbers of patterns at which growth is looked at, as far as there are so many.
 SIZES = (1, 2, 3, 5, 7, 10, 15, 20)
@@ -41,7 +40,7 @@ def _row(answer: Answer, chosen: Sequence[int]) -> dict[str, object]:
         "bravais": None if answer.lattice is None else answer.lattice.symbol,
         **dict(zip(_CELL, map(float, cell), strict=True)),
         "indexed": answer.indexed,
-        **{f"p_{name}": answer.systems.get(name, np.nan) for name in SYSTEMS},
+        **{f"p_{name}": answer.systems.get(name, np.nan) for name in NUMBERED_SYSTEMS},
     }
 
 
@@ -175,7 +174,7 @@ def summarise_growth(table: pd.DataFrame) -> pd.DataFrame:
             row["confidence"] = float(told["confidence"].mean())
         row |= {name: float((part["status"] == name).mean()) for name in STATUSES}
         row["agree"] = float((part["system"] == common).mean())
-        row |= {f"p_{name}": float(part[f"p_{name}"].fillna(0).mean()) for name in SYSTEMS}
+        row |= {f"p_{name}": float(part[f"p_{name}"].fillna(0).mean()) for name in NUMBERED_SYSTEMS}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -198,13 +197,13 @@ def read_truth(text: str) -> dict[str, object]:
     UserError
         Neither of them.
     """
-    if text in SYSTEMS:
+    if text in NUMBERED_SYSTEMS:
         return {"system": text}
     if text.isdecimal() and 1 <= int(text) <= N_GROUPS:
         return {"system": crystal_system(int(text)), "space_group": int(text)}
     raise UserError(
-        f"truth: expected a space group from 1 to {N_GROUPS} or one of {', '.join(SYSTEMS)}, "
-        f"got '{text}'"
+        f"truth: expected a space group from 1 to {N_GROUPS} or one of "
+        f"{', '.join(NUMBERED_SYSTEMS)}, got '{text}'"
     )
 
 

@@ -8,12 +8,12 @@ import pandas as pd
 
 from ediff_solve.lattice.bravais import SYMBOLS
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import SYSTEMS
 from ediff_solve.predictor.evidence import NAMES
 from ediff_solve.scans.grains import Grain, pool_patterns, solve_grain
 from ediff_solve.scans.particles import TOLERANCE
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.core.workers import run_tasks
+from ediff_utils.crystals.groups import ALL_SYSTEMS, NUMBERED_SYSTEMS
 from ediff_utils.paper.scan.bragg import BraggLists
 from ediff_utils.paper.scan.maps import build_maps
 
@@ -65,7 +65,7 @@ def compute_predictor_maps(
     vectors = np.array([grain.vector for grain in found]).reshape(-1, len(NAMES))
     model = predictor.models["single"]
     systems = model.systems(vectors, joblib.effective_n_jobs(settings.jobs))
-    maps = build_maps(lists, kept, tuple(reversed(SYSTEMS)), systems[:, ::-1], settings)
+    maps = build_maps(lists, kept, ALL_SYSTEMS, systems[:, ::-1], settings)
     rows = kept.x * lists.shape[1] + kept.y
     for name in ("indexed", "one_grain"):
         maps[name] = np.nan
@@ -81,7 +81,7 @@ def compute_predictor_maps(
     for name in sorted(set(called[sure])):
         own = called == name
         # Of other systems' space groups, which take most of the time, nobody asks.
-        group = model.groups[tuple(SYSTEMS).index(name)]
+        group = model.groups[NUMBERED_SYSTEMS.index(name)]
         best = group.probabilities(vectors[own]).argmax(axis=1)
         maps.loc[rows[own], "space_group"] = group.classes[best]
     return maps
@@ -160,7 +160,7 @@ def compute_predictor_particles(
         if told[0] is None:
             tasks.append((int(label), [enough.spots(k) for k in own], settings.energy))
     table = pd.DataFrame(rows, columns=list(PARTICLE_COLUMNS)).set_index("particle")
-    names = tuple(SYSTEMS)
+    names = NUMBERED_SYSTEMS
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:
             continue
@@ -174,13 +174,13 @@ def compute_predictor_particles(
 
 def _agree(positions: pd.DataFrame) -> tuple[str | None, float, float, float]:
     """System, confidence, median a [angstrom] and median one_grain of positions with answers."""
-    columns = [f"probability_{name}" for name in SYSTEMS]
+    columns = [f"probability_{name}" for name in NUMBERED_SYSTEMS]
     own = positions[positions[columns[0]].notna()]
     if own.empty:
         return None, np.nan, np.nan, np.nan
     mean = own[columns].to_numpy(float).mean(axis=0)
     best = int(mean.argmax())
-    name = tuple(SYSTEMS)[best]
+    name = NUMBERED_SYSTEMS[best]
     a = own.loc[own["system"] == name, "a"].median()
     return name, float(mean[best]), float(a), float(own["one_grain"].median())
 

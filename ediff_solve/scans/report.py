@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from ediff_solve.predictor.answering import SHIPPED, Predictor
 from ediff_solve.predictor.store import CARD
 from ediff_solve.scans.filling import fill_from_grains
 from ediff_solve.scans.maps import compute_predictor_maps, compute_predictor_particles
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.paper.scan.bragg import BraggLists
 
@@ -140,13 +139,6 @@ def compare_with_truth(
     return Report(tables, flags, summarise_flags(flags, answers.maps, positions))
 
 
-def peak_gib() -> float:
-    """Largest memory of this process so far, its workers not counted [GiB]."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts KiB, macOS bytes
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
-
-
 def _pick(stages: pd.DataFrame, stage: str, column: str) -> float | None:
     own = stages[(stages["stage"] == stage) & (stages["kind"] == "single")]
     value = float(own[column].iloc[0])
@@ -178,7 +170,7 @@ def summarise(
         lattice_median_error (of the median a of filtered single-domain positions [angstrom]), each
         by model; stages and confusion (the tables, by model) and flags.
     """
-    out: dict[str, object] = {"map_seconds": seconds, "peak_gib": peak_gib()}
+    out: dict[str, object] = {"map_seconds": seconds, "peak_gib": peak_memory()}
     if detection is not None:
         table = detection.set_index("detector")
         out["detection_vs_py4dstem"] = table.loc[DEFAULT, "seconds"] / table.loc["ours", "seconds"]

@@ -20,7 +20,6 @@ In this order, a pattern
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from scipy.special import ndtr, ndtri
 from ediff_utils.bloch.detector_settings import CLEAN, DetectorSettings
 from ediff_utils.bloch.kernels import detector as kernels
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.seeds import name_seed
 
 __all__ = ["CLEAN", "DetectedSpots", "DetectorSettings", "apply_detector", "distortion"]
 
@@ -116,9 +116,8 @@ def apply_detector(
         0 or above.
     pool : tuple of ndarray, optional
         qx, qy, intensity and offsets of the patterns that second grains are drawn from; needed
-        where ``settings.second_grain`` is above 0. It is apart from the patterns themselves, since
-        the result depends on it. It may be the same arrays; a pattern then now and again meets
-        itself, turned.
+        where ``settings.second_grain`` is above 0. The result depends on it. It may be the same
+        arrays; a pattern then now and again meets itself, turned.
 
     Returns
     -------
@@ -192,18 +191,10 @@ def apply_detector(
 
 
 def distortion(scale: np.ndarray, ellipticity: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Maps of true onto measured positions.
+    """Maps of true onto measured positions: s R(axis) diag(1 + e / 2, 1 - e / 2) R(-axis).
 
-    Parameters
-    ----------
-    scale, ellipticity : ndarray, shape (n,)
-    axis : ndarray, shape (n,)
-        Direction of the major axis, from qx towards qy [degree].
-
-    Returns
-    -------
-    ndarray, shape (n, 3)
-        Entries xx, xy = yx and yy of s R(axis) diag(1 + e / 2, 1 - e / 2) R(-axis).
+    The axis is the major one's direction, from qx towards qy [degree]. All are of shape (n,); the
+    result is (n, 3), the entries xx, xy = yx and yy.
     """
     angle = 2 * np.radians(axis)
     along, across = ellipticity / 2 * np.cos(angle), ellipticity / 2 * np.sin(angle)
@@ -312,8 +303,7 @@ def _identities(values: np.ndarray, name: str, n: int) -> np.ndarray:
     known: dict[str, int] = {}
     for value in values.tolist():
         if value not in known:
-            digest = hashlib.blake2b(value.encode(), digest_size=8).digest()
-            known[value] = int.from_bytes(digest, "little")
+            known[value] = name_seed(value)
     return np.array([known[value] for value in values.tolist()], np.uint64)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import Settings
 
 
-class DetectorSettings(BaseModel):
+class DetectorSettings(Settings):
     """How good a detector, its calibration and its spot finder are.
 
     A camera of 256 pixels across 2 q_max = 4 1/angstrom has pixels of 0.016 1/angstrom, which is
     what the defaults in reciprocal space are measured by. No measurement stands behind what the
     source calls an assumption.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # A fifth of such a pixel. An assumption.
     position_noise: float = Field(

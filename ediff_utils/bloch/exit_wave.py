@@ -75,9 +75,8 @@ def exit_waves(
     Parameters
     ----------
     blocks, corners : ndarray
-        Structure matrix A [1/angstrom], see :func:`ediff_utils.bloch.kernels.packed.pack_matrix`.
-        Its
-        first row and column belong to the direct beam.
+        Structure matrix A [1/angstrom], see :mod:`ediff_utils.bloch.kernels.packed`. Its first row
+        and column belong to the direct beam.
     excitation_error : ndarray, shape (n,)
         Diagonal of A [1/angstrom].
     thicknesses : tuple of float
@@ -196,21 +195,9 @@ def _series(
 
 
 def absorptive_waves(matrix: np.ndarray, thicknesses: tuple[float, ...]) -> np.ndarray:
-    """Exit waves of the incident beam at several thicknesses, with absorption.
+    """As :func:`exit_waves`, of a whole matrix with absorption, complex128 and shape (n, n).
 
     Chebyshev vectors of such a matrix grow: double precision, and slab by slab.
-
-    Parameters
-    ----------
-    matrix : ndarray of complex128, shape (n, n)
-        Structure matrix A [1/angstrom]. Its first row and column belong to the direct beam.
-    thicknesses : tuple of float
-        [angstrom]
-
-    Returns
-    -------
-    ndarray of complex128, shape (thicknesses, n)
-        Amplitudes, up to a phase that all beams share.
     """
     start = np.zeros(len(matrix), matrix.dtype)
     start[0] = 1

@@ -21,7 +21,7 @@ from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 
 #: Ratio of imaginary to real potential of "lobato-absorptive" (Hashimoto, Howie, Whelan 1962).
-ABSORPTION = 0.1
+_ABSORPTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ class SpotPattern:
 
 @dataclass(frozen=True)
 class BlochCrystal:
-    """What the patterns of one crystal share: its structure factors and reciprocal lattice points.
-
-    Build it with :func:`prepare`.
+    """What the patterns of one crystal share; :func:`prepare` builds it.
 
     Parameters
     ----------
@@ -86,19 +84,10 @@ class BlochCrystal:
 
 
 def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | None:
-    """An inversion centre of the crystal, if it has one.
+    """Fractional coordinates of an inversion centre, shape (3,), if the crystal has one.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    tolerance : float
-        Largest distance of an atom from the image of another [angstrom]. Tight, because the
-        imaginary parts of the structure factors are dropped on the strength of it.
-
-    Returns
-    -------
-    ndarray, shape (3,), or None
-        Fractional coordinates.
+    The tolerance is the largest distance of an atom from the image of another [angstrom]. It is
+    tight, because the imaginary parts of the structure factors are dropped on the strength of it.
     """
     frac, numbers = crystal.frac_coords, crystal.numbers
     rarest = min(np.unique(numbers), key=lambda z: np.count_nonzero(numbers == z))
@@ -115,18 +104,9 @@ def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | 
 
 
 def structure_factors(crystal: Crystal, g_max: float) -> np.ndarray:
-    """Structure factors sum_j f_e(g) exp(-2 pi i g r_j) of all |g| <= g_max.
+    """Sums sum_j f_e(g) exp(-2 pi i g r_j) of the primitive cell for all |g| <= g_max [1/angstrom].
 
-    Parameters
-    ----------
-    crystal : Crystal
-    g_max : float
-        [1/angstrom]
-
-    Returns
-    -------
-    ndarray of complex128, shape (2 H + 1, 2 K + 1, 2 L + 1)
-        Entry [h + H, k + K, l + L] in the primitive cell [angstrom]; zero beyond ``g_max``.
+    As :func:`~ediff_utils.bloch.kernels.potential.structure_factor_grid` returns them [angstrom].
     """
     order = np.argsort(crystal.numbers, kind="stable")
     elements, kinds = np.unique(crystal.numbers[order], return_inverse=True)
@@ -146,15 +126,6 @@ def _index_max(lattice: np.ndarray, g_max: float) -> np.ndarray:
 
 def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     """Structure factors and reciprocal lattice points, once a crystal.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-
-    Returns
-    -------
-    BlochCrystal
 
     Raises
     ------
@@ -184,8 +155,8 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     middle = tuple(n // 2 for n in grid.shape)
     mean = grid[middle].real * scale
     if absorptive:
-        coupling = grid * (scale * (1 + 1j * ABSORPTION))
-        coupling[middle] = 1j * ABSORPTION * mean
+        coupling = grid * (scale * (1 + 1j * _ABSORPTION))
+        coupling[middle] = 1j * _ABSORPTION * mean
         planes = np.empty((2, 0, 0, 0), np.float32)
     else:
         grid[middle] = 0
@@ -208,7 +179,6 @@ def find_beams(
     ----------
     bloch : BlochCrystal
     orientation : ndarray, shape (3, 3)
-        Columns are the pattern's axes in the crystal's frame.
     tilt : (float, float)
         Angle of the beam off the zone axis, and its azimuth from the pattern's x axis [radian].
 
@@ -226,18 +196,9 @@ def find_beams(
 
 
 def full_matrix(bloch: BlochCrystal, index: np.ndarray, excitation_error: np.ndarray) -> np.ndarray:
-    """Structure matrix of some beams.
+    """Structure matrix A of the beams of :func:`find_beams` [1/angstrom], shape (n, n).
 
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    index, excitation_error : ndarray, shape (n,)
-        See :func:`find_beams`.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-        A [1/angstrom]; float32, complex64 or, with absorption, complex128.
+    Of float32, complex64 or, with absorption, complex128.
     """
     return structure_matrix(bloch.hkl[index], excitation_error, bloch.coupling, bloch.hermitian)
 
@@ -248,25 +209,9 @@ def propagate_beams(
     excitation_error: np.ndarray,
     thicknesses: tuple[float, ...],
 ) -> np.ndarray:
-    """Exit waves of the incident beam.
+    """Exit waves of the beams of :func:`find_beams` at several thicknesses [angstrom].
 
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    index, excitation_error : ndarray, shape (n,)
-        See :func:`find_beams`.
-    thicknesses : tuple of float
-        [angstrom]
-
-    Returns
-    -------
-    ndarray of complex, shape (thicknesses, n)
-        Amplitudes, up to a phase that all beams share.
-
-    Raises
-    ------
-    SimulationError
-        The total intensity does not stay one.
+    As :func:`~ediff_utils.bloch.exit_wave.exit_waves` returns them, with absorption or without.
     """
     if not bloch.hermitian:
         return absorptive_waves(full_matrix(bloch, index, excitation_error), thicknesses)
@@ -282,9 +227,7 @@ def compute_spots(
     Parameters
     ----------
     bloch : BlochCrystal
-        See :func:`prepare`.
     orientation : ndarray, shape (3, 3)
-        Columns are the pattern's axes in the crystal's frame.
     thicknesses : tuple of float
         [angstrom]
 
@@ -309,20 +252,7 @@ def compute_spots(
 
 
 def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[SpotPattern]:
-    """Patterns of one orientation at every thickness of the settings.
-
-    Parameters
-    ----------
-    bloch : BlochCrystal
-        See :func:`prepare`.
-    orientation : ndarray, shape (3, 3)
-        Columns are the pattern's axes in the crystal's frame.
-
-    Returns
-    -------
-    list of SpotPattern
-        One a thickness; spots weaker than the settings' floor are left out.
-    """
+    """Patterns of one orientation, shape (3, 3), one at each thickness of the settings."""
     thicknesses = tuple(bloch.settings.thicknesses)
     beam, spots, counts, direct_beam = compute_spots(bloch, orientation, thicknesses)
     qx, qy = (bloch.g[beam] @ orientation[:, :2]).T

@@ -81,17 +81,9 @@ def estimate_rate(
 def estimate_median(
     values: np.ndarray, materials: np.ndarray, *, n_bootstrap: int = 200, seed: int = 0
 ) -> Estimate:
-    """Estimate a median and its interval by resampling materials; ``nan`` values are left out.
+    """Estimate a median of values, shape (n,), as :func:`estimate_rate` does a rate.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-    materials : ndarray, shape (n,)
-        To which material each value belongs.
-    n_bootstrap : int
-        How many times materials are resampled.
-    seed : int
-        Of the resampling.
+    ``nan`` values are left out.
     """
     values = np.asarray(values, dtype=float)
     known = np.isfinite(values)

@@ -25,11 +25,13 @@ def _not_zero(value: int) -> int:
 Jobs = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """What all settings share: no unknown fields, no changes, no infinities."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class CrystalSettings(_Settings):
+class CrystalSettings(Settings):
     """Which crystals: see :mod:`ediff_utils.crystals.sources`."""
 
     crystals: str = Field("embedded", min_length=1)
@@ -39,12 +41,12 @@ class CrystalSettings(_Settings):
     seed: int = Field(0, ge=0)
 
 
-class SimulationSettings(_Settings):
+class SimulationSettings(Settings):
     """What is simulated: see :mod:`ediff_utils.bloch.simulation` and
     :mod:`ediff_utils.bloch.dataset.reading`.
     """
 
-    protocol: Literal["grid", "random"] = "grid"
+    sampling: Literal["grid", "random"] = Field("grid", description="how orientations are chosen")
     orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
     thickness_range: tuple[float, float] | None = Field(
@@ -74,7 +76,7 @@ class SimulationSettings(_Settings):
             )
 
 
-class FeatureSettings(_Settings):
+class FeatureSettings(Settings):
     """How a pattern becomes a vector: see :mod:`ediff_utils.paper.features`."""
 
     thickness: float | None = Field(
@@ -84,7 +86,7 @@ class FeatureSettings(_Settings):
     precision: Literal["float32", "float16"] = Field("float32", description="of the file")
 
 
-class ForestSettings(_Settings):
+class ForestSettings(Settings):
     """The 13 forests: see :mod:`ediff_utils.paper.models`. Defaults are the paper's table 1."""
 
     max_features: float = Field(
@@ -116,7 +118,7 @@ class ForestSettings(_Settings):
     seed: int = Field(0, ge=0)
 
 
-class ProtocolSettings(_Settings):
+class ProtocolSettings(Settings):
     """Patterns at random orientations beside the grid's: see :mod:`ediff_utils.paper.protocols`."""
 
     random_crystals: int = Field(0, ge=0, description="drawn at random; 0: all")
@@ -126,7 +128,7 @@ class ProtocolSettings(_Settings):
     )
 
 
-class ScanSettings(_Settings):
+class ScanSettings(Settings):
     """The scan: see :mod:`ediff_solve.scans.intake` and :mod:`ediff_utils.paper.scan.maps`."""
 
     models_run: str = Field("", description="run whose models are used; empty for the run itself")
@@ -171,7 +173,7 @@ class ScanSettings(_Settings):
             raise UserError("scan_file, bragg_file: expected one of them, frames or Bragg lists")
 
 
-class UnknownSettings(_Settings):
+class UnknownSettings(Settings):
     """Spots of an unknown crystal: see :mod:`ediff_solve.predictor`."""
 
     spots_file: str = Field("", description="a user's own spots; empty for the example that ships")
@@ -194,7 +196,7 @@ class Preset(
     """Every parameter of the pipeline, as a preset file sets them."""
 
 
-S = TypeVar("S", bound=_Settings)
+S = TypeVar("S", bound=Settings)
 
 
 def _one_line(error: ValidationError, where: str) -> UserError:

@@ -13,10 +13,6 @@ from ediff_utils.core.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The order in which systems stand in tables and figures, highest symmetry first.
-SYSTEMS = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic")
-ALL_SYSTEMS = (*SYSTEMS, "triclinic")
-
 
 @dataclass(frozen=True)
 class Crystal:
@@ -68,16 +64,7 @@ class Crystal:
 def choose_crystal(table: pd.DataFrame, material_id: str = "") -> Crystal:
     """Take one crystal from the crystals' table, to show something by.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The crystals' table.
-    material_id : str
-        Which; empty for the first cubic compound, or the first crystal where there is none.
-
-    Returns
-    -------
-    Crystal
+    Without a ``material_id`` it is the first cubic compound, or the first crystal where none is.
 
     Raises
     ------

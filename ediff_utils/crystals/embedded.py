@@ -22,7 +22,7 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import (
     MAX_ATOMIC_NUMBER,
     UnusableCrystalError,
@@ -34,7 +34,7 @@ from ediff_utils.crystals.symmetry import (
 
 #: A prototype has no more variants than this. Without a limit the two triclinic prototypes, say,
 #: would give as many crystals as the 68 cubic ones.
-MAX_VARIANTS = 20
+_MAX_VARIANTS = 20
 _TRIES = 60
 _LENGTHS = ("a", "b", "c")
 
@@ -57,17 +57,13 @@ class _Parent:
 
 
 @cache
-def similar_elements() -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Which elements stand in for an element, and how often.
+def _similar_elements() -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """For each symbol those of similar elements, and their probabilities, shape (n,).
 
-    Returns
-    -------
-    dict
-        For each symbol the symbols of the similar elements and their probabilities, shape (n,).
-        Similar are elements whose ions of the same charge replace each other in known compounds
-        more often than by chance (Hautier et al., Inorganic Chemistry 50, 656, 2011; the table
-        comes with pymatgen). Elements that it does not know, carbon say, are similar to those of
-        their own group or series.
+    Similar are elements whose ions of the same charge replace each other in known compounds more
+    often than by chance (Hautier et al., Inorganic Chemistry 50, 656, 2011; the table comes with
+    pymatgen). Elements that it does not know, carbon say, are similar to those of their own group
+    or series.
     """
     # pymatgen reads its tables when these are imported: seconds, which other sources need not wait.
     from pymatgen.analysis.structure_prediction.substitution_probability import (
@@ -116,13 +112,6 @@ def load_prototypes(
 ) -> tuple[tuple[_Parent, ...], tuple[tuple[str, str], ...]]:
     """Standardise the prototypes that pymatgen ships.
 
-    Parameters
-    ----------
-    symprec : float
-        spglib tolerance [angstrom].
-    progress : bool
-        Whether to show a progress bar.
-
     Returns
     -------
     parents : tuple
@@ -164,27 +153,10 @@ def _predict_volume() -> Callable[[Structure, Structure], float]:
     return RLSVolumePredictor(check_isostructural=False, radii_type="atomic").predict
 
 
-def make_variant(
+def _make_variant(
     parent: Structure, substitution: dict[str, str], space_group: int, symprec: float
 ) -> Structure | None:
-    """Exchange elements of a crystal and scale its cell.
-
-    Parameters
-    ----------
-    parent : Structure
-        The prototype.
-    substitution : dict
-        New symbol of every old one.
-    space_group : int
-        Number of the parent's space group.
-    symprec : float
-        spglib tolerance [angstrom].
-
-    Returns
-    -------
-    Structure or None
-        None where the exchange changes the space group.
-    """
+    """Exchange elements and scale the cell; None where that changes the space group."""
     numbers = [Element(substitution[site.specie.symbol]).Z for site in parent]
     variant = Structure(parent.lattice, numbers, parent.frac_coords)
     scale = (_predict_volume()(variant, parent) / parent.volume) ** (1 / 3)
@@ -199,7 +171,7 @@ def _substitute(symbols: list[str], rng: np.random.Generator) -> dict[str, str] 
     """Draw new elements, no two of them the same; None where the draw does not do."""
     choices = {}
     for symbol in symbols:
-        similar, shares = similar_elements().get(symbol, ((), None))
+        similar, shares = _similar_elements().get(symbol, ((), None))
         # One element in four stays, so that ternary crystals also get close relatives.
         stays = not similar or (len(symbols) > 1 and rng.random() < 0.25)
         choices[symbol] = symbol if stays else str(rng.choice(similar, p=shares))
@@ -226,7 +198,7 @@ def _variant_row(
             continue
         taken.add((parent.label, formula))
         number = parent.row["space_group"]
-        variant = make_variant(parent.structure, substitution, number, settings.symprec)
+        variant = _make_variant(parent.structure, substitution, number, settings.symprec)
         if variant is not None and variant.volume <= settings.max_volume:
             return _scaled_row(parent, variant, formula)
     return None
@@ -254,17 +226,10 @@ def load_embedded(
 ) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
     """Prototypes first, then variants; the crystal systems take turns in both.
 
-    Parameters
-    ----------
-    settings : CrystalSettings
-        ``max_crystals``, ``max_volume``, ``symprec`` and ``seed`` are used.
-    progress : bool
-        Whether to show a progress bar.
-
     Returns
     -------
     rows : list of dict
-        Rows of the crystals' table, at most ``max_crystals``, and at most :data:`MAX_VARIANTS`
+        Rows of the crystals' table, at most ``max_crystals``, and at most :data:`_MAX_VARIANTS`
         variants of each prototype. No formula comes twice in one prototype.
     skipped : list of (str, str)
         Name of each prototype that cannot be used, and the reason.
@@ -308,7 +273,7 @@ def _variants(
                 if row is None:
                     continue
                 made[parent.name] += 1
-                if made[parent.name] < MAX_VARIANTS:
+                if made[parent.name] < _MAX_VARIANTS:
                     queue.append(parent)
                 yield row
                 break

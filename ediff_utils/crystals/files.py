@@ -27,7 +27,7 @@ from ediff_utils.crystals.symmetry import (
 #: What a table of crystals needs; ``formula`` and other columns may stand beside them.
 TABLE_COLUMNS = ("material_id", "lattice", "numbers", "frac_coords")
 #: From this number on starting worker processes takes less time than it saves.
-PARALLEL_FROM = 500
+_PARALLEL_FROM = 500
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,7 @@ class Candidate:
 
 
 def find_candidates(path: Path) -> list[Candidate]:
-    """List the crystals of a folder of CIFs, a CIF or a Parquet table.
-
-    Parameters
-    ----------
-    path : Path
-        A folder is searched with the folders in it.
+    """List the crystals of a folder of CIFs and the folders in it, of a CIF or of a Parquet table.
 
     Returns
     -------
@@ -95,14 +90,7 @@ def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a Parquet table that has at least these columns.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    columns : tuple of str
-        Columns that must be there; all columns are read.
+    """Read a Parquet table that has at least these columns; all its columns are read.
 
     Raises
     ------
@@ -129,14 +117,8 @@ def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:
     return [Candidate(str(name), source, content) for name, *content in zip(*columns, strict=True)]
 
 
-def read_cif(path: Path) -> Structure:
-    """Read the one structure of a CIF.
-
-    Raises
-    ------
-    UnusableCrystalError
-        Not a CIF, none or several structures in it, or atoms that cannot be placed.
-    """
+def _read_cif(path: Path) -> Structure:
+    """The one structure of a CIF; an UnusableCrystalError where there is none, or several."""
     try:
         structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
     # The parser meets bad files with whatever its reading of them runs into.
@@ -150,28 +132,16 @@ def read_cif(path: Path) -> Structure:
 def label_candidate(
     candidate: Candidate, symprec: float, max_volume: float
 ) -> dict[str, object] | str:
-    """Standardise one crystal.
+    """A crystal's row of the crystals' table, or the reason why there is none.
 
-    Parameters
-    ----------
-    candidate : Candidate
-        The crystal.
-    symprec : float
-        spglib tolerance [angstrom].
-    max_volume : float
-        Largest primitive cell [cubic angstrom].
-
-    Returns
-    -------
-    dict or str
-        A row of the crystals' table, or the reason why there is none.
+    With spglib's tolerance ``symprec`` [angstrom] and the largest primitive cell [cubic angstrom].
     """
     with warnings.catch_warnings():
         # Parsers and spglib warn of what is skipped or rounded; the table of skipped ones says it.
         warnings.simplefilter("ignore")
         try:
             if isinstance(candidate.content, Path):
-                structure = read_cif(candidate.content)
+                structure = _read_cif(candidate.content)
             else:
                 structure = build_structure(*candidate.content)
             row = standardise(structure, symprec)
@@ -186,7 +156,7 @@ def label_candidate(
 def _label_all(
     candidates: list[Candidate], settings: CrystalSettings, bar: tqdm
 ) -> list[dict[str, object] | str]:
-    jobs = -1 if len(candidates) > PARALLEL_FROM else 1
+    jobs = -1 if len(candidates) > _PARALLEL_FROM else 1
     work = (delayed(label_candidate)(c, settings.symprec, settings.max_volume) for c in candidates)
     results = []
     for result in Parallel(n_jobs=jobs, return_as="generator")(work):
@@ -214,16 +184,7 @@ def _drop_unnamed(candidates: list[Candidate]) -> tuple[list[Candidate], list[tu
 def label_candidates(
     candidates: list[Candidate], settings: CrystalSettings, progress: bool = True
 ) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
-    """Standardise crystals, a random sample of them where there are too many.
-
-    Parameters
-    ----------
-    candidates : list of Candidate
-        The crystals.
-    settings : CrystalSettings
-        ``max_crystals``, ``max_volume``, ``symprec`` and ``seed`` are used.
-    progress : bool
-        Whether to show a progress bar.
+    """Standardise crystals, a random sample of them where there are more than ``max_crystals``.
 
     Returns
     -------

@@ -28,29 +28,24 @@ from ediff_utils.crystals.symmetry import UnusableCrystalError, atomic_numbers
 if TYPE_CHECKING:
     from mp_api.client import MPRester
 
-KEY = "MP_API_KEY"
-ENDPOINT = "MP_API_ENDPOINT"
+_KEY = "MP_API_KEY"
+_ENDPOINT = "MP_API_ENDPOINT"
 #: Materials a request. Their names stand in its address, which servers cut at about 8,000 letters.
-CHUNK = 200
+_CHUNK = 200
 #: Names a page when materials are listed; the server's limit.
-PAGE = 1000
+_PAGE = 1000
 _FILTER = {"theoretical": False, "deprecated": False}
 _FIELDS = ["material_id", "structure", "formula_pretty"]
 _COLUMNS = ["material_id", "formula", "lattice", "numbers", "frac_coords"]
 
 
-def cache_path() -> Path:
+def _cache_path() -> Path:
     """Where the fetched table is kept."""
     return paths.CACHE / "materials-project.parquet"
 
 
 def fetch_table(progress: bool = True) -> pd.DataFrame:
     """Return the table of experimentally observed crystals, from the cache where it is there.
-
-    Parameters
-    ----------
-    progress : bool
-        Whether to show a progress bar.
 
     Returns
     -------
@@ -64,7 +59,7 @@ def fetch_table(progress: bool = True) -> pd.DataFrame:
     UserError
         No key, a refused one, or no answer from the server.
     """
-    path = cache_path()
+    path = _cache_path()
     if not path.exists():
         _fetch(path, progress)
     return read_table(path, TABLE_COLUMNS)
@@ -74,7 +69,7 @@ def _fetch(path: Path, progress: bool) -> None:
     parts = path.with_name(f"{path.stem}-parts")
     with _open_client() as client:
         names = _list_materials(client, parts / "materials.json")
-        chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+        chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
         files = [parts / f"part-{i:05d}.parquet" for i in range(len(chunks))]
         with tqdm(total=len(names), desc="Materials Project", disable=not progress) as bar:
             for file, chunk in zip(files, chunks, strict=True):
@@ -105,18 +100,18 @@ def _one_line_errors() -> Iterator[None]:
         refused = any(f"status code {code}" in str(error) for code in (401, 403))
         if refused or "valid API key" in str(error):
             raise UserError(
-                f"{KEY}: the Materials Project refuses this key; see your dashboard at "
+                f"{_KEY}: the Materials Project refuses this key; see your dashboard at "
                 "materialsproject.org for the right one"
             ) from None
         raise UserError(f"Materials Project: no usable answer, try again later: {error}") from None
 
 
 def _open_client() -> MPRester:
-    key = os.environ.get(KEY, "").strip()
+    key = os.environ.get(_KEY, "").strip()
     if not key:
         raise UserError(
-            f"{KEY}: not set; get an API key from your dashboard at materialsproject.org and "
-            f"'export {KEY}=...', or choose other crystals"
+            f"{_KEY}: not set; get an API key from your dashboard at materialsproject.org and "
+            f"'export {_KEY}=...', or choose other crystals"
         )
     # The import takes seconds, which other crystals need not wait for.
     from mp_api.client import MPRester
@@ -125,7 +120,7 @@ def _open_client() -> MPRester:
         return MPRester(
             key,
             # The client itself reads this variable when it is imported, too early for a test.
-            endpoint=os.environ.get(ENDPOINT) or None,
+            endpoint=os.environ.get(_ENDPOINT) or None,
             use_document_model=False,
             mute_progress_bars=True,
         )
@@ -141,7 +136,7 @@ def _list_materials(client: MPRester, path: Path) -> list[str]:
         # everything there is from a bucket.
         summary = client.materials.summary
         documents = summary.search(
-            **_FILTER, fields=["material_id"], chunk_size=PAGE, _sort_fields="material_id"
+            **_FILTER, fields=["material_id"], chunk_size=_PAGE, _sort_fields="material_id"
         )
         names = sorted({str(document["material_id"]) for document in documents})
         total = summary.count(dict(_FILTER))

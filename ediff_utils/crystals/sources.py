@@ -22,7 +22,7 @@ from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.embedded import load_embedded
 from ediff_utils.crystals.files import find_candidates, label_candidates, table_candidates
 from ediff_utils.crystals.materials_project import fetch_table
-from ediff_utils.crystals.symmetry import UnusableCrystalError, laue_group, standardise
+from ediff_utils.crystals.symmetry import UnusableCrystalError, standardise
 from ediff_utils.crystals.tables import (
     COLUMNS,
     TABLE_FORMAT,
@@ -38,7 +38,6 @@ __all__ = [
     "MATERIALS_PROJECT",
     "CrystalSet",
     "UnusableCrystalError",
-    "laue_group",
     "load_crystals",
     "prepare_crystals",
     "read_crystals",

@@ -14,33 +14,21 @@ import spglib
 from pymatgen.core import Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
+from ediff_utils.crystals.groups import crystal_system, laue_group
+
 #: Atomic numbers that the table of electron scattering factors covers.
 MAX_ATOMIC_NUMBER = 103
 #: Two atoms closer than this stand on the same place [angstrom].
-MIN_DISTANCE = 0.1
+_MIN_DISTANCE = 0.1
 #: pymatgen's default for spglib [degrees].
-ANGLE_TOLERANCE = 5.0
+_ANGLE_TOLERANCE = 5.0
 #: Below this a cell is no cell [cubic angstrom]; solid hydrogen has 20 an atom.
-MIN_VOLUME = 1.0
+_MIN_VOLUME = 1.0
 # Relabelling the standardised crystal as a rule changes nothing. Near the tolerance it may find
 # more symmetry, and then the loop follows; crystals that never settle are not used.
 _ROUNDS = 4
 #: Chiral groups whose standard cell pymatgen builds with two axes swapped: P2, P2_1, C2.
 _MIRRORED_BY_PYMATGEN = (3, 4, 5)
-
-_LAUE = (
-    (2, "-1"),
-    (15, "2/m"),
-    (74, "mmm"),
-    (88, "4/m"),
-    (142, "4/mmm"),
-    (148, "-3"),
-    (167, "-3m"),
-    (176, "6/m"),
-    (194, "6/mmm"),
-    (206, "m-3"),
-    (230, "m-3m"),
-)
 
 
 class UnusableCrystalError(ValueError):
@@ -48,11 +36,6 @@ class UnusableCrystalError(ValueError):
 
     def __init__(self, reason: object) -> None:
         super().__init__(" ".join(str(reason).split()))
-
-
-def laue_group(space_group: int) -> str:
-    """Hermann-Mauguin symbol of the Laue class of a space group number from 1 to 230."""
-    return next(symbol for last, symbol in _LAUE if space_group <= last)
 
 
 def volume_reason(volume: object, max_volume: float) -> str:
@@ -71,11 +54,6 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
         Atomic numbers.
     frac_coords : array_like, 3 n numbers
         Fractional coordinates.
-
-    Returns
-    -------
-    Structure
-        Without oxidation states, site properties or names.
 
     Raises
     ------
@@ -103,12 +81,12 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
         raise UnusableCrystalError(f"atomic number {wrong[0]:g}, expected 1 to {MAX_ATOMIC_NUMBER}")
     cell = cell.reshape(3, 3)
     volume = abs(np.linalg.det(cell))
-    if volume < MIN_VOLUME:
+    if volume < _MIN_VOLUME:
         raise UnusableCrystalError(f"cell volume {volume:.3g} cubic angstrom")
     structure = Structure(Lattice(cell), z.astype(int), sites.reshape(-1, 3))
     # A neighbour list sees periodic images as well, and in small and skewed cells too.
-    if len(structure.get_neighbor_list(MIN_DISTANCE)[0]):
-        raise UnusableCrystalError(f"two atoms closer than {MIN_DISTANCE} angstrom")
+    if len(structure.get_neighbor_list(_MIN_DISTANCE)[0]):
+        raise UnusableCrystalError(f"two atoms closer than {_MIN_DISTANCE} angstrom")
     return structure
 
 
@@ -140,7 +118,7 @@ def find_space_group(structure: Structure, symprec: float) -> int:
     cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
     try:
         dataset = spglib.get_symmetry_dataset(
-            cell, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE
+            cell, symprec=symprec, angle_tolerance=_ANGLE_TOLERANCE
         )
     except spglib.SpglibError as error:
         raise UnusableCrystalError(f"no symmetry found: {error}") from None
@@ -223,26 +201,11 @@ def _reduce_sites(conventional: Structure, primitive: np.ndarray, n: int) -> Str
     return Structure(Lattice(primitive), numbers[kept], frac[kept])
 
 
-def find_primitive(conventional: Structure, symprec: float) -> Structure:
-    """Smallest cell of a conventional cell, in the same Cartesian frame.
+def _find_primitive(conventional: Structure, symprec: float) -> Structure:
+    """Smallest cell of a symmetrised conventional cell, in the same Cartesian frame.
 
-    Parameters
-    ----------
-    conventional : Structure
-        Symmetrised conventional cell.
-    symprec : float
-        Tolerance [angstrom].
-
-    Returns
-    -------
-    Structure
-        Its lattice vectors are the three shortest independent ones, right-handed. Every point of
-        its reciprocal lattice has integer Miller indices in the conventional cell.
-
-    Raises
-    ------
-    UnusableCrystalError
-        Lattice and sites contradict each other.
+    Its lattice vectors are the three shortest independent ones, right-handed. Every point of its
+    reciprocal lattice has integer Miller indices in the conventional cell.
     """
     points = _lattice_points(conventional, symprec)
     primitive = _shortest_basis(conventional.lattice.matrix, points)
@@ -251,7 +214,7 @@ def find_primitive(conventional: Structure, symprec: float) -> Structure:
 
 def _conventional(structure: Structure, symprec: float) -> tuple[Structure, SpacegroupAnalyzer]:
     try:
-        analyzer = SpacegroupAnalyzer(structure, symprec, ANGLE_TOLERANCE)
+        analyzer = SpacegroupAnalyzer(structure, symprec, _ANGLE_TOLERANCE)
         return analyzer.get_conventional_standard_structure(), analyzer
     except (SymmetryUndeterminedError, spglib.SpglibError) as error:
         raise UnusableCrystalError(f"no symmetry found: {error}") from None
@@ -291,12 +254,11 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     Returns
     -------
     dict
-        The columns of the crystals' table from ``formula`` to ``n_sites``, with ``prototype`` as
-        :func:`label_prototype` names it: ``lattice``, ``numbers``
-        and ``frac_coords`` of the primitive cell, ``conventional_lattice`` in the same Cartesian
-        frame [angstrom], the labels, the lattice parameters of the conventional cell [angstrom,
-        degrees] and the volume of the primitive one [cubic angstrom]. The labels are those of the
-        returned, symmetrised crystal.
+        The columns of the crystals' table from ``formula`` to ``n_sites``: ``prototype`` (what
+        isostructural crystals share), ``lattice``, ``numbers`` and ``frac_coords`` of the primitive
+        cell, ``conventional_lattice`` in the same Cartesian frame [angstrom], the labels, the
+        lattice parameters of the conventional cell [angstrom, degrees] and the volume of the
+        primitive one [cubic angstrom]. The labels are those of the returned, symmetrised crystal.
 
     Raises
     ------
@@ -309,7 +271,7 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     for _ in range(_ROUNDS):
         conventional, analyzer = _conventional(plain, symprec)
         number = int(analyzer.get_space_group_number())
-        primitive = find_primitive(conventional, symprec)
+        primitive = _find_primitive(conventional, symprec)
         if find_space_group(primitive, symprec) == number:
             if number in _MIRRORED_BY_PYMATGEN:
                 primitive = _restore_hand(analyzer, primitive)
@@ -318,23 +280,12 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     raise UnusableCrystalError(f"space group not settled at symprec {symprec:g}")
 
 
-def label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
-    """Name what isostructural crystals share.
+def _label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
+    """What isostructural crystals share, such as ``AB_225_4:m-3m_4:m-3m`` for rock salt.
 
-    Parameters
-    ----------
-    formula : str
-        Anonymous formula.
-    dataset : SpglibDataset
-        spglib's of the crystal.
-
-    Returns
-    -------
-    str
-        Anonymous formula, space group number, and the Wyckoff position of each orbit of sites as
-        its multiplicity in the conventional cell and its site symmetry, sorted, such as
-        ``AB_225_4:m-3m_4:m-3m`` for rock salt. Letters would not do: a shift of the origin
-        exchanges 4a and 4b.
+    Anonymous formula, space group number, and the Wyckoff position of each orbit of sites as its
+    multiplicity in the conventional cell and its site symmetry, sorted. Letters would not do: a
+    shift of the origin exchanges 4a and 4b.
     """
     cells = len(dataset.std_positions) / len(dataset.crystallographic_orbits)
     _, first, counts = np.unique(
@@ -355,14 +306,14 @@ def _row(
     alpha, beta, gamma = map(float, conventional.lattice.angles)
     return {
         "formula": primitive.composition.reduced_formula,
-        "prototype": label_prototype(
+        "prototype": _label_prototype(
             primitive.composition.anonymized_formula, analyzer.get_symmetry_dataset()
         ),
         "lattice": primitive.lattice.matrix.ravel().tolist(),
         "numbers": [int(z) for z in primitive.atomic_numbers],
         "frac_coords": primitive.frac_coords.ravel().tolist(),
         "conventional_lattice": conventional.lattice.matrix.ravel().tolist(),
-        "crystal_system": str(analyzer.get_crystal_system()),
+        "crystal_system": crystal_system(number),
         "space_group": number,
         "space_group_symbol": str(analyzer.get_space_group_symbol()),
         "laue_group": laue_group(number),

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
 from ediff_utils.crystals.files import read_table
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import MAX_ATOMIC_NUMBER
 
 _TEXT = ("material_id", "formula", "source", "prototype", "crystal_system", "space_group_symbol")

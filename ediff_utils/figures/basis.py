@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from ediff_utils.bloch.simulation import SpotPattern
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures.orders import compute_coefficients, example_crystal
 from ediff_utils.figures.spots import frame_pattern, plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series

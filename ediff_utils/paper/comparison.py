@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import published
 from ediff_utils.paper.evaluation import INDEPENDENT_AXES
 from ediff_utils.paper.published import Published

@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.estimates import Estimate, estimate_median, estimate_rate
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 
 AXES = ("a", "b", "c")
 #: Axes that symmetry leaves independent, as figure 6 of the paper shows them.

@@ -25,7 +25,7 @@ from ediff_utils.core.files import file_sha256
 from ediff_utils.core.paths import atomic_write, require
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings, check
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.paper.checkpoints import TRUSTED
 from ediff_utils.paper.features import N_FEATURES
 from ediff_utils.paper.votes import checked, difference_confidence, tree_answers, tree_votes

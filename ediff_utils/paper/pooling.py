@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.paper.aggregation import draw_patterns
 from ediff_utils.paper.checkpoints import TreeCount, tree_workers
 from ediff_utils.paper.feature_files import Features

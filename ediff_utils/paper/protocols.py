@@ -81,7 +81,7 @@ def simulate_random(
     progress : bool
     """
     feature_settings = feature_files.read_settings(run.features)
-    changes: dict[str, object] = {"protocol": "random", "seed": seed}
+    changes: dict[str, object] = {"sampling": "random", "seed": seed}
     changes["orientations"] = settings.random_orientations
     if feature_settings.thickness:
         changes |= {"thicknesses": (feature_settings.thickness,), "thickness_range": None}

@@ -94,8 +94,8 @@ def describe_run(
     protocol = describe_protocol(
         crystals,
         orientations=simulation.orientations,
-        zone_axes=_ZONE_AXES[simulation.protocol],
-        in_plane_rotation=_ROTATION[simulation.protocol],
+        zone_axes=_ZONE_AXES[simulation.sampling],
+        in_plane_rotation=_ROTATION[simulation.sampling],
         thickness=features.thickness or simulation.thickness_range or simulation.thicknesses,
         split_by=trained["split_by"],
         test_size=trained["test_size"],

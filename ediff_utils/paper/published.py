@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 
 ABSTRACT = "abstract"
 DATASET = "Methods, Diffraction Pattern Dataset Generation"

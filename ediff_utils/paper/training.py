@@ -25,7 +25,7 @@ from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
 from ediff_utils.paper.feature_files import Features
 from ediff_utils.paper.features import coarsen

@@ -37,10 +37,10 @@ def shows_a_picture(explorer: BasisExplorer) -> bool:
     return bytes(explorer.picture.value).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("protocol", ["grid", "random"])
-def test_it_shows_the_patterns_of_the_dataset(protocol):
+@pytest.mark.parametrize("sampling", ["grid", "random"])
+def test_it_shows_the_patterns_of_the_dataset(sampling):
     crystal = make_crystal("quartz (chiral)")
-    settings = SETTINGS.model_copy(update={"protocol": protocol})
+    settings = SETTINGS.model_copy(update={"sampling": sampling})
     shown = compute_exploration(crystal, 3, 200.0, settings)
     (row,) = pattern_table(crystal, settings).slice(3, 1).to_pylist()
     np.testing.assert_allclose(shown.pattern.intensity, row["intensity"], rtol=1e-5)

@@ -87,7 +87,7 @@ def test_every_column_with_its_type():
 
 @pytest.mark.parametrize(
     "name",
-    ["protocol", "thicknesses", "thickness_range", "precession", "scattering", "intensity_floor"],
+    ["sampling", "thicknesses", "thickness_range", "precession", "scattering", "intensity_floor"],
 )
 def test_parameters_are_those_of_the_settings(name):
     (default,) = re.findall(rf"^\| `{name}` \| (.*?) \|", CARD, flags=re.M)

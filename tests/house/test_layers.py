@@ -61,7 +61,7 @@ def test_the_contracts_hold():
         ),
         (
             "ediff_utils/core/errors.py",
-            "from ediff_utils.crystals.crystal import SYSTEMS",
+            "from ediff_utils.crystals.groups import SYSTEMS",
             "the paper's rooms import downwards",
         ),
         (

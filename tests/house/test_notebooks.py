@@ -31,7 +31,7 @@ from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import NOTEBOOKS, PRESETS, ROOT, Run
 from ediff_utils.core.settings import Preset
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import style
 from ediff_utils.paper.feature_files import read_features
 from ediff_utils.paper.protocols import detect_test_patterns

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import published as p
 from ediff_utils.paper.published import Published
 

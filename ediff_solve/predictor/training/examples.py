@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_solve.predictor.evidence import NAMES, compute_evidence, solve_alone
 from ediff_utils.bloch.dataset.reading import part_files, spots
@@ -24,6 +24,8 @@ from ediff_utils.bloch.detector import CLEAN, DetectorSettings, apply_detector
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
+from ediff_utils.core.seeds import name_seed
+from ediff_utils.core.settings import Settings
 from ediff_utils.core.workers import run_tasks
 
 #: What is done to the patterns.
@@ -33,10 +35,8 @@ FORMAT = 2
 _MADE_FROM = b"ediff_examples"
 
 
-class ExampleSettings(BaseModel):
+class ExampleSettings(Settings):
     """Which patterns of a crystal are taken, and how many together."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     protocol: str = Field("clean", description="clean or detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
@@ -129,8 +129,7 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     -------
     list of ndarray of int
     """
-    digest = hashlib.blake2b(material.encode(), digest_size=8).digest()
-    rng = np.random.default_rng([settings.seed, int.from_bytes(digest, "little")])
+    rng = np.random.default_rng([settings.seed, name_seed(material)])
     # All draw on the same few, as each has to be solved.
     order = rng.permutation(n)[
         : max(settings.singles, *settings.together, settings.random_sizes[1])

@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ediff_solve.predictor.boosting import (
-    SYSTEMS,
     BoostingSettings,
     SpaceGroupModel,
     sum_systems,
-    system_of,
     train_model,
 )
 from ediff_solve.predictor.evidence import NAMES
 from ediff_utils.core.errors import UserError
+from ediff_utils.crystals.groups import N_GROUPS, NUMBERED_SYSTEMS, system_of
 from ediff_utils.paper.evaluation import right_system
 from ediff_utils.paper.reliability import compute_accuracy_at_coverage, compute_ece
 
@@ -136,13 +135,13 @@ def judge(
         ``length_1`` to ``length_3`` and ``error_1`` to ``error_3`` (:func:`lattice_errors`).
     """
     truth = index["material_id"].map(crystals.set_index("material_id")["space_group"]).to_numpy(int)
-    probabilities = np.zeros((len(index), max(SYSTEMS.values())))
+    probabilities = np.zeros((len(index), N_GROUPS))
     alone = index["patterns"].to_numpy() == 1
     for kind, chosen in (("single", alone), ("several", ~alone)):
         if chosen.any():
             probabilities[chosen] = models[kind].probabilities(vectors[chosen])
     systems = sum_systems(probabilities)
-    names = np.array(list(SYSTEMS))
+    names = np.array(NUMBERED_SYSTEMS)
     own = probabilities[np.arange(len(index)), truth - 1]
     lengths, errors = lattice_errors(index, vectors, crystals)
     return index.assign(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ediff_solve.predictor.boosting import SYSTEMS
 from ediff_solve.predictor.training.card import SURE
 from ediff_utils.core.paths import atomic_write
+from ediff_utils.crystals.groups import NUMBERED_SYSTEMS
 
 README = "README.md"
 #: Figures of both protocols, with the form of each.
@@ -101,7 +101,7 @@ def _simulation(name: str, made: Mapping[str, object]) -> str:
     low_high = made["thickness_range"] or made["thicknesses"]
     # Angstrom to nanometre.
     thickness = " to ".join(f"{value / 10:g}" for value in low_high)
-    where = "on the paper's grid" if made["protocol"] == "grid" else "at any orientation"
+    where = "on the paper's grid" if made["sampling"] == "grid" else "at any orientation"
     return f"*{name}*: {where}, {thickness} nm, {made['energy'] / 1e3:g} kV"
 
 
@@ -129,7 +129,7 @@ def _figures(card: Mapping[str, object], protocols: list[str]) -> list[list[str]
 
 def _systems(card: Mapping[str, object], protocols: list[str]) -> list[list[str]]:
     rows = []
-    for system in SYSTEMS:
+    for system in NUMBERED_SYSTEMS:
         found = [card[name]["by_system"].get(system) for name in protocols]
         if not any(found):
             continue

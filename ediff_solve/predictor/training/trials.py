@@ -14,11 +14,11 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.groups import crystal_system
 from ediff_solve.predictor.training.card import TEN
 from ediff_solve.predictor.training.examples import DETECTORS, ExampleSettings, show_patterns
 from ediff_solve.predictor.training.sample import read_sample
 from ediff_utils.bloch.dataset.reading import spots
+from ediff_utils.crystals.groups import crystal_system
 
 #: Each is timed so often, of which the shortest counts.
 REPEATS = 3

@@ -29,10 +29,10 @@ from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.crystals.tables import read_crystals
 
 #: Spots on which accuracy is promised [fraction of the incident beam].
-STRONG = 1e-3
+_STRONG = 1e-3
 
 
-def _dense_intensities(
+def dense_intensities(
     bloch: BlochCrystal, orientation: np.ndarray, thickness: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Beams and their intensities by eigen-decomposition, the direct beam first."""
@@ -46,15 +46,7 @@ def _dense_intensities(
 def compute_dense_difference(
     crystal: Crystal, settings: SimulationSettings, n_orientations: int = 3, seed: int = 0
 ) -> float:
-    """Hold some patterns of a crystal against the dense eigen-decomposition.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-    n_orientations : int
-        Random orientations that are tried.
-    seed : int
+    """Hold some patterns of a crystal, in random orientations, against the eigen-decomposition.
 
     Returns
     -------
@@ -67,7 +59,7 @@ def compute_dense_difference(
     for orientation in random_orientations(n_orientations, np.random.default_rng(seed)):
         waves = propagate_beams(bloch, *find_beams(bloch, orientation), settings.thicknesses)
         for wave, thickness in zip(waves, settings.thicknesses, strict=True):
-            _, dense = _dense_intensities(bloch, orientation, thickness)
+            _, dense = dense_intensities(bloch, orientation, thickness)
             worst = max(worst, float(np.abs(np.abs(wave) ** 2 - dense).max()))
     return worst
 
@@ -126,7 +118,7 @@ def _draw_patterns(folder: Path, names: list[str], rng: np.random.Generator) -> 
 
 
 def _compare(row: dict, bloch: BlochCrystal, orientation: np.ndarray) -> dict[str, object]:
-    index, dense = _dense_intensities(bloch, orientation, row["thickness"])
+    index, dense = dense_intensities(bloch, orientation, row["thickness"])
     hkl = [tuple(h) for h in bloch.hkl_conventional[index].tolist()]
     stored = dict(
         zip(zip(row["h"], row["k"], row["l"], strict=True), row["intensity"], strict=True)
@@ -141,6 +133,6 @@ def _compare(row: dict, bloch: BlochCrystal, orientation: np.ndarray) -> dict[st
         "thickness": row["thickness"],
         "beams": len(index),
         "difference": float(differences.max()),
-        "difference_strong": float(differences[dense > STRONG].max(initial=0)),
+        "difference_strong": float(differences[dense > _STRONG].max(initial=0)),
         "missing": int(np.count_nonzero(absent & (dense > floor + 1e-6))),
     }

@@ -60,7 +60,7 @@ def read_patterns(
     Returns
     -------
     pyarrow.Table
-        See :data:`SCHEMA`.
+        See :data:`~ediff_utils.bloch.dataset.table.SCHEMA`.
 
     Raises
     ------
@@ -84,24 +84,7 @@ def iterate_patterns(
     thickness: float | None = None,
     rows: int = 20_000,
 ) -> Iterator[pa.Table]:
-    """Read the patterns of a dataset block by block, in their order.
-
-    Parameters
-    ----------
-    folder, columns, thickness
-        As in :func:`read_patterns`.
-    rows : int
-        Patterns a block; the last one may have fewer.
-
-    Yields
-    ------
-    pyarrow.Table
-
-    Raises
-    ------
-    UserError
-        As :func:`read_patterns`.
-    """
+    """As :func:`read_patterns`, in blocks of so many ``rows``; the last one may have fewer."""
     where, asked = _condition(thickness, None)
     waiting: list[pa.RecordBatch] = []
     n_waiting, found = 0, False
@@ -162,12 +145,7 @@ def _unreadable(folder: Path, error: Exception) -> UserError:
 
 
 def spots(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Spots of many patterns as flat arrays.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        With list columns qx, qy and intensity.
+    """Spots of many patterns as flat arrays, out of list columns qx, qy and intensity.
 
     Returns
     -------

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from ediff_utils.bloch.dataset.table import SCHEMA, pattern_table
 from ediff_utils.bloch.simulation import SimulationError
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import SimulationSettings
@@ -251,7 +251,7 @@ def _write_block(
     table = table.replace_schema_metadata({_FAILURES: json.dumps(failures)})
     with atomic_write(path) as partial:
         _write_parquet([table], partial, table.schema)
-    return {"crystals": len(crystals), "patterns": table.num_rows, "peak_gib": _peak_memory()}
+    return {"crystals": len(crystals), "patterns": table.num_rows, "peak_gib": peak_memory()}
 
 
 def _try_twice(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
@@ -259,16 +259,6 @@ def _try_twice(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
         return pattern_table(crystal, settings)
     except _OF_A_CRYSTAL:
         return pattern_table(crystal, settings)
-
-
-def _peak_memory() -> float:
-    """Largest resident memory of this process so far [GiB]."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:

@@ -4,6 +4,11 @@ The random numbers are those of SplitMix64 (Steele et al. 2014) at a place, not 
 i-th of a stream is a function of the stream and i. Every effect has a stream of its own in every
 pattern, and every spot its place there, so that an effect that is switched off, or a spot that is
 lost, shifts no other number.
+
+Throughout, ``qx``, ``qy`` [1/angstrom] and ``intensity``, of float64 and shape (spots,), are the
+spots of all patterns, one pattern after another; pattern j owns those from offsets[j] to
+offsets[j + 1], of int64 and shape (patterns + 1,). ``states``, of uint64 and shape (patterns,), is
+what a pattern's random numbers hang on.
 """
 
 from __future__ import annotations
@@ -73,25 +78,15 @@ def mix_keys(states: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def draw_patterns(
     states: np.ndarray, low: float, high: float, second_grain: float, n_pool: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw what a pattern has once.
-
-    Parameters
-    ----------
-    states : ndarray of uint64, shape (patterns,)
-    low, high : float
-        Range of q_max [1/angstrom]; both may be infinite.
-    second_grain : float
-        Probability of a second grain.
-    n_pool : int
-        Number of patterns to choose it from.
+    """Draw what a pattern has once, each of shape (patterns,).
 
     Returns
     -------
-    q_max : ndarray, shape (patterns,)
-        [1/angstrom]
-    second : ndarray of int64, shape (patterns,)
-        Which pattern of the pool, or -1.
-    weight, turn : ndarray, shape (patterns,)
+    q_max : ndarray
+        Uniform from ``low`` to ``high``, which may both be infinite [1/angstrom].
+    second : ndarray of int64
+        With probability ``second_grain`` one of the ``n_pool`` patterns of a pool, or -1.
+    weight, turn : ndarray
         Of the second grain: in (0, 1], and in [0, 360) [degree].
     """
     n = len(states)
@@ -125,18 +120,8 @@ def add_grains(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Put the spots of a second pattern behind each pattern's own.
 
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray, shape (spots,)
-        Spots of all patterns, one pattern after another [1/angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-    pool_qx, pool_qy, pool_intensity, pool_offsets : ndarray
-        The same of the patterns to choose from.
-    second : ndarray of int64, shape (patterns,)
-        Which of them, or -1 for none.
-    factor, turn : ndarray, shape (patterns,)
-        Of the second's intensities, and of its positions from qx towards qy [degree].
+    Pattern ``second[j]`` of the pool, or none where that is -1, comes with its intensities times
+    ``factor[j]``, and turned by ``turn[j]`` from qx towards qy [degree]; each of shape (patterns,).
 
     Returns
     -------
@@ -188,12 +173,7 @@ def detect(
 
     Parameters
     ----------
-    qx, qy, intensity : ndarray of float64, shape (spots,)
-        Spots of all patterns, one pattern after another [1/angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-    states : ndarray of uint64, shape (patterns,)
-        What a pattern's random numbers hang on.
+    qx, qy, intensity, offsets, states : ndarray
     matrix : ndarray, shape (patterns, 3)
         Entries xx, xy = yx and yy of the map of true onto measured positions.
     centre : ndarray, shape (patterns, 2)
@@ -204,17 +184,13 @@ def detect(
         Standard deviation a coordinate [1/angstrom].
     log_noise : float
         Standard deviation of the logarithm of the intensities; their mean stays.
-    counts : float
-        Mean total counts of a pattern; 0 for no counting noise.
-    dynamic_range : float
-        Spots below this fraction of the strongest one are lost.
-    missing : float
-        Probability that one of the others is lost.
+    counts, dynamic_range, missing : float
+        As in :class:`~ediff_utils.bloch.detector_settings.DetectorSettings`.
 
     Returns
     -------
-    qx, qy, intensity : ndarray of float64, shape (spots left,)
-    offsets : ndarray of int64, shape (patterns + 1,)
+    qx, qy, intensity, offsets : ndarray
+        The spots left.
     n_missing : ndarray of int64, shape (patterns,)
         How many spots the last step took.
     """
@@ -281,14 +257,9 @@ def add_spurious(
     q_max: np.ndarray,
     spurious: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Put spots that are none behind each pattern's own.
+    """Put spots that are none behind each pattern's own, as a fraction ``spurious`` of them.
 
-    Parameters
-    ----------
-    qx, qy, intensity, offsets, states, q_max : ndarray
-        As in :func:`detect`. Where q_max is infinite, the outermost spot stands for it.
-    spurious : float
-        Expected number, as a fraction of a pattern's spots.
+    They lie within ``q_max``, shape (patterns,), or, where that is infinite, the outermost spot.
 
     Returns
     -------

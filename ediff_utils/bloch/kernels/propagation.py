@@ -100,21 +100,10 @@ def structure_matrix(
 
 @njit(cache=True, fastmath=True)
 def spectral_interval(matrix: np.ndarray, steps: int) -> tuple[float, float]:
-    """Bounds of the spectrum of a Hermitian matrix, from a few Lanczos steps.
+    """Bounds of the spectrum of a Hermitian matrix, shape (n, n), from a few Lanczos steps.
 
     The extreme Ritz values are widened by their residuals (Zhou and Li 2011), which bounds the
     spectrum in practice, not in theory: the caller checks that the norm is conserved.
-
-    Parameters
-    ----------
-    matrix : ndarray, shape (n, n)
-        Hermitian.
-    steps : int
-        Lanczos steps.
-
-    Returns
-    -------
-    lower, upper : float
     """
     n = matrix.shape[0]
     v = np.empty(n, matrix.dtype)
@@ -168,7 +157,7 @@ def spectral_interval(matrix: np.ndarray, steps: int) -> tuple[float, float]:
 def propagate(
     matrix: np.ndarray, start: np.ndarray, centre: float, radius: float, weights: np.ndarray
 ) -> np.ndarray:
-    """One exit wave: sum_k weights[k] T_k((A - centre) / radius) start.
+    """One exit wave: sum_k weights[k] T_k((A - centre) / radius) start, but for a phase all share.
 
     Parameters
     ----------
@@ -179,11 +168,6 @@ def propagate(
         Of the spectrum [1/angstrom].
     weights : ndarray of complex, shape (terms,), terms >= 2
         (2 - delta_k0) i^k J_k(2 pi t radius).
-
-    Returns
-    -------
-    ndarray of the weights' type, shape (n,)
-        Exit wave, up to a phase that all beams share.
     """
     n = matrix.shape[0]
     real = weights.real.dtype.type

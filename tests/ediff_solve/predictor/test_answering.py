@@ -15,19 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattice_patterns import synthetic_patterns
 from predictor_world import CARD, make_world
-from pymatgen.symmetry.groups import SpaceGroup
 
-from ediff_solve.lattice.bravais import SYMBOLS
 from ediff_solve.predictor import groups
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.boosting import (
-    SYSTEMS,
     BoostingSettings,
     fit_temperature,
     shorten,
     soften,
     sum_systems,
-    system_of,
     train_booster,
     train_model,
 )
@@ -52,7 +48,7 @@ from ediff_solve.predictor.training.examples import (
 )
 from ediff_solve.predictor.training.fitting import judge, summarise, train_predictor
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.symmetry import laue_group
+from ediff_utils.crystals.groups import NUMBERED_SYSTEMS, laue_group
 
 #: Lattices of a small world with one space group each.
 WORLD = {"cF": 225, "cP": 221, "hP": 191, "tP": 123, "oI": 71, "mC": 12}
@@ -62,28 +58,14 @@ SMALL = BoostingSettings(
 
 
 class TestGroups:
-    @pytest.mark.parametrize("number", range(1, 231))
-    def test_against_pymatgen(self, number):
-        theirs = SpaceGroup.from_int_number(number)
-        assert groups.crystal_system(number) == theirs.crystal_system
-        # Monoclinic symbols are written in full there.
-        own, other = groups.symbol(number), theirs.symbol.split(":")[0]
-        if 3 <= number <= 15:
-            assert own[0] == other[0]
-        else:
-            assert own.replace("_", "") == other.replace("_", "")
-
-    def test_bravais_lattices_are_the_fourteen(self):
-        assert {groups.bravais(n) for n in range(1, 231)} == set(SYMBOLS.values())
-        for number, symbol in SYMBOLS.items():
-            assert groups.bravais(number) == symbol
-
     @given(st.lists(st.floats(0, 1), min_size=230, max_size=230).filter(lambda p: sum(p) > 0))
     def test_sums_agree(self, numbers):
         probabilities = np.array(numbers) / sum(numbers)
         systems = groups.sum_classes(probabilities, "system")
         np.testing.assert_allclose(
-            [systems[name] for name in SYSTEMS], sum_systems(probabilities[None])[0], atol=1e-12
+            [systems[name] for name in NUMBERED_SYSTEMS],
+            sum_systems(probabilities[None])[0],
+            atol=1e-12,
         )
         for kind in ("system", "laue_class", "bravais"):
             found = groups.sum_classes(probabilities, kind)
@@ -162,11 +144,6 @@ class TestBoosting:
         spoilt = soften(true, 1 / temperature)
         assert fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
 
-    def test_systems_of_groups(self):
-        for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230):
-            position = system_of(np.array([number]))[0]
-            assert list(SYSTEMS)[position] == groups.crystal_system(number)
-
     def test_one_class_needs_no_trees(self):
         booster = train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
         assert booster.model is None
@@ -186,7 +163,7 @@ class TestBoosting:
         systems = model.systems(vectors[held_out])
         np.testing.assert_allclose(systems, sum_systems(found), atol=1e-12)
         np.testing.assert_array_equal(model.systems(vectors[held_out], threads=2), systems)
-        assert model.systems(vectors[:0]).shape == (0, len(SYSTEMS))
+        assert model.systems(vectors[:0]).shape == (0, len(NUMBERED_SYSTEMS))
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
 
     def test_a_shorter_text_says_the_same(self):

@@ -102,8 +102,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(materials_project, "CHUNK", CHUNK)
-    monkeypatch.setattr(materials_project, "PAGE", 4)
+    monkeypatch.setattr(materials_project, "_CHUNK", CHUNK)
+    monkeypatch.setattr(materials_project, "_PAGE", 4)
     for name in (
         "http_proxy",
         "https_proxy",
@@ -157,7 +157,7 @@ def test_interrupted_fetch_is_resumed(server):
     server.fails_after = 2
     with pytest.raises(UserError, match=r"Materials Project: no usable answer.*500"):
         load()
-    assert not materials_project.cache_path().exists()
+    assert not materials_project._cache_path().exists()
     got = server.chunks[:2]
     server.fails_after = None
     server.asked.clear()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from sample_crystals import make_crystal
 
 from ediff_utils.bloch.simulation import SpotPattern
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import basis, orders
 from ediff_utils.figures.basis import (
     PHASE_MAP,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from synthetic_tables import make_aggregates, make_predictions, make_spots
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.figures import classification, style, votes
 from ediff_utils.paper import evaluation
 

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_tables import make_aggregates, make_predictions
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import lattice, style
 from ediff_utils.paper import evaluation, published
 from ediff_utils.paper.evaluation import AXES

@@ -11,7 +11,8 @@ from sample_crystals import CRYSTALS, make_crystal
 
 from ediff_utils.bloch.simulation import SpotPattern
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, Crystal
+from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import standardise
 from ediff_utils.figures import crystals as cells
 from ediff_utils.figures import structures, zone_axes

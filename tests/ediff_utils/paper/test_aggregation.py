@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from synthetic_tables import TREES, make_aggregates, make_predictions
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import aggregation as ag
 from ediff_utils.paper import published
 from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns

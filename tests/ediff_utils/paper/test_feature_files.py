@@ -182,13 +182,13 @@ def test_half_precision(dataset, tmp_path):
 # --- what it was made from ------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """Two crystals under the random protocol, with a manifest."""
+    """Two crystals in random orientations, with a manifest."""
     folder = tmp_path_factory.mktemp("random")
     names = ("gold", "silicon")
     crystals = pd.DataFrame(
         [standardise(make_structure(name), 0.01) | {"material_id": name} for name in names]
     )
-    settings = SimulationSettings(protocol="random", orientations=5, q_max=1.2, jobs=1)
+    settings = SimulationSettings(sampling="random", orientations=5, q_max=1.2, jobs=1)
     dataset_stage.simulate_dataset(crystals, settings, folder / "patterns", progress=False)
     return folder / "patterns"
 
@@ -247,7 +247,7 @@ def test_the_grid_has_no_rotation(tmp_path):
     """In files it comes as 0 or, from below, as 360 degrees."""
     crystals = pd.DataFrame([standardise(make_structure("zinc blende"), 0.01)])
     crystals["material_id"] = "zinc blende"
-    settings = SimulationSettings(protocol="grid", orientations=30, q_max=0.9, jobs=1)
+    settings = SimulationSettings(sampling="grid", orientations=30, q_max=0.9, jobs=1)
     dataset_stage.simulate_dataset(crystals, settings, tmp_path / "patterns", progress=False)
     grid = build_features(
         tmp_path / "patterns", FeatureSettings(), tmp_path / "f.parquet", progress=False

@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from direct_radial import radial_transform_direct
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sample_crystals import make_crystal
 
-from ediff_utils.bloch.kernels.reference import radial_transform_direct
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper import published
 from ediff_utils.paper.features import (

@@ -23,7 +23,7 @@ from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.paper import published
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import label_patterns, make_split

@@ -9,7 +9,7 @@ from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import make_split

@@ -9,7 +9,7 @@ from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings, ProtocolSettings
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import protocols as figures
 from ediff_utils.paper import protocols
 from ediff_utils.paper.feature_files import FeatureSet, turn

@@ -13,7 +13,7 @@ from synthetic_tables import make_aggregates, make_predictions
 
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import comparison, published, results
 
 

@@ -16,7 +16,7 @@ from ediff_utils.crystals.sources import standardise
 
 NAMES = ["silicon", "magnesium", "rutile", "zinc blende", "quartz (chiral)"]
 SETTINGS = SimulationSettings(
-    protocol="random", orientations=4, thickness_range=(50.0, 400.0), q_max=1.5, jobs=1
+    sampling="random", orientations=4, thickness_range=(50.0, 400.0), q_max=1.5, jobs=1
 )
 
 

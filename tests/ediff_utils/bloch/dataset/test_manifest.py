@@ -70,7 +70,7 @@ class TestRefused:
             ({"thicknesses": (100.0,)}, "thicknesses"),
             ({"thickness_range": (100.0, 200.0)}, "thickness_range"),
             ({"orientations": 4}, "orientations"),
-            ({"protocol": "random"}, "protocol"),
+            ({"sampling": "random"}, "sampling"),
             ({"energy": 200e3}, "energy"),
             ({"seed": 1}, "seed"),
             ({"scattering": "lobato-absorptive", "q_max": 1.3}, "q_max, scattering"),

@@ -210,10 +210,10 @@ def test_any_number_of_processes_gives_the_same(crystals, finished, tmp_path):
 
 
 class TestFailures:
-    @pytest.mark.parametrize("protocol", ["grid", "random"])
+    @pytest.mark.parametrize("sampling", ["grid", "random"])
     @pytest.mark.parametrize("fault", ["flat", "nan", "element"])
     def test_a_crystal_that_cannot_be_simulated_is_listed(
-        self, crystals, tmp_path, fault, protocol
+        self, crystals, tmp_path, fault, sampling
     ):
         broken = crystals.iloc[:3].copy(deep=True)
         cell = np.array(broken.at[1, "lattice"], dtype=float)
@@ -224,7 +224,7 @@ class TestFailures:
         else:
             broken.at[1, "numbers"] = [110] * len(broken.at[1, "numbers"])
         broken.at[1, "lattice"] = list(cell)
-        settings = SETTINGS.model_copy(update={"protocol": protocol})
+        settings = SETTINGS.model_copy(update={"sampling": sampling})
         report = run(broken, tmp_path / "patterns", settings)
         assert report.failures["material_id"].tolist() == ["magnesium"]
         expected = "atomic number 110" if fault == "element" else "cell of finite volume"
