@@ -319,7 +319,7 @@ def compute_calibration(
         raise UserError("origins: expected a row and column for every probe position; fit_descan")
     if ring_radius is not None:
         if ring is None:
-            raise UserError("ring_radius: expected the ring too, as compute_ring finds it")
+            raise UserError("ring_radius: expected the ring too, as fit_ring finds it")
         pixel_size = ring_radius / ring.radius
     if pixel_size is None:
         raise UserError(

@@ -19,8 +19,6 @@ from ediff_utils.core.errors import UserError
 #: Formats that share an ending: which one holds scans of frames.
 _PREFERRED = {"mrc": "MRC", "emd": "EMD", "xml": "EMPAD", "img": "Hamamatsu"}
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".emd")
-#: A chunk of a dataset that has none of its own [byte].
-_CHUNK_BYTES = 2**25
 
 
 @dataclass(frozen=True)

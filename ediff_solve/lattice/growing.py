@@ -60,12 +60,16 @@ def settle(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> Jo
     return grown if grown.rotations and plausible(grown.reciprocal) else None
 
 
-def _misfit(fit: JointFit, p: int, spots: Spots) -> float:
-    """Root of the median square of a pattern's residuals in the plane [1/angstrom]."""
-    used = fit.hkl[p][:, 3] > 0
+def _squares(fit: JointFit, p: int, spots: Spots, used: np.ndarray) -> np.ndarray:
+    """Squares of the residuals in the plane of some spots of a pattern [1/angstrom^2]."""
     v = fit.hkl[p][used, :3] @ fit.reciprocal @ fit.rotations[p]
     left = (fit.undistorted(p, spots).vectors[used] - v)[:, :2]
-    return float(np.sqrt(np.median((left**2).sum(axis=1))))
+    return (left**2).sum(axis=1)
+
+
+def _misfit(fit: JointFit, p: int, spots: Spots) -> float:
+    """Root of the median square of a pattern's residuals in the plane [1/angstrom]."""
+    return float(np.sqrt(np.median(_squares(fit, p, spots, fit.hkl[p][:, 3] > 0))))
 
 
 def complete(
@@ -158,7 +162,7 @@ def _orient_rest(
 
 def gain(fit: JointFit, spots: Sequence[Spots], stray_cost: float = STRAY_COST) -> float:
     """Gain in the logarithm of the likelihood, as for one pattern, over all patterns."""
-    sigma = max(fit.position_error, 2e-4)
+    sigma = max(fit.position_error, SHARPEST)
     volume = 1 / abs(np.linalg.det(fit.reciprocal))
     best = -np.log((2 * np.pi) ** 1.5 * volume * sigma**2 * fit.spread)
     # The squares of an indexed spot's three residuals over their variances are one each on average.
@@ -216,9 +220,7 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
 def _added(fit: JointFit, larger: JointFit, p: int, spots: Spots) -> np.ndarray:
     """Squares of the residuals in the plane, in variances, of spots that one fit alone indexes."""
     new = (larger.hkl[p][:, 3] > 0) & (fit.hkl[p][:, 3] == 0)
-    v = larger.hkl[p][new, :3] @ larger.reciprocal @ larger.rotations[p]
-    left = (larger.undistorted(p, spots).vectors[new] - v)[:, :2]
-    return (left**2).sum(axis=1) / max(fit.position_error, SHARPEST) ** 2
+    return _squares(larger, p, spots, new) / max(fit.position_error, SHARPEST) ** 2
 
 
 def _sublattices() -> list[tuple[int, np.ndarray]]:

@@ -14,7 +14,6 @@ import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS, fit_triple
 from ediff_solve.lattice.kernels.search import REACH, best_triples, difference_vectors, index_spots
-from ediff_solve.lattice.kernels.two_folds import two_fold_obliquities
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
@@ -106,34 +105,9 @@ class LatticeCandidate:
         scales = np.array([1.0, 1.0, factor])
         return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
 
-    def symmetry_over_scale(self, scales: np.ndarray, n_axes: int = 9) -> np.ndarray:
-        """Obliquities of the lattice's two-fold axes (Le Page 1982), were the scale another one.
-
-        Parameters
-        ----------
-        scales : ndarray, shape (m,)
-            Factors of the z components.
-        n_axes : int
-
-        Returns
-        -------
-        ndarray, shape (m, n_axes)
-            Smallest first [degree]. A monoclinic lattice has one axis of obliquity zero, a
-            rhombohedral or orthorhombic one three, tetragonal five, hexagonal seven, cubic nine.
-        """
-        return np.array(
-            [two_fold_obliquities(self.scaled(float(f)).lattice, n_axes) for f in scales]
-        )
-
 
 def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> tuple:
-    """Spots as float arrays of one length.
-
-    Raises
-    ------
-    UserError
-        Lengths that differ, values that are not finite, or negative intensities.
-    """
+    """Spots as float arrays of one length; a UserError where they are none."""
     arrays = [np.asarray(a, dtype=float) for a in (qx, qy)]
     arrays.append(np.ones(arrays[0].shape) if intensity is None else np.asarray(intensity, float))
     if any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
@@ -200,19 +174,12 @@ def prepare_spots(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
     """What a search for lattices begins with; None where the spots are few or on one line.
 
-    Parameters
-    ----------
-    qx, qy, intensity, energy
-        See :func:`solve_pattern`.
-    most : int
-        So many of the strongest spots are enough.
-
     Returns
     -------
     spots : tuple of ndarray, shape (n,)
         qx, qy and the Ewald sphere's height above them [1/angstrom].
     strongest : tuple of ndarray, shape (m + 1,)
-        The direct beam and the strongest of them: x, y, height and weight.
+        The direct beam and the ``most`` strongest of them: x, y, height and weight.
     """
     x, y, strength = check_spots(qx, qy, intensity)
     if x.size < FEWEST_SPOTS:
@@ -238,18 +205,7 @@ def build_candidates(
     n: int,
     slab: float = SLAB,
 ) -> list[LatticeCandidate]:
-    """Candidates of fitted bases, the same lattice once.
-
-    Parameters
-    ----------
-    x, y, height, slab
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    found : list of tuple of ndarray
-        Basis and figures of each (:func:`ediff_solve.lattice.kernels.fitting.fit_triple`), best
-        first.
-    n : int
-        At most so many.
-    """
+    """At most n candidates of fitted bases and their figures (:func:`fit_triple`), best first."""
     return [
         _candidate(x, y, height, basis, figures, slab) for basis, figures in _distinct(found, n)
     ]

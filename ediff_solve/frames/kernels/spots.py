@@ -11,8 +11,6 @@ from numba import njit
 
 from ediff_solve.frames.kernels.band_pass import fill_band_pass, find_maxima, make_room
 
-#: Columns of the spots that :func:`find_spots` returns.
-COLUMNS = ("x", "y", "intensity", "significance")
 _ITERATIONS = 6
 #: A fit that moves farther than this share of its window's half, plus a pixel, has left its spot.
 _FARTHEST = 0.5

@@ -226,7 +226,7 @@ def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def score_basis(
+def _score_basis(
     x: np.ndarray,
     y: np.ndarray,
     height: np.ndarray,
@@ -325,6 +325,6 @@ def fit_triple(
         done += 1
     if not np.all(np.isfinite(basis)) or abs(np.linalg.det(basis)) < TINY:
         return basis, figures
-    figures[0] = score_basis(x, y, height, hkl, basis, sigma, spread)
+    figures[0] = _score_basis(x, y, height, hkl, basis, sigma, spread)
     figures[1:] = np.array([float(count), sigma, spread, log_error])
     return basis, figures

@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ediff_solve.lattice.kernels.metric_groups import COLUMN, ROW
 from ediff_solve.lattice.kernels.search import MEDIAN_SQUARE, SHARPEST, index_spots
 
-#: Strains of the cell, entries of the ellipse, and a pattern's rotations, scale and centre.
+#: Strains of the cell 11, 22, 33, 23, 13, 12, entries of the ellipse, and a pattern's rotations and
+#: centre.
 STRAINS, ELLIPSE, TURNS, CENTRE = 6, 2, 3, 2
-#: The strains 11, 22, 33, 23, 13, 12.
-ROW = (0, 1, 2, 1, 0, 0)
-COLUMN = (0, 1, 2, 2, 2, 1)
 #: Gauss-Newton steps between two rounds of indexing.
 STEPS = 3
 #: Standard deviations of a pattern's scale about the mean, of what is left of its centre
@@ -41,17 +40,14 @@ SMALLEST_FREEDOM = 0.2
 def undistort(
     x: np.ndarray, y: np.ndarray, scale: float, centre: np.ndarray, ellipse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions v of m = c + s (1 + E) v [1/angstrom].
+    """Positions v of m = c + s (1 + E) v.
 
     Parameters
     ----------
     x, y : ndarray, shape (n,)
         Measured [1/angstrom].
-    scale : float
-    centre : ndarray, shape (2,)
-        [1/angstrom]
-    ellipse : ndarray, shape (2,)
-        e1 and e2.
+    scale, centre, ellipse
+        s, c [1/angstrom], and e1 and e2.
     """
     factor = 1 / (scale * (1 - ellipse[0] ** 2 - ellipse[1] ** 2))
     u, v = (x - centre[0]) * factor, (y - centre[1]) * factor
@@ -59,7 +55,7 @@ def undistort(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def turn_matrix(turn: np.ndarray) -> np.ndarray:
+def _turn_matrix(turn: np.ndarray) -> np.ndarray:
     """Rotation about a vector by its length [radian] (Rodrigues); shape (3, 3)."""
     angle = np.sqrt(np.sum(turn**2))
     cross = np.zeros((3, 3))
@@ -325,7 +321,7 @@ def _apply(
         ellipse[k - STRAINS] += change[k]
     for p in range(rotations.shape[0]):
         local = change[shared + each * p : shared + each * (p + 1)]
-        rotations[p] = rotations[p] @ turn_matrix(local[:TURNS]).T
+        rotations[p] = rotations[p] @ _turn_matrix(local[:TURNS]).T
         if free_scales:
             scales[p] += local[TURNS]
         if free_distortion:

@@ -54,6 +54,39 @@ def _products(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _short_vectors(
+    base: np.ndarray,
+    wanted: np.ndarray,
+    size: np.ndarray,
+    depth: np.ndarray,
+    loose: float,
+    other_loose: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Indices and vectors up to the largest index; which and how many have each target's length."""
+    edge = 2 * LARGEST_INDEX + 1
+    n_short = edge**3
+    short, points = np.empty((n_short, 3), np.int64), np.empty((n_short, 3))
+    rows, counts = np.empty((3, n_short), np.int64), np.zeros(3, np.int64)
+    vectors = np.empty((3, 3))
+    for i in range(n_short):
+        short[i, 0] = i // edge**2 - LARGEST_INDEX
+        short[i, 1] = i // edge % edge - LARGEST_INDEX
+        short[i, 2] = i % edge - LARGEST_INDEX
+        for m in range(3):
+            points[i, m] = _dot(short[i], base[:, m])
+        for k in range(3):
+            # Opposite vectors serve the first target equally.
+            if i == n_short // 2 or (k == 0 and i < n_short // 2):
+                continue
+            vectors[k] = points[i]
+            chi, _, _ = _products(k, k + 1, vectors, wanted, size, depth, loose, other_loose)
+            if chi < ONE_CHI:
+                rows[k, counts[k]] = i
+                counts[k] += 1
+    return short, points, rows, counts
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_pairs(
     points: np.ndarray,
     first_rows: np.ndarray,
@@ -133,26 +166,8 @@ def match_metrics(
             lengths = _dot(targets[i], targets[i]) * _dot(targets[j], targets[j])
             size[i, j] = error * np.sqrt(lengths)
             depth[i, j] = targets[i, 2] * targets[j, 2] * other_loose / size[i, j]
-    edge = 2 * LARGEST_INDEX + 1
-    n_short = edge**3
-    short, points = np.empty((n_short, 3), np.int64), np.empty((n_short, 3))
-    rows, counts = np.empty((3, n_short), np.int64), np.zeros(3, np.int64)
+    short, points, rows, counts = _short_vectors(base, wanted, size, depth, loose, other_loose)
     vectors = np.empty((3, 3))
-    for i in range(n_short):
-        short[i, 0] = i // edge**2 - LARGEST_INDEX
-        short[i, 1] = i // edge % edge - LARGEST_INDEX
-        short[i, 2] = i % edge - LARGEST_INDEX
-        for m in range(3):
-            points[i, m] = _dot(short[i], base[:, m])
-        for k in range(3):
-            # Opposite vectors serve the first target equally.
-            if i == n_short // 2 or (k == 0 and i < n_short // 2):
-                continue
-            vectors[k] = points[i]
-            chi, _, _ = _products(k, k + 1, vectors, wanted, size, depth, loose, other_loose)
-            if chi < ONE_CHI:
-                rows[k, counts[k]] = i
-                counts[k] += 1
     first_rows, second_rows = rows[0, : counts[0]], rows[1, : counts[1]]
     pairs, pair_chi = _best_pairs(points, first_rows, second_rows, wanted, size, depth, loose)
     indices, figures = np.zeros((n_most, 3, 3), np.int64), np.full((n_most, 3), np.inf)
@@ -175,10 +190,8 @@ def match_metrics(
                 indices[k] = indices[k - 1]
                 k -= 1
             figures[k, 0] = chi
-            figures[k, 1], figures[k, 2] = (
-                0.5 * np.log(max(1 + a, 0.1)),
-                0.5 * np.log(max(1 + b, 0.1)),
-            )
+            figures[k, 1] = 0.5 * np.log(max(1 + a, 0.1))
+            figures[k, 2] = 0.5 * np.log(max(1 + b, 0.1))
             indices[k, 0], indices[k, 1], indices[k, 2] = first, second, short[j]
     found = int(np.sum(np.isfinite(figures[:, 0])))
     return indices[:found], figures[:found]
