@@ -111,11 +111,7 @@ def _half_gaussian(sigma: float) -> np.ndarray:
 def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, float]:
     """Filters of the band-pass.
 
-    Parameters
-    ----------
-    settings : DetectionSettings
-        ``radius`` and ``blur`` are used: a flat disk that is blurred has the second moment
-        radius^2 / 4 + blur^2 along each axis.
+    A flat disk that is blurred has the second moment radius^2 / 4 + blur^2 along each axis.
 
     Returns
     -------
@@ -162,9 +158,8 @@ def compute_detector(
     DiskDetector
     """
     narrow, wide, power = compute_band(settings)
-    bank, unit = compute_bank(
-        compute_profile(settings.radius, settings.blur, template), narrow, wide
-    )
+    profile = compute_profile(settings.radius, settings.blur, template)
+    bank, unit = compute_bank(profile, narrow, wide)
     noise = np.asarray(noise, float)
     # Without any background or read-out noise a frame's empty parts would have no variance at all.
     noise = noise + np.array([1e-6 * max(noise.max(), 1e-12), 0])
@@ -252,18 +247,5 @@ def _detect_part(frames: np.ndarray, d: DiskDetector) -> tuple[np.ndarray, np.nd
     # One number tells: a sum is finite only if all it adds up are.
     if not np.isfinite(frames.sum(dtype=float)):
         raise UserError("frames: a value is not finite; expected counts")
-    return kernels.find_spots(
-        frames,
-        d.narrow,
-        d.wide,
-        d.noise,
-        d.offset,
-        d.bank,
-        d.unit,
-        d.variance,
-        d.radii,
-        d.threshold,
-        d.spacing,
-        d.edge,
-        d.max_spots,
-    )
+    looks = (d.narrow, d.wide, d.noise, d.offset, d.bank, d.unit, d.variance, d.radii)
+    return kernels.find_spots(frames, *looks, d.threshold, d.spacing, d.edge, d.max_spots)

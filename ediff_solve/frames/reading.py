@@ -117,14 +117,13 @@ class Frames:
 
     def sample(self, n: int) -> np.ndarray:
         """Up to n frames, evenly spread over the scan; shape (m, height, width)."""
-        nx, ny = self.scan_shape
-        numbers = np.unique(np.linspace(0, nx * ny - 1, min(n, nx * ny)).round().astype(int))
-        return np.concatenate(
-            [
-                self.read(slice(i, i + 1), slice(j, j + 1))
-                for i, j in (divmod(k, ny) for k in numbers)
-            ]
-        )
+        n_all = math.prod(self.scan_shape)
+        return self.pick(np.unique(np.linspace(0, n_all - 1, min(n, n_all)).round().astype(int)))
+
+    def pick(self, numbers: np.ndarray) -> np.ndarray:
+        """Frames of some positions x * ny + y; shape (n, height, width)."""
+        places = (divmod(k, self.scan_shape[1]) for k in numbers)
+        return np.concatenate([self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in places])
 
 
 def open_frames(
