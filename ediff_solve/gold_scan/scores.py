@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-KINDS = ("single", "twinned", "overlapping")
+_KINDS = ("single", "twinned", "overlapping")
 STAGES = ("pixel", "filtered pixel", "particle, brightest", "particle, together")
 #: What gold is.
 TRUE_SYSTEM = "cubic"
@@ -21,23 +21,12 @@ FALSE_ALARMS = 0.1
 _MAJORITY = 0.5
 
 
-def match_particles(
+def _match_particles(
     maps: pd.DataFrame, positions: pd.DataFrame, domains: pd.DataFrame
 ) -> pd.DataFrame:
-    """Which true particle each found one is.
+    """Which true particle each found one is, 0 where none has half of its region, and its kind.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        x, y and particle (from 1; 0 for none).
-    positions, domains : DataFrame
-        See :mod:`ediff_solve.gold_scan.truth`.
-
-    Returns
-    -------
-    DataFrame
-        A row a found particle: particle, true_particle (0 where none has half of it), purity (the
-        share that it has) and kind of that particle: "single" for a single crystal.
+    With purity, the share of the region that it has; the kind of a single crystal is "single".
     """
     table = maps[["x", "y", "particle"]].merge(
         positions[["x", "y", "particle"]], on=["x", "y"], suffixes=("", "_true")
@@ -83,14 +72,14 @@ def compute_stages(
         A particle's kind is "single" for a single crystal that nothing overlaps and "twinned" for
         one with twins; those that do not belong to one true particle are left out.
     """
-    table = maps.merge(positions[["x", "y", *KINDS]], on=["x", "y"], validate="one_to_one")
+    table = maps.merge(positions[["x", "y", *_KINDS]], on=["x", "y"], validate="one_to_one")
     rows = []
     for stage, column in (("pixel", "system_raw"), ("filtered pixel", "system")):
-        for kind in KINDS:
+        for kind in _KINDS:
             own = table[table[kind]]
             a = own["a_cubic"].where(own[column].notna()).to_numpy(float)
             rows.append(_row(stage, kind, own[column], a, true_a))
-    found = particles.merge(match_particles(maps, positions, domains), on="particle")
+    found = particles.merge(_match_particles(maps, positions, domains), on="particle")
     lattices = found["a"] if "a" in found else pd.Series(np.nan, found.index)
     for stage, column in zip(STAGES[2:], ("brightest", "aggregated"), strict=True):
         a = lattices if column == "aggregated" else pd.Series(np.nan, found.index)
@@ -134,7 +123,7 @@ def compute_confusion(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFra
     table = maps[["x", "y", "system"]].merge(positions, on=["x", "y"], validate="one_to_one")
     table["system"] = table["system"].fillna(NONE)
     systems = [n.removeprefix("probability_") for n in maps if n.startswith("probability_")]
-    kinds = {kind: table[kind].astype(bool) for kind in KINDS}
+    kinds = {kind: table[kind].astype(bool) for kind in _KINDS}
     kinds["bare film"] = table["n_domains"] == 0
     counts = {
         kind: table.loc[own, "system"].value_counts().reindex([*systems, NONE], fill_value=0)
@@ -177,21 +166,14 @@ def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
 def summarise_flags(
     curve: pd.DataFrame, maps: pd.DataFrame, positions: pd.DataFrame
 ) -> dict[str, float | None]:
-    """The flag's figures.
-
-    Parameters
-    ----------
-    curve : DataFrame
-        See :func:`compute_flags`.
-    maps, positions : DataFrame
-        As there, maps with ``two_grains``.
+    """The flag's figures, of a curve of :func:`compute_flags`.
 
     Returns
     -------
     dict
         flagged_at_false_alarms: of twinned and overlapping positions, at the threshold that calls
         at most :data:`FALSE_ALARMS` of the single ones wrongly; flagged and false_alarms at the
-        predictor's own threshold. None where there are no positions of both kinds.
+        predictor's own, ``two_grains``. None where there are no positions of both kinds.
     """
     names = ("flagged_at_false_alarms", "flagged", "false_alarms")
     if curve.empty:

@@ -27,14 +27,38 @@ from ediff_utils.core.errors import UserError
 
 #: Space group of one atom on each Bravais lattice.
 SYMBOLS = {
-    2: "aP", 10: "mP", 12: "mC", 47: "oP", 65: "oC", 69: "oF", 71: "oI", 123: "tP", 139: "tI",
-    166: "hR", 191: "hP", 221: "cP", 225: "cF", 229: "cI",
-}  # fmt: skip
+    2: "aP",
+    10: "mP",
+    12: "mC",
+    47: "oP",
+    65: "oC",
+    69: "oF",
+    71: "oI",
+    123: "tP",
+    139: "tI",
+    166: "hR",
+    191: "hP",
+    221: "cP",
+    225: "cF",
+    229: "cI",
+}
 #: Crystal system that each Bravais lattice has at least; a trigonal crystal may have hP too.
-_SYSTEMS = {
-    "a": "triclinic", "m": "monoclinic", "o": "orthorhombic", "t": "tetragonal", "c": "cubic",
-    "hR": "trigonal", "hP": "hexagonal",
-}  # fmt: skip
+LATTICE_SYSTEMS = {
+    "aP": "triclinic",
+    "mP": "monoclinic",
+    "mC": "monoclinic",
+    "oP": "orthorhombic",
+    "oC": "orthorhombic",
+    "oF": "orthorhombic",
+    "oI": "orthorhombic",
+    "tP": "tetragonal",
+    "tI": "tetragonal",
+    "hR": "trigonal",
+    "hP": "hexagonal",
+    "cP": "cubic",
+    "cF": "cubic",
+    "cI": "cubic",
+}
 #: Orders of the rotation groups that a lattice can have.
 _ORDERS = (1, 2, 4, 6, 8, 12, 24)
 #: Largest relative deviation of the metric, |dG_ij| / sqrt(G_ii G_jj), that is always forgiven:
@@ -250,7 +274,7 @@ def find_bravais(
     frame = np.linalg.solve(np.linalg.cholesky(metric), reduced)
     return BravaisLattice(
         symbol=symbol,
-        system=_SYSTEMS[symbol if symbol[0] == "h" else symbol[0]],
+        system=LATTICE_SYSTEMS[symbol],
         niggli=np.linalg.cholesky(symmetric) @ frame,
         conventional=setting @ np.linalg.cholesky(symmetric) @ frame,
         parameters=_metric_parameters(conventional),

@@ -7,33 +7,27 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from gold_scans import FINE, find_lists, small_settings
 from orix import io
 from scan_fakes import FakeHierarchy, lists_of
 
-from ediff_solve.gold_scan.detection import (
-    ALLOWED,
-    WANTED,
-    distances_found,
-    score_spots,
-    true_spots,
-)
-from ediff_solve.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
+from ediff_solve.gold_scan import detection
+from ediff_solve.gold_scan.render import FramePainter, prepare_gold_scan
 from ediff_solve.gold_scan.scores import (
+    _match_particles,
     compute_confusion,
     compute_flags,
     compute_stages,
-    match_particles,
     summarise_flags,
 )
-from ediff_solve.gold_scan.settings import preset_settings
 from ediff_solve.gold_scan.truth import compute_domains, compute_positions
+from ediff_solve.scans.answers import Answers
 from ediff_solve.scans.files import to_crystal_map, write_crystal_maps
-from ediff_solve.scans.intake import gold_settings
 from ediff_solve.scans.kernels.likeness import explained
 from ediff_solve.scans.particles import segment_particles
-from ediff_solve.scans.report import Answers, compare_with_truth, summarise
+from ediff_solve.scans.report import compare_with_truth, summarise
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.settings import Preset, ScanSettings, check, load_preset
+from ediff_utils.core.settings import Preset, ScanSettings, check
 from ediff_utils.paper.results import to_plain
 from ediff_utils.paper.scan.bragg import build_bragg_lists
 from ediff_utils.paper.scan.maps import compute_scan_maps
@@ -116,19 +110,7 @@ def test_explained_is_a_share_of_the_weight():
     assert explained(1, 0, offsets, qx, qy, weight, 0.03) == 0.75
 
 
-# --- presets --------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["smoke", "quick", "paper"])
-def test_presets_of_notebook_and_simulation_agree(name):
-    values = load_preset(name)
-    own = {key: values[key] for key in ScanSettings.model_fields if key in values}
-    notebook = gold_settings(check(ScanSettings, **own))
-    wanted = preset_settings(name)
-    for field in ("scan_size", "frame_size", "step", "energy"):
-        assert getattr(notebook, field) == getattr(wanted, field)
-    assert notebook.pixel_size == pytest.approx(wanted.pixel_size)
-    assert notebook.calibrated
-
-
+# --- settings -------------------------------------------------------------------------------------
 def test_frames_or_lists_but_not_both():
     for kind in (ScanSettings, Preset):
         with pytest.raises(UserError, match=r"^scan_file, bragg_file: expected one of them"):
@@ -138,10 +120,8 @@ def test_frames_or_lists_but_not_both():
 # --- the predictor on a scan ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def gold():
-    settings = preset_settings("smoke", seed=3)
-    scan = prepare_gold_scan(settings)
-    lists = compute_gold_bragg_lists(scan)
-    return scan, lists, compute_positions(scan), compute_domains(scan)
+    scan = prepare_gold_scan(small_settings(seed=3, **FINE))
+    return scan, find_lists(scan), compute_positions(scan), compute_domains(scan)
 
 
 @pytest.fixture(scope="module")
@@ -341,12 +321,12 @@ def test_stages_count_what_is_called_cubic():
 def test_a_region_is_the_particle_that_has_most_of_it():
     maps = scored()
     positions, domains = truth_of(maps)
-    found = match_particles(maps, positions, domains).set_index("particle")
+    found = _match_particles(maps, positions, domains).set_index("particle")
     assert found.loc[7, "true_particle"] == 1
     assert found.loc[8, "kind"] == "lamellar"
     assert (found["purity"] == 1).all()
     maps["particle"] = 1
-    both = match_particles(maps, positions, domains)
+    both = _match_particles(maps, positions, domains)
     assert both["purity"].tolist() == [0.4]
     assert both["kind"].tolist() == ["none"]
 
@@ -398,27 +378,28 @@ def test_score_of_spots():
     truth = [np.array([[10.0, 10, 50], [20, 20, 50], [30, 30, 5], [40, 40, 0.5]])]
     beams = np.array([[0.0, 0]])
     found = [np.array([[10.3, 10.4], [30, 30.0], [40, 40], [0.5, 0], [20.9, 20], [19.5, 20]])]
-    got = score_spots(found, truth, beams)
+    got = detection._score_spots(found, truth, beams)
     # of the two that are wanted both are found; one of those near 20 is too many, 40 is too weak
-    assert WANTED > 5 > ALLOWED > 0.5
+    assert detection.WANTED > 5 > detection.ALLOWED > 0.5
     assert got["recall"] == 1
     assert got["precision"] == pytest.approx(3 / 5)
     assert got["rms"] == pytest.approx(np.sqrt((0.25 + 0.81 + 0.25) / 3))
-    off = distances_found(found, truth, beams)
+    off = detection._distances_found(found, truth, beams)
     assert off == pytest.approx([0.5, 0.5])
-    assert np.isnan(distances_found([np.empty((0, 2))], truth, beams)).tolist() == [True, True]
-    none = score_spots([np.empty((0, 2))], truth, beams)
+    assert np.isnan(detection._distances_found([np.empty((0, 2))], truth, beams)).tolist() == [
+        True,
+        True,
+    ]
+    none = detection._score_spots([np.empty((0, 2))], truth, beams)
     assert none["recall"] == 0
     assert np.isnan(none["precision"])
 
 
 def test_true_spots_are_where_frames_show_them(gold):
-    from ediff_solve.gold_scan.render import FramePainter
-
     scan, lists, _, _ = gold
     place = find_typical(count_spots(lists))
     number = place[0] * scan.settings.scan_size + place[1]
-    (spots,) = true_spots(scan, np.array([number]))
+    (spots,) = detection._true_spots(scan, np.array([number]))
     frame = FramePainter(scan).frames(place[0], slice(place[1], place[1] + 1))[0].astype(float)
     hot = scan.microscope.hot
     frame[hot[:, 0], hot[:, 1]] = 0
