@@ -292,10 +292,6 @@ def compute_calibration(
     rotation : float
         See :class:`Calibration` [degree].
 
-    Returns
-    -------
-    Calibration
-
     Raises
     ------
     UserError

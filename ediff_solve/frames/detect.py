@@ -71,8 +71,9 @@ class DiskDetector:
     ----------
     narrow, wide : ndarray of float32
         Halves of one-dimensional Gaussians.
-    bank : ndarray of float32, shape (8, 8, 3, width * width)
-        The disk at shifts between the pixels, and its derivatives.
+    bank : ndarray of float32, shape (shifts, shifts, 3, width * width)
+        The disk on a window of odd width, and its derivatives by the shift along rows and columns.
+        The shifts are (k + 1/2) / shifts - 1/2, k from 0.
     unit : float
         Response in the middle of a disk of amplitude 1.
     noise : ndarray, shape (2,)
@@ -81,7 +82,7 @@ class DiskDetector:
         See :func:`ediff_solve.frames.noise.compute_offset`; shape (0, 0) where nothing is taken
         off [counts].
     variance : ndarray, shape (2,)
-        The same of a pixel.
+        A pixel's variance is variance[0] + variance[1] * expected value.
     radii : ndarray, shape (3,)
         Aperture, and inner and outer radius of the ring for the background [pixel].
     threshold, spacing, edge, max_spots

@@ -46,10 +46,6 @@ def fit_ring(x: np.ndarray, y: np.ndarray, inner: float, outer: float) -> Ring:
     inner, outer : float
         Radii between which there are spots of this ring and of no other [pixel].
 
-    Returns
-    -------
-    Ring
-
     Raises
     ------
     UserError

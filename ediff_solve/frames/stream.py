@@ -139,10 +139,6 @@ def compute_looks(
     template : ndarray, shape (height, width), optional
         See :func:`ediff_solve.frames.disks.compute_profile`.
 
-    Returns
-    -------
-    Looks
-
     Raises
     ------
     UserError

@@ -132,6 +132,13 @@ def compute_confusion(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFra
     return pd.DataFrame(counts).T.astype(int)
 
 
+def _answered(maps: pd.DataFrame, positions: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Positions of gold with an answer, and which of them are of several grains."""
+    table = maps.merge(positions.drop(columns="particle"), on=["x", "y"], validate="one_to_one")
+    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
+    return table, (table["twinned"] | table["overlapping"]).to_numpy(bool)
+
+
 def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
     """How well spots that one grain does not explain tell several grains from one.
 
@@ -149,9 +156,7 @@ def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
         false_alarms, the share of single-domain positions that is, and flagged, the share of
         twinned and overlapping ones. Of positions with an answer.
     """
-    table = maps[["x", "y", "unexplained"]].merge(positions, on=["x", "y"], validate="one_to_one")
-    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
-    several = (table["twinned"] | table["overlapping"]).to_numpy(bool)
+    table, several = _answered(maps, positions)
     number = np.round(table["unexplained"].to_numpy(float), 6)
     if several.all() or not several.any():
         return pd.DataFrame(columns=["threshold", "false_alarms", "flagged"], dtype=float)
@@ -179,8 +184,6 @@ def summarise_flags(
     if curve.empty:
         return dict.fromkeys(names)
     allowed = curve.loc[curve["false_alarms"] <= FALSE_ALARMS, "flagged"]
-    table = maps[["x", "y", "unexplained", "two_grains"]].merge(positions, on=["x", "y"])
-    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
-    several = (table["twinned"] | table["overlapping"]).astype(bool)
+    table, several = _answered(maps, positions)
     rates = [float(table.loc[own, "two_grains"].mean()) for own in (several, ~several)]
     return dict(zip(names, [float(allowed.max()), *rates], strict=True))

@@ -95,10 +95,6 @@ def decahedron(orientation: np.ndarray, offset: tuple[float, float] = (0.0, 0.0)
         Of the first wedge.
     offset : (float, float)
         Where the common axis lies, along and across the first boundary [angstrom].
-
-    Returns
-    -------
-    Domains
     """
     axis = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
     start = np.cross(axis, PLANES_111[3])

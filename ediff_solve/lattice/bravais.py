@@ -175,10 +175,6 @@ def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01)
         Rows are the vectors of primitive cells [angstrom].
     tolerance : float
         Relative, of the lengths; of the angles in radian.
-
-    Returns
-    -------
-    bool
     """
     one, other = niggli_cell(first), niggli_cell(second)
     volumes = abs(np.linalg.det(one)), abs(np.linalg.det(other))

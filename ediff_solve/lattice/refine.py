@@ -159,7 +159,7 @@ def reindex(
     if not fit.rotations:
         return fit
     stacked = _stack(fit, spots)
-    found = index_patterns(*stacked.spots, *stacked.lattice, tolerance, slab, fit.spread)
+    found = index_patterns(stacked.spots, stacked.lattice, tolerance, slab, fit.spread)
     x, y, _, offsets = stacked.spots
     if np.isfinite(reach):
         found[np.hypot(x, y) > reach, 3] = 0
@@ -177,7 +177,7 @@ def refine(fit: JointFit, spots: Sequence[Spots], free: Free) -> JointFit:
     hkl = np.concatenate([fit.hkl[p] for p in stacked.patterns])
     flags = (free.cell, free.scales, free.distortion)
     sigma, spread, covariance = refine_patterns(
-        *stacked.spots, hkl, *stacked.lattice, fit.position_error, fit.spread, flags
+        stacked.spots, hkl, stacked.lattice, fit.position_error, fit.spread, flags
     )
     reciprocal, rotations, scales, centres, ellipse = stacked.lattice
     return replace(

@@ -159,14 +159,14 @@ def solve_pattern(
     prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
     if prepared is None:
         return []
-    (x, y, height), arrays = prepared
+    spots, strongest = prepared
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for width, tolerance in SEARCHES:
-        found += _search(*arrays, width, tolerance, slab, slab_spread)
-        if found and max(f[1] for _, f in found) >= ENOUGH * len(arrays[0]):
+        found += _search(strongest, width, tolerance, slab, slab_spread)
+        if found and max(f[1] for _, f in found) >= ENOUGH * len(strongest[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
-    return build_candidates(x, y, height, found, n_candidates, slab)
+    return build_candidates(spots, found, n_candidates, slab)
 
 
 def prepare_spots(
@@ -198,30 +198,17 @@ def prepare_spots(
 
 
 def build_candidates(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    found: list[tuple[np.ndarray, np.ndarray]],
-    n: int,
-    slab: float = SLAB,
+    spots: tuple, found: list[tuple[np.ndarray, np.ndarray]], n: int, slab: float = SLAB
 ) -> list[LatticeCandidate]:
     """At most n candidates of fitted bases and their figures (:func:`fit_triple`), best first."""
-    return [
-        _candidate(x, y, height, basis, figures, slab) for basis, figures in _distinct(found, n)
-    ]
+    return [_candidate(spots, basis, figures, slab) for basis, figures in _distinct(found, n)]
 
 
 def _search(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    weight: np.ndarray,
-    width: float,
-    tolerance: float,
-    slab: float,
-    slab_spread: float,
+    spots: tuple, width: float, tolerance: float, slab: float, slab_spread: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
+    x, y = spots[:2]
     vectors, _ = difference_vectors(x, y, LONGEST_VECTOR, width, N_VECTORS)
     if len(vectors) < 3:
         return []
@@ -230,7 +217,7 @@ def _search(
     hkl = np.zeros((len(x), 4), np.int64)
     fits = []
     for n, triple in enumerate(triples):
-        basis, figures = fit_triple(x, y, height, weight, triple, tolerance, slab, slab_spread, hkl)
+        basis, figures = fit_triple(*spots, triple, tolerance, slab, slab_spread, hkl)
         if figures[0] > 0 and plausible(basis):
             fits.append((basis, figures))
         if n + 1 >= FEWEST_TRIPLES and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
@@ -262,16 +249,11 @@ def _distinct(found: list, n: int) -> list:
 
 
 def _candidate(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    basis: np.ndarray,
-    figures: np.ndarray,
-    slab: float,
+    spots: tuple, basis: np.ndarray, figures: np.ndarray, slab: float
 ) -> LatticeCandidate:
     gain, _, sigma, spread, log_error = (float(f) for f in figures)
-    hkl = np.zeros((len(x), 4), np.int64)
-    index_spots(x, y, height, basis, REACH * sigma, slab, spread, hkl)
+    hkl = np.zeros((len(spots[0]), 4), np.int64)
+    index_spots(*spots, basis, REACH * sigma, slab, spread, hkl)
     indices, indexed = hkl[:, :3] * hkl[:, 3:], hkl[:, 3] > 0
     normal = indices.T @ indices + RIDGE * np.eye(3)
     unit = np.sqrt(np.diag(np.linalg.inv(normal)))

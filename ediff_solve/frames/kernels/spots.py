@@ -176,21 +176,8 @@ def find_spots(
     Parameters
     ----------
     frames : ndarray of float32, shape (n, height, width)
-    narrow, wide, noise, threshold, spacing, edge
-        See :mod:`ediff_solve.frames.kernels.band_pass`.
-    offset : ndarray of float32, shape (height, width)
-        Response of what all frames have in common, which is taken off; shape (0, 0) for nothing.
-    bank : ndarray of float32, shape (shifts, shifts, 3, width * width)
-        The disk on a window of odd width, and its derivatives by the shift along rows and columns.
-        The shifts are (k + 1/2) / shifts - 1/2, k from 0.
-    unit : float
-        Response in the middle of a disk of amplitude 1.
-    variance : ndarray, shape (2,)
-        A pixel's variance is variance[0] + variance[1] * expected value.
-    radii : ndarray, shape (3,)
-        Of the aperture, and of the ring around it that is the background: inner, outer [pixel].
-    max_spots : int
-        The strongest so many are kept.
+    narrow, wide, noise, offset, bank, unit, variance, radii, threshold, spacing, edge, max_spots
+        See :class:`ediff_solve.frames.detect.DiskDetector`.
 
     Returns
     -------

@@ -102,12 +102,11 @@ def _cross(
     path: np.ndarray,
     tables: tuple[np.ndarray, ...],
     step: float,
-    met: np.ndarray,
-    met_thickness: np.ndarray,
     n_met: int,
-    spectra: np.ndarray,
+    under: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[int, float]:
     """Send the direct beam through a column; the number of domains met so far, and what is left."""
+    met, met_thickness, spectra = under
     for s in range(len(stack)):
         slot = 0
         while slot < n_met and met[slot] != stack[s]:
@@ -132,9 +131,7 @@ def _pass_probe(
     tables: tuple[np.ndarray, ...],
     step: float,
     diffuse_length: float,
-    met: np.ndarray,
-    met_thickness: np.ndarray,
-    spectra: np.ndarray,
+    under: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[int, float, float]:
     """Send a probe through; the domains met, and what is left and diffuse of the direct beam."""
     stack = np.empty(_MOST, np.int64)
@@ -146,9 +143,7 @@ def _pass_probe(
         lost = 1 - np.exp(-np.sum(path[:size]) / diffuse_length)
         diffuse += weight * lost
         beam, column = weight * (1 - lost), stack[:size]
-        n_met, beam = _cross(
-            beam, weight, column, path, tables, step, met, met_thickness, n_met, spectra
-        )
+        n_met, beam = _cross(beam, weight, column, path, tables, step, n_met, under)
         left += beam
     return n_met, left, diffuse
 
@@ -174,7 +169,7 @@ def mix_positions(
     diffuse_length: float,
     floor: float,
 ) -> tuple[np.ndarray, ...]:
-    """Spots at some probe positions.
+    """What some probe positions scatter; see :class:`ediff_solve.gold_scan.render.Scattered`.
 
     Parameters
     ----------
@@ -194,18 +189,6 @@ def mix_positions(
         [angstrom]
     floor : float
         Weakest spot kept [fraction of the incident beam].
-
-    Returns
-    -------
-    direct, diffuse : ndarray, shape (n,)
-        Fractions of the incident beam.
-    domain_offsets : ndarray of int, shape (n + 1,)
-    domain : ndarray of int, shape (met,)
-        Domains at each position.
-    scattered, thickness : ndarray, shape (met,)
-        What each sends into spots, and its thickness over the whole probe [angstrom].
-    spot_offsets : ndarray of int, shape (n + 1,)
-    qx, qy, intensity : ndarray, shape (spots,)
     """
     beam_offsets, qx, qy = tables[:3]
     n = len(positions)
@@ -217,18 +200,9 @@ def mix_positions(
     out_share, out_thickness = np.empty(256), np.empty(256)
     out_x, out_y, out_value = np.empty(4096), np.empty(4096), np.empty(4096)
     for j in range(n):
+        x, y = positions[j]
         n_met, left[j], diffuse[j] = _pass_probe(
-            positions[j, 0],
-            positions[j, 1],
-            probe,
-            near,
-            sphere,
-            tables,
-            step,
-            diffuse_length,
-            met,
-            met_thickness,
-            spectra,
+            x, y, probe, near, sphere, tables, step, diffuse_length, (met, met_thickness, spectra)
         )
         start, end = domain_ends[j], spot_ends[j]
         out_domain = _grown(out_domain, start + n_met)

@@ -14,6 +14,7 @@ from ediff_solve.lattice.kernels.search import (
     SHARPEST,
     SLAB_LOG_ERROR,
     SMALLEST_SINE,
+    find_third,
     index_spots,
 )
 
@@ -61,17 +62,12 @@ def reduce_basis(basis: np.ndarray) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _widest_pair_first(basis: np.ndarray) -> float:
     """Order the vectors so that the first two span the largest area in the plane; its sine."""
-    best, third = -1.0, 2
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        area = abs(basis[i, 0] * basis[j, 1] - basis[i, 1] * basis[j, 0])
-        if area > best:
-            best, third = area, k
+    third, area = find_third(basis)
     if third != 2:
         for t in range(3):
             basis[third, t], basis[2, t] = basis[2, t], basis[third, t]
     lengths = np.sqrt(np.sum(basis[0, :2] ** 2) * np.sum(basis[1, :2] ** 2))
-    return best / max(lengths, TINY)
+    return area / max(lengths, TINY)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -117,14 +113,8 @@ def _fit_heights(
     """Fit the z components: n + u h + v k = kappa lambda q^2 / 2, whence c_z = 1 / kappa.
 
     To fit the excitation errors themselves would shrink the z components, as zero ones make them
-    small; the layer's number as a function of the curvature has no such bias.
-
-    Returns
-    -------
-    spread : float
-        Root mean square of the excitation errors [1/angstrom]; negative where nothing can be said.
-    log_error : float
-        Uncertainty of the logarithm of the scale along the beam.
+    small; the layer's number as a function of the curvature has no such bias. Returns the root mean
+    square of the excitation errors and the uncertainty of the scale's logarithm.
     """
     first, second = (layer + 1) % 3, (layer + 2) % 3
     unit = 0.0
