@@ -77,7 +77,7 @@ class Frames:
             ) from None
         return np.asarray(part).reshape(-1, *self.detector_shape)
 
-    def rectangles(self, block_bytes: int = BLOCK_BYTES) -> list[tuple[slice, slice]]:
+    def _rectangles(self, block_bytes: int) -> list[tuple[slice, slice]]:
         """Rectangles of the scan that are its blocks, in order of x, then y."""
         nx, ny = self.scan_shape
         frame = math.prod(self.detector_shape) * self.data.dtype.itemsize
@@ -105,7 +105,7 @@ class Frames:
             x * ny + y of each frame.
         frames : ndarray, shape (n, height, width)
         """
-        parts = self.rectangles(block_bytes)
+        parts = self._rectangles(block_bytes)
         every = np.arange(math.prod(self.scan_shape)).reshape(self.scan_shape)
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.read, *parts[0])

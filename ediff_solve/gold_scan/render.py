@@ -29,15 +29,7 @@ SPOT_FLOOR = 1e-7
 
 @dataclass(frozen=True)
 class GoldScan:
-    """All that frames and truth are computed from; made by :func:`prepare_gold_scan`.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-    specimen : Specimen
-    tables : IntensityTables
-    microscope : Microscope
-    """
+    """All that frames and truth are computed from; made by :func:`prepare_gold_scan`."""
 
     settings: GoldScanSettings
     specimen: Specimen
@@ -177,7 +169,6 @@ def iterate_frames(scan: GoldScan, width: int, jobs: int = 1) -> Iterator[np.nda
 
     Parameters
     ----------
-    scan : GoldScan
     width : int
         Positions a piece; the last one of a row may have fewer.
     jobs : int

@@ -107,7 +107,7 @@ def _grow(
     """Index and refine in turn, from the inner spots outwards."""
     for n, reach in enumerate(reaches):
         last = n == len(reaches) - 1
-        within = min(max(REACH * fit.position_error, SHARPEST if last else NARROWEST), WIDEST)
+        within = _within(fit, SHARPEST if last else NARROWEST)
         # From two spots an orientation is rough.
         within = WIDEST_AT_FIRST if np.isfinite(reach) else within
         indexed = reindex(fit, spots, within, slab, reach)
@@ -117,6 +117,11 @@ def _grow(
         if n == len(reaches) - 2 and free.cell:
             fit = _divided(fit)
     return fit
+
+
+def _within(fit: JointFit, least: float) -> float:
+    """How far a spot may lie from its point in the plane [1/angstrom]."""
+    return min(max(REACH * fit.position_error, least), WIDEST)
 
 
 def _divided(fit: JointFit) -> JointFit:
@@ -130,7 +135,7 @@ def _divided(fit: JointFit) -> JointFit:
 
 def _chance(fit: JointFit) -> float:
     """Share of random spots that a pattern of this lattice would index."""
-    area = np.pi * min(max(REACH * fit.position_error, NARROWEST), WIDEST) ** 2
+    area = np.pi * _within(fit, NARROWEST) ** 2
     return min(2 * REACH * fit.spread / abs(np.linalg.det(fit.reciprocal)) * area, 1.0)
 
 
@@ -186,7 +191,7 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
         if indexed > COMPLETE * total:
             break
         best, best_gain = None, gain(fit, spots, 0.0) + WORTH_ENLARGING
-        within = min(max(REACH * fit.position_error, NARROWEST), WIDEST)
+        within = _within(fit, NARROWEST)
         for index, change in _SUBLATTICES:
             # A sublattice of the direct lattice is a superlattice of the reciprocal one.
             larger = replace(fit, reciprocal=np.linalg.inv(change).T @ fit.reciprocal)

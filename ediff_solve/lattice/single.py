@@ -14,6 +14,7 @@ import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS, fit_triple
 from ediff_solve.lattice.kernels.search import REACH, best_triples, difference_vectors, index_spots
+from ediff_solve.lattice.refine import Spots
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
@@ -97,8 +98,7 @@ class LatticeCandidate:
 
     def scaled(self, factor: float) -> LatticeCandidate:
         """The same with the z components times a factor."""
-        scales = np.array([1.0, 1.0, factor])
-        return replace(self, reciprocal=self.reciprocal * scales, errors=self.errors * scales)
+        return self.with_basis(self.reciprocal * np.array([1.0, 1.0, factor]), factor)
 
     def with_basis(self, reciprocal: np.ndarray, factor: float) -> LatticeCandidate:
         """The same with another basis, whose z components are about so many times as large."""
@@ -187,7 +187,7 @@ def prepare_spots(
     singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
     if singular[1] <= FLAT * singular[0]:
         return None
-    height = wavelength(energy) * (x * x + y * y) / 2
+    height = Spots(x, y, wavelength(energy) / 2).height
     order = np.lexsort((height, -strength))[:most]
     weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
     strongest = tuple(

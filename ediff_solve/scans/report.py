@@ -47,17 +47,9 @@ def compare_with_truth(
     truth: tuple[pd.DataFrame, pd.DataFrame] | None,
     true_a: float | None,
 ) -> Report:
-    """Hold forests and predictor against the truth, where it is known.
+    """Hold the forests' maps and particles, and the predictor's, against the truth if it is known.
 
-    Parameters
-    ----------
-    maps, particles : DataFrame
-        Of the forests.
-    answers : Answers
-    truth : tuple of DataFrame, optional
-        See :func:`ediff_solve.scans.intake.read_truth`.
-    true_a : float, optional
-        [angstrom]
+    That is the tables of :func:`ediff_solve.scans.intake.read_truth`, and a [angstrom].
     """
     if truth is None or true_a is None:
         return Report()

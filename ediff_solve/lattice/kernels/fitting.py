@@ -217,13 +217,7 @@ def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _score_basis(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    hkl: np.ndarray,
-    basis: np.ndarray,
-    sigma: float,
-    spread: float,
+    spots: tuple, hkl: np.ndarray, basis: np.ndarray, sigma: float, spread: float
 ) -> float:
     """Gain in the logarithm of the likelihood over spots that lie anywhere.
 
@@ -232,6 +226,7 @@ def _score_basis(
     the volume V of the direct cell, and the parameters cost half the logarithm of the number of
     spots each (Schwarz 1978). A spot that is nowhere near costs -log of the share of such spots.
     """
+    x, y, height = spots
     volume = 1 / max(abs(np.linalg.det(basis)), TINY)
     best = -np.log((2 * np.pi) ** 1.5 * volume * sigma**2 * spread)
     gain = -0.5 * PARAMETERS * np.log(x.shape[0])
@@ -315,6 +310,6 @@ def fit_triple(
         done += 1
     if not np.all(np.isfinite(basis)) or abs(np.linalg.det(basis)) < TINY:
         return basis, figures
-    figures[0] = _score_basis(x, y, height, hkl, basis, sigma, spread)
+    figures[0] = _score_basis((x, y, height), hkl, basis, sigma, spread)
     figures[1:] = np.array([float(count), sigma, spread, log_error])
     return basis, figures

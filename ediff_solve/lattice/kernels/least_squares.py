@@ -184,14 +184,10 @@ def _layout(n: int, free: tuple[bool, bool, bool]) -> tuple[int, int, int]:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_priors(
-    normal: np.ndarray,
-    right: np.ndarray,
-    scales: np.ndarray,
-    centres: np.ndarray,
-    ellipse: np.ndarray,
-    free: tuple[bool, bool, bool],
+    normal: np.ndarray, right: np.ndarray, lattice: tuple, free: tuple[bool, bool, bool]
 ) -> None:
     """What is believed of scales, centres and ellipse beforehand, and a normal matrix in full."""
+    _, _, scales, centres, ellipse = lattice
     free_cell, free_scales, free_distortion = free
     shared, each, size = _layout(scales.shape[0], free)
     for a in range(size):
@@ -252,7 +248,7 @@ def _normal_equations(
         )
         used += here
         along += vertical
-    _add_priors(normal, right, lattice[2], lattice[3], lattice[4], free)
+    _add_priors(normal, right, lattice, free)
     return normal, right, used, along
 
 
