@@ -79,6 +79,11 @@ class Calibration:
 def compute_hot_pixels(mean: np.ndarray, median: np.ndarray) -> np.ndarray:
     """Pixels that are bright whatever is under them.
 
+    A pixel stands out by the difference to the third-brightest of its eight neighbours, so that two
+    hot pixels beside each other do not hide each other, against the spread of that difference among
+    pixels of its background: its median absolute deviation, scaled with the square root of the
+    background as counts are.
+
     Parameters
     ----------
     mean, median : ndarray, shape (height, width)
@@ -88,13 +93,6 @@ def compute_hot_pixels(mean: np.ndarray, median: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of bool, shape (height, width)
-
-    Notes
-    -----
-    A pixel stands out by the difference to the third-brightest of its eight neighbours, so that
-    two hot pixels beside each other do not hide each other, against the spread of that difference
-    among pixels of its background: its median absolute deviation, scaled with the square root of
-    the background as counts are.
     """
     hot = np.ones(np.shape(mean), bool)
     around = np.ones((3, 3), bool)
@@ -112,6 +110,8 @@ def compute_hot_pixels(mean: np.ndarray, median: np.ndarray) -> np.ndarray:
 def replace_pixels(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Frames whose masked pixels are the median of their neighbours.
 
+    Neighbours are the eight around it that are not masked, of a larger square where there are none.
+
     Parameters
     ----------
     frames : ndarray, shape (n, height, width)
@@ -120,13 +120,7 @@ def replace_pixels(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (n, height, width)
-        A copy of the same type, unless nothing is masked. Neighbours are the eight around it that
-        are not masked, of a larger square where there are none.
-
-    Raises
-    ------
-    UserError
-        The mask does not fit, or masks everything.
+        A copy of the same type, unless nothing is masked.
     """
     mask = np.asarray(mask, bool)
     if mask.shape != frames.shape[-2:]:
@@ -152,17 +146,12 @@ def replace_pixels(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def compute_disk_radius(frames: np.ndarray) -> float:
-    """Radius of the direct beam: half way down its rim, median over frames.
+    """Radius of the direct beam [pixel]: half way down its rim, median over frames.
 
     Parameters
     ----------
     frames : ndarray, shape (n, height, width)
         A few frames, hot pixels replaced.
-
-    Returns
-    -------
-    float
-        [pixel]
 
     Raises
     ------
@@ -196,10 +185,8 @@ def choose_origins(
     ----------
     spots, offsets : ndarray
         See :func:`ediff_solve.frames.detect.detect_spots`.
-    guess : tuple of float
-        Row and column of about where it is, as of :func:`compute_beam` [pixel].
-    search : float
-        How far from there it may be [pixel].
+    guess, search
+        Row and column of about where it is, and how far from there it may be [pixel].
 
     Returns
     -------
@@ -217,7 +204,7 @@ def choose_origins(
 
 
 def compute_beam(mean: np.ndarray, detector: DiskDetector) -> tuple[float, float]:
-    """Row and column of the direct beam in the mean over frames: its strongest disk.
+    """Row and column of the direct beam in the mean over frames [pixel]: its strongest disk.
 
     Raises
     ------
@@ -305,10 +292,6 @@ def compute_calibration(
     rotation : float
         See :class:`Calibration` [degree].
 
-    Returns
-    -------
-    Calibration
-
     Raises
     ------
     UserError
@@ -319,7 +302,7 @@ def compute_calibration(
         raise UserError("origins: expected a row and column for every probe position; fit_descan")
     if ring_radius is not None:
         if ring is None:
-            raise UserError("ring_radius: expected the ring too, as compute_ring finds it")
+            raise UserError("ring_radius: expected the ring too, as fit_ring finds it")
         pixel_size = ring_radius / ring.radius
     if pixel_size is None:
         raise UserError(

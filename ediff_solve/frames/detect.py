@@ -70,8 +70,9 @@ class DiskDetector:
     ----------
     narrow, wide : ndarray of float32
         Halves of one-dimensional Gaussians.
-    bank : ndarray of float32, shape (8, 8, 3, width * width)
-        The disk at shifts between the pixels, and its derivatives.
+    bank : ndarray of float32, shape (shifts, shifts, 3, width * width)
+        The disk on a window of odd width, and its derivatives by the shift along rows and columns.
+        The shifts are (k + 1/2) / shifts - 1/2, k from 0.
     unit : float
         Response in the middle of a disk of amplitude 1.
     noise : ndarray, shape (2,)
@@ -80,7 +81,7 @@ class DiskDetector:
         See :func:`ediff_solve.frames.noise.compute_offset`; shape (0, 0) where nothing is taken
         off [counts].
     variance : ndarray, shape (2,)
-        The same of a pixel.
+        A pixel's variance is variance[0] + variance[1] * expected value.
     radii : ndarray, shape (3,)
         Aperture, and inner and outer radius of the ring for the background [pixel].
     threshold, spacing, edge, max_spots
@@ -110,11 +111,7 @@ def _half_gaussian(sigma: float) -> np.ndarray:
 def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, float]:
     """Filters of the band-pass.
 
-    Parameters
-    ----------
-    settings : DetectionSettings
-        ``radius`` and ``blur`` are used: a flat disk that is blurred has the second moment
-        radius^2 / 4 + blur^2 along each axis.
+    A flat disk that is blurred has the second moment radius^2 / 4 + blur^2 along each axis.
 
     Returns
     -------
@@ -161,9 +158,8 @@ def compute_detector(
     DiskDetector
     """
     narrow, wide, power = compute_band(settings)
-    bank, unit = compute_bank(
-        compute_profile(settings.radius, settings.blur, template), narrow, wide
-    )
+    profile = compute_profile(settings.radius, settings.blur, template)
+    bank, unit = compute_bank(profile, narrow, wide)
     noise = np.asarray(noise, float)
     # Without any background or read-out noise a frame's empty parts would have no variance at all.
     noise = noise + np.array([1e-6 * max(noise.max(), 1e-12), 0])
@@ -251,18 +247,5 @@ def _detect_part(frames: np.ndarray, d: DiskDetector) -> tuple[np.ndarray, np.nd
     # One number tells: a sum is finite only if all it adds up are.
     if not np.isfinite(frames.sum(dtype=float)):
         raise UserError("frames: a value is not finite; expected counts")
-    return kernels.find_spots(
-        frames,
-        d.narrow,
-        d.wide,
-        d.noise,
-        d.offset,
-        d.bank,
-        d.unit,
-        d.variance,
-        d.radii,
-        d.threshold,
-        d.spacing,
-        d.edge,
-        d.max_spots,
-    )
+    looks = (d.narrow, d.wide, d.noise, d.offset, d.bank, d.unit, d.variance, d.radii)
+    return kernels.find_spots(frames, *looks, d.threshold, d.spacing, d.edge, d.max_spots)

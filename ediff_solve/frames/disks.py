@@ -63,7 +63,7 @@ def compute_bank(
     Returns
     -------
     bank : ndarray of float32, shape (8, 8, 3, width * width)
-        See :func:`ediff_solve.frames.kernels.spots.fit_spot`.
+        See :class:`ediff_solve.frames.detect.DiskDetector`.
     unit : float
         Response of the band-pass in the middle of the disk.
     """

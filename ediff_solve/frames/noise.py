@@ -146,10 +146,8 @@ def _fit_noise(response: np.ndarray, background: np.ndarray, least: np.ndarray) 
     level = np.maximum(level, 0)
     variance = np.maximum(spread**2, least[0] + least[1] * level)
     seen = variance > 0
-    if not spread.any() and not level.any():
+    if not seen.any() or not (spread.any() or level.any()):
         raise UserError("frames: no noise in them, all blank? expected counts; or give gain")
-    if not seen.any():
-        raise UserError("frames: no noise in them; expected counts, or give gain")
     variance = variance[seen]
     rows = np.column_stack([np.ones(seen.sum()), level[seen]]) / variance[:, None]
     scale = np.linalg.norm(rows, axis=0)

@@ -77,7 +77,7 @@ class Frames:
             ) from None
         return np.asarray(part).reshape(-1, *self.detector_shape)
 
-    def rectangles(self, block_bytes: int = BLOCK_BYTES) -> list[tuple[slice, slice]]:
+    def _rectangles(self, block_bytes: int) -> list[tuple[slice, slice]]:
         """Rectangles of the scan that are its blocks, in order of x, then y."""
         nx, ny = self.scan_shape
         frame = math.prod(self.detector_shape) * self.data.dtype.itemsize
@@ -105,7 +105,7 @@ class Frames:
             x * ny + y of each frame.
         frames : ndarray, shape (n, height, width)
         """
-        parts = self.rectangles(block_bytes)
+        parts = self._rectangles(block_bytes)
         every = np.arange(math.prod(self.scan_shape)).reshape(self.scan_shape)
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.read, *parts[0])
@@ -117,14 +117,13 @@ class Frames:
 
     def sample(self, n: int) -> np.ndarray:
         """Up to n frames, evenly spread over the scan; shape (m, height, width)."""
-        nx, ny = self.scan_shape
-        numbers = np.unique(np.linspace(0, nx * ny - 1, min(n, nx * ny)).round().astype(int))
-        return np.concatenate(
-            [
-                self.read(slice(i, i + 1), slice(j, j + 1))
-                for i, j in (divmod(k, ny) for k in numbers)
-            ]
-        )
+        n_all = math.prod(self.scan_shape)
+        return self.pick(np.unique(np.linspace(0, n_all - 1, min(n, n_all)).round().astype(int)))
+
+    def pick(self, numbers: np.ndarray) -> np.ndarray:
+        """Frames of some positions x * ny + y; shape (n, height, width)."""
+        places = (divmod(k, self.scan_shape[1]) for k in numbers)
+        return np.concatenate([self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in places])
 
 
 def open_frames(

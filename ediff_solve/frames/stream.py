@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -140,10 +139,6 @@ def compute_looks(
     template : ndarray, shape (height, width), optional
         See :func:`ediff_solve.frames.disks.compute_profile`.
 
-    Returns
-    -------
-    Looks
-
     Raises
     ------
     UserError
@@ -261,17 +256,15 @@ def detect_scan(
 def _sum_rings(
     block: np.ndarray, centres: np.ndarray, inner: float, outer: float, threads: int | None
 ) -> np.ndarray:
+    """The dark field of a block of frames."""
+
+    def sum_part(part: np.ndarray) -> np.ndarray:
+        frames = np.ascontiguousarray(block[part[0] : part[-1] + 1], np.float32)
+        return ring_sums(frames, centres[part], inner, outer)
+
     parts = np.array_split(np.arange(len(block)), max(1, len(block) // 16))
-    work = partial(_sum_part, block, centres, inner, outer)
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(work, parts)))
-
-
-def _sum_part(
-    block: np.ndarray, centres: np.ndarray, inner: float, outer: float, part: np.ndarray
-) -> np.ndarray:
-    frames = np.ascontiguousarray(block[part[0] : part[-1] + 1], np.float32)
-    return ring_sums(frames, centres[part], inner, outer)
+        return np.concatenate(list(pool.map(sum_part, parts)))
 
 
 def calibrate_scan(
@@ -320,13 +313,8 @@ def calibrate_scan(
             centre = origins.reshape(-1, 2)[detected.position]
             off = detected.x - centre[:, 0], detected.y - centre[:, 1]
             ring = fit_ring(*off, *ring_window)
-        calibration = compute_calibration(
-            origins,
-            pixel_size=pixel_size,
-            ring=ring,
-            ring_radius=ring_radius,
-            rotation=rotation,
-        )
+        known = {"pixel_size": pixel_size, "ring": ring, "ring_radius": ring_radius}
+        calibration = compute_calibration(origins, **known, rotation=rotation)
     except UserError as error:
         raise UserError(f"{detected.path}: {error}") from None
     return calibration, ring

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ediff_utils.bloch.orientations import random_orientations
-from ediff_utils.bloch.simulation import SpotPattern, simulate
+from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.paper.features import compute_features
@@ -59,12 +59,6 @@ def compute_gold_features(
     patterns = simulate(gold_crystal(), orientations, one)
     first = [pattern[0] for pattern in patterns]
     offsets = np.cumsum([0, *(len(pattern.qx) for pattern in first)])
-    return compute_features(*_concatenate(first), offsets, normalisation=normalisation)
-
-
-def _concatenate(patterns: list[SpotPattern]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    qx, qy, intensity = (
-        np.concatenate([getattr(pattern, name) for pattern in patterns])
-        for name in ("qx", "qy", "intensity")
-    )
-    return qx, qy, intensity
+    names = ("qx", "qy", "intensity")
+    columns = [np.concatenate([getattr(pattern, name) for pattern in first]) for name in names]
+    return compute_features(*columns, offsets, normalisation=normalisation)

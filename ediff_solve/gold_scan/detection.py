@@ -21,8 +21,8 @@ from ediff_solve.gold_scan.settings import GoldScanSettings
 
 #: A spot is found within this distance [pixel].
 NEAR = 1.5
-#: The reference: ``find_Bragg_disks`` as py4DSTEM's users call it.
-DEFAULT = "py4DSTEM, multicorr"
+#: ``find_Bragg_disks`` as py4DSTEM's users call it.
+REFERENCE = "py4DSTEM, multicorr"
 #: Electrons of a spot that has to be found, and of one that may be; what is weaker may not.
 WANTED, ALLOWED = 20.0, 2.0
 #: py4DSTEM's smoothing of the correlation that is tried, its methods of subpixel refinement, and
@@ -34,6 +34,11 @@ def check_detection(
     frames: Frames, looks: Looks, n_spots: np.ndarray, settings: GoldScanSettings, n: int = 24
 ) -> pd.DataFrame:
     """Hold our detector and py4DSTEM's against the truth, on frames of the simulated scan.
+
+    Both work on the same frames, on one core, in processor time. py4DSTEM correlates with the disk
+    that our detector takes, its rim made negative as its ``get_kernel`` does. Its smoothing and its
+    threshold are those of the best F1 score on these very frames, which flatters it; our detector
+    runs at its own threshold.
 
     Parameters
     ----------
@@ -50,59 +55,29 @@ def check_detection(
     Returns
     -------
     DataFrame
-        See :func:`compare_detectors`.
+        A row a detector: detector, seconds a frame, recall, of true spots of :data:`WANTED`
+        electrons or more, precision, of found ones near a true one of :data:`ALLOWED` or more, rms
+        of the distance between them, and rms_common: of the spots that all of them find, as weak
+        ones are less exact than others [pixel]. The direct beam is left out.
     """
     scan = prepare_gold_scan(settings)
-    chosen = choose_positions(n_spots, n, settings.seed)
-    truth = true_spots(scan, chosen)
+    chosen = _choose_positions(n_spots, n, settings.seed)
     beams = scan.microscope.centres.reshape(-1, 2)[chosen]
-    return compare_detectors(read_positions(frames, chosen), looks, truth, beams)
+    return _compare_detectors(frames.pick(chosen), looks, _true_spots(scan, chosen), beams)
 
 
-def choose_positions(detected: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
-    """Positions to compare detectors on, drawn from the two fifths that have most spots.
-
-    Parameters
-    ----------
-    detected : ndarray of int, shape (nx, ny)
-        Spots of each position.
-    n : int
-        How many at most.
-    seed : int
-
-    Returns
-    -------
-    ndarray of int64, shape (m,)
-        x * ny + y, rising.
-    """
+def _choose_positions(detected: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Up to n positions x * ny + y, rising, drawn from the two fifths that have most spots."""
     flat = detected.ravel()
     good = np.flatnonzero(flat >= max(np.quantile(flat, 0.6), 3))
     chosen = np.random.default_rng(seed).permutation(good)[:n]
     return np.sort(chosen).astype(np.int64)
 
 
-def read_positions(frames: Frames, chosen: np.ndarray) -> np.ndarray:
-    """Frames of some positions; shape (n, height, width)."""
-    ny = frames.scan_shape[1]
-    return np.concatenate(
-        [frames.read(slice(i, i + 1), slice(j, j + 1)) for i, j in (divmod(k, ny) for k in chosen)]
-    )
+def _true_spots(scan: GoldScan, chosen: np.ndarray) -> list[np.ndarray]:
+    """Row, column [pixel] and expected electrons of the spots that frames were painted from.
 
-
-def true_spots(scan: GoldScan, chosen: np.ndarray) -> list[np.ndarray]:
-    """Spots that the frames of some positions were painted from.
-
-    Parameters
-    ----------
-    scan : GoldScan
-    chosen : ndarray of int, shape (n,)
-        x * ny + y.
-
-    Returns
-    -------
-    list of ndarray, shape (m, 3)
-        Row and column [pixel] and expected electrons, of those on the frame; spots nearer to a
-        stronger one than a disk's radius are part of it.
+    Of those on the frame; spots nearer to a stronger one than a disk's radius are part of it.
     """
     settings, microscope = scan.settings, scan.microscope
     passed = settings.electrons * (1 - settings.carbon)
@@ -119,43 +94,36 @@ def true_spots(scan: GoldScan, chosen: np.ndarray) -> list[np.ndarray]:
     return out
 
 
-def score_spots(
-    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray, near: float = NEAR
-) -> dict[str, float]:
-    """Recall, precision and error of position, the direct beam left out.
+def _look_up(
+    own: np.ndarray, true: np.ndarray, beam: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of found spots beside the direct beam how far the next true one is, and its number.
 
-    Parameters
-    ----------
-    found : sequence of ndarray, shape (m, 2 or more)
-        Row and column of each frame's spots [pixel].
-    truth : sequence of ndarray, shape (m, 3)
-        See :func:`true_spots`.
-    beams : ndarray, shape (n, 2)
-        Row and column of the direct beam [pixel].
-    near : float
-        [pixel]
-
-    Returns
-    -------
-    dict
-        recall, of true spots of :data:`WANTED` electrons or more; precision, of found ones near a
-        true one of :data:`ALLOWED` or more; rms, of the distance between them [pixel].
+    And which of the true ones, all that may be found, have to be.
     """
+    own = own[np.hypot(*(own[:, :2] - beam).T) > 2 * NEAR, :2]
+    real = true[true[:, 2] >= ALLOWED]
+    distance, nearest = np.full(len(own), np.inf), np.zeros(len(own), np.int64)
+    if len(own) and len(real):
+        distance, nearest = cKDTree(real[:, :2]).query(own)
+    return distance, nearest, real[:, 2] >= WANTED
+
+
+def _score_spots(
+    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray
+) -> dict[str, float]:
+    """Recall, precision and error of position of frames' spots (:func:`check_detection`)."""
     wanted = hit = seen = right = 0
     errors = [np.empty(0)]
-    for own, all_true, beam in zip(found, truth, beams, strict=True):
-        own = own[np.hypot(*(own[:, :2] - beam).T) > 2 * near, :2]
-        real = all_true[all_true[:, 2] >= ALLOWED]
-        strong = real[:, 2] >= WANTED
-        wanted, seen = wanted + strong.sum(), seen + len(own)
-        if not len(own) or not len(real):
-            continue
-        distance, nearest = cKDTree(real[:, :2]).query(own)
-        close = distance < near
+    for own, true, beam in zip(found, truth, beams, strict=True):
+        distance, nearest, strong = _look_up(own, true, beam)
+        wanted, seen = wanted + strong.sum(), seen + len(distance)
+        close = np.flatnonzero(distance < NEAR)
+        important = close[strong[nearest[close]]]
         # Of several that are near the same spot one is right.
         right += len(np.unique(nearest[close]))
-        hit += len(np.unique(nearest[close & strong[nearest]]))
-        errors.append(distance[close & strong[nearest]])
+        hit += len(np.unique(nearest[important]))
+        errors.append(distance[important])
     off = np.concatenate(errors)
     return {
         "recall": float(hit / wanted) if wanted else np.nan,
@@ -164,57 +132,24 @@ def score_spots(
     }
 
 
-def distances_found(
-    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray, near: float = NEAR
+def _distances_found(
+    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray
 ) -> np.ndarray:
-    """How far from each true spot of :data:`WANTED` electrons or more the next found one is.
-
-    Parameters
-    ----------
-    found, truth, beams, near
-        See :func:`score_spots`.
-
-    Returns
-    -------
-    ndarray, shape (spots of all frames,)
-        NaN for those that are not found [pixel].
-    """
+    """How far from each true spot that has to be found the next found one is [pixel], or NaN."""
     out = [np.empty(0)]
-    for own, all_true, beam in zip(found, truth, beams, strict=True):
-        own = own[np.hypot(*(own[:, :2] - beam).T) > 2 * near, :2]
-        real = all_true[all_true[:, 2] >= ALLOWED]
-        nearest = np.full(len(real), np.inf)
-        if len(own) and len(real):
-            distance, index = cKDTree(real[:, :2]).query(own)
-            np.minimum.at(nearest, index, distance)
-        strong = real[:, 2] >= WANTED
-        out.append(np.where(nearest[strong] < near, nearest[strong], np.nan))
+    for own, true, beam in zip(found, truth, beams, strict=True):
+        distance, index, strong = _look_up(own, true, beam)
+        close = distance < NEAR
+        nearest = np.full(len(strong), np.inf)
+        np.minimum.at(nearest, index[close], distance[close])
+        out.append(np.where(np.isfinite(nearest), nearest, np.nan)[strong])
     return np.concatenate(out)
 
 
-def compare_detectors(
+def _compare_detectors(
     frames: np.ndarray, looks: Looks, truth: Sequence[np.ndarray], beams: np.ndarray
 ) -> pd.DataFrame:
-    """Ours and py4DSTEM's detector on the same frames, on one core, in processor time.
-
-    py4DSTEM correlates with the disk that our detector takes, its rim made negative as its
-    ``get_kernel`` does. Its smoothing and its threshold are those of the best F1 score on these
-    very frames, which flatters it; our detector runs at its own threshold.
-
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-        As they are read.
-    looks : Looks
-    truth, beams
-        See :func:`score_spots`.
-
-    Returns
-    -------
-    DataFrame
-        A row a detector: name, seconds a frame, recall, precision, rms, and rms_common: of the
-        spots that all of them find, as weak ones are less exact than others [pixel].
-    """
+    """The table of :func:`check_detection`, of frames as they are read."""
     clean = replace_pixels(frames, looks.hot)
     # the first call compiles
     detect_spots(clean[:1], looks.detector, threads=1)
@@ -227,11 +162,11 @@ def compare_detectors(
         rows.append((f"py4DSTEM, {subpixel}", seconds, found))
     table = pd.DataFrame(
         [
-            {"detector": name, "seconds": seconds / len(frames)} | score_spots(found, truth, beams)
+            {"detector": name, "seconds": seconds / len(frames)} | _score_spots(found, truth, beams)
             for name, seconds, found in rows
         ]
     )
-    off = np.array([distances_found(found, truth, beams) for _, _, found in rows])
+    off = np.array([_distances_found(found, truth, beams) for _, _, found in rows])
     common = off[:, np.isfinite(off).all(axis=0)]
     table["rms_common"] = np.sqrt(np.mean(common**2, axis=1)) if common.size else np.nan
     return table
@@ -247,7 +182,7 @@ def _tune_py4dstem(
         heights = np.concatenate([spots[:, 2] for spots in found])
         for threshold in np.quantile(heights, np.linspace(0, 0.98, _THRESHOLDS)):
             kept = [spots[spots[:, 2] >= threshold] for spots in found]
-            got = score_spots(kept, truth, beams)
+            got = _score_spots(kept, truth, beams)
             f1 = 2 / (1 / max(got["recall"], 1e-9) + 1 / max(got["precision"], 1e-9))
             if f1 > best:
                 best = f1

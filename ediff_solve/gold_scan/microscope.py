@@ -3,8 +3,7 @@
 A vector q in the scan's axes falls on the pixel centre + E R q / pixel_size. R turns from x towards
 y by the detector's rotation; E stretches by 1 + e / 2 along one axis and 1 - e / 2 across it, as in
 :mod:`ediff_utils.bloch.detector`. Rows of the detector are the first coordinate, columns the
-second, and
-the centre of pixel (0, 0) is at (0, 0).
+second, and the centre of pixel (0, 0) is at (0, 0).
 """
 
 from __future__ import annotations
@@ -67,16 +66,7 @@ class Microscope:
 
 
 def draw_microscope(settings: GoldScanSettings) -> Microscope:
-    """Draw distortion, shifts and hot pixels from the settings' seed.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-
-    Returns
-    -------
-    Microscope
-    """
+    """Draw distortion, shifts and hot pixels from the settings' seed."""
     rng = np.random.default_rng([settings.seed, 1])
     rotation, axis = rng.uniform(-180, 180), rng.uniform(0, 180)
     rotation = rotation if settings.rotation is None else settings.rotation
@@ -120,15 +110,10 @@ def disk_templates(
     width / (2 pi (r^2 + width^2)^(3/2)); beyond the template its tails are left out, and the rest
     has a sum of 1.
 
-    Parameters
-    ----------
-    settings : GoldScanSettings
-    microscope : Microscope
-
     Returns
     -------
     spot, direct : ndarray, shape (9, 9, 2 w + 1, 2 w + 1)
-        See :func:`ediff_solve.gold_scan.kernels.frames.paint_disk`.
+        See :func:`ediff_solve.gold_scan.kernels.frames.paint_frames`.
     """
     radius = settings.disk_radius / settings.pixel_size
     half = int(np.ceil(radius + 4 * settings.point_spread))
@@ -175,11 +160,6 @@ def _template(settings: GoldScanSettings, microscope: Microscope, half: int) -> 
 
 def background_profiles(settings: GoldScanSettings, microscope: Microscope) -> np.ndarray:
     """Electrons a pixel of one electron scattered by the film, and of one by gold diffusely.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-    microscope : Microscope
 
     Returns
     -------

@@ -26,7 +26,7 @@ from ediff_utils.core.errors import UserError
 #: What a particle may be; the truth's column ``kind``.
 KINDS = ("single", "lamellar", "decahedron")
 #: Distance of overlapping particles' centres in projection, as a fraction of the radii's sum.
-OVERLAP_DISTANCES = (0.4, 0.9)
+_OVERLAP_DISTANCES = (0.4, 0.9)
 #: Places drawn at a time for a particle, and how often.
 _PLACES, _TRIES = 20, 200
 
@@ -67,14 +67,6 @@ class Specimen:
 
 def build_specimen(settings: GoldScanSettings) -> Specimen:
     """Draw a specimen.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-
-    Returns
-    -------
-    Specimen
 
     Raises
     ------
@@ -163,7 +155,7 @@ def _try(
     tried = rng.uniform(0, width, (_PLACES, 2))
     if on_top:
         partner = rng.integers(0, len(radii), _PLACES)
-        distance = rng.uniform(*OVERLAP_DISTANCES, _PLACES) * (radii[partner] + radius)
+        distance = rng.uniform(*_OVERLAP_DISTANCES, _PLACES) * (radii[partner] + radius)
         angle = rng.uniform(0, 2 * np.pi, _PLACES)
         aside = distance[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
         tried = centres[partner, :2] + aside

@@ -31,8 +31,6 @@ class IntensityTables:
         Domain i has the beams ``beam_offsets[i]`` to ``beam_offsets[i + 1] - 1``.
     qx, qy : ndarray, shape (beams,)
         Along the scan's axes [1/angstrom].
-    hkl : ndarray of int, shape (beams, 3)
-        In the domain's cubic cell.
     thickness_offsets : ndarray of int, shape (domains + 1,)
         Domain i has rows ``thickness_offsets[i]`` on, at 0, 1, 2 ... thickness steps.
     direct : ndarray, shape (rows,)
@@ -45,7 +43,6 @@ class IntensityTables:
     beam_offsets: np.ndarray
     qx: np.ndarray
     qy: np.ndarray
-    hkl: np.ndarray
     thickness_offsets: np.ndarray
     direct: np.ndarray
     table_offsets: np.ndarray
@@ -53,17 +50,7 @@ class IntensityTables:
 
 
 def compute_tables(specimen: Specimen, settings: GoldScanSettings) -> IntensityTables:
-    """Bloch waves of every domain, up to its particle's diameter.
-
-    Parameters
-    ----------
-    specimen : Specimen
-    settings : GoldScanSettings
-
-    Returns
-    -------
-    IntensityTables
-    """
+    """Bloch waves of every domain, up to its particle's diameter."""
     simulation = SimulationSettings(
         energy=settings.energy, q_max=settings.q_max, intensity_floor=0.0
     )
@@ -81,11 +68,11 @@ def compute_tables(specimen: Specimen, settings: GoldScanSettings) -> IntensityT
         qx, qy = (bloch.g[beams] @ orientation[:, :2]).T
         nothing = np.zeros((1, len(beams)))
         values = np.vstack([nothing, table]).astype(np.float32).ravel()
-        parts.append((qx, qy, bloch.hkl_conventional[beams], np.append(1.0, direct), values))
-    qx, qy, hkl, direct, intensity = (np.concatenate(column) for column in zip(*parts, strict=True))
-    sizes = np.array([(len(part[0]), len(part[3]), len(part[4])) for part in parts])
+        parts.append((qx, qy, np.append(1.0, direct), values))
+    qx, qy, direct, intensity = (np.concatenate(column) for column in zip(*parts, strict=True))
+    sizes = np.array([(len(part[0]), len(part[2]), len(part[3])) for part in parts])
     offsets = np.vstack([np.zeros((1, 3), np.int64), np.cumsum(sizes, axis=0)])
     beam_offsets, thickness_offsets, table_offsets = np.ascontiguousarray(offsets.T)
     return IntensityTables(
-        beam_offsets, qx, qy, hkl, thickness_offsets, direct, table_offsets, intensity
+        beam_offsets, qx, qy, thickness_offsets, direct, table_offsets, intensity
     )

@@ -3,8 +3,8 @@
 Orientations are rotation matrices R, or the unit quaternions w + x i + y j + z k of the same
 rotation, w not negative: R takes a vector from the scan's axes (z against the beam) to the domain's
 cubic axes, and its columns are the scan's x, y and z axes there
-(:mod:`ediff_utils.bloch.simulation`). A
-domain's orientation is one of 24 that are the same for fcc. Particles and domains count from 1.
+(:mod:`ediff_utils.bloch.simulation`). A domain's orientation is one of 24 that are the same for
+fcc. Particles and domains count from 1.
 """
 
 from __future__ import annotations
@@ -22,28 +22,14 @@ MIN_SHARE = 0.02
 QUATERNION = ("quaternion_w", "quaternion_x", "quaternion_y", "quaternion_z")
 
 
-def quaternions(orientations: np.ndarray) -> np.ndarray:
-    """Unit quaternions of orientations.
-
-    Parameters
-    ----------
-    orientations : ndarray, shape (n, 3, 3)
-
-    Returns
-    -------
-    ndarray, shape (n, 4)
-        w, x, y, z; w is not negative.
-    """
+def _quaternions(orientations: np.ndarray) -> np.ndarray:
+    """Unit quaternions w, x, y, z of orientations, w not negative; shape (n, 4)."""
     found = Rotation.from_matrix(orientations).as_quat()[:, [3, 0, 1, 2]]
     return np.where(found[:, :1] < 0, -found, found)
 
 
 def compute_positions(scan: GoldScan) -> pd.DataFrame:
     """The truth, a row a probe position.
-
-    Parameters
-    ----------
-    scan : GoldScan
 
     Returns
     -------
@@ -59,7 +45,7 @@ def compute_positions(scan: GoldScan) -> pd.DataFrame:
     """
     n = scan.settings.scan_size
     rows = pd.concat([_row(scan, row) for row in range(n)], ignore_index=True)
-    turned = np.vstack([np.full((1, 4), np.nan), quaternions(scan.specimen.orientations)])
+    turned = np.vstack([np.full((1, 4), np.nan), _quaternions(scan.specimen.orientations)])
     rows[list(QUATERNION)] = turned[rows["domain"]]
     rows["single"] = rows["n_domains"] == 1
     rows["overlapping"] = rows["n_particles"] > 1
@@ -103,10 +89,6 @@ def _row(scan: GoldScan, row: int) -> pd.DataFrame:
 def compute_domains(scan: GoldScan) -> pd.DataFrame:
     """The domains, a row each.
 
-    Parameters
-    ----------
-    scan : GoldScan
-
     Returns
     -------
     DataFrame
@@ -126,7 +108,7 @@ def compute_domains(scan: GoldScan) -> pd.DataFrame:
         }
     )
     table["variant"] = table.groupby("particle").cumcount()
-    table[list(QUATERNION)] = quaternions(specimen.orientations)
+    table[list(QUATERNION)] = _quaternions(specimen.orientations)
     table["orientation"] = list(specimen.orientations.reshape(-1, 9))
     table[["particle_x", "particle_y", "particle_z"]] = specimen.centres[particle]
     table["particle_radius"] = specimen.radii[particle]
@@ -136,15 +118,8 @@ def compute_domains(scan: GoldScan) -> pd.DataFrame:
 def compute_microscope(scan: GoldScan) -> dict[str, object]:
     """Calibration that a user of the frames would have to find, and what was asked for.
 
-    Parameters
-    ----------
-    scan : GoldScan
-
-    Returns
-    -------
-    dict
-        q in the scan's axes falls on the pixel centre + matrix q; the centres stand in the table of
-        positions.
+    q in the scan's axes falls on the pixel centre + matrix q; the centres stand in the table of
+    positions.
     """
     settings, microscope = scan.settings, scan.microscope
     return {

@@ -2,9 +2,8 @@
 
 The twin law of fcc is a half turn about a {111} normal, which for a centrosymmetric crystal is the
 mirror in that plane (Hofmeister, Cryst. Res. Technol. 33, 3 (1998)). Orientations are those of
-:mod:`ediff_utils.bloch.simulation`. A cell is a convex part of the sphere: where n p <= d for up
-to two
-planes, with p counted from the particle's centre.
+:mod:`ediff_utils.bloch.simulation`. A cell is a convex part of the sphere: where n p <= d for up to
+two planes, with p counted from the particle's centre.
 """
 
 from __future__ import annotations
@@ -46,20 +45,8 @@ def single_crystal(orientation: np.ndarray) -> Domains:
     return Domains(orientation[None], np.zeros(1, np.int64), planes)
 
 
-def twin_orientation(orientation: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Orientation of the twin across a plane.
-
-    Parameters
-    ----------
-    orientation : ndarray, shape (3, 3)
-        Of the parent.
-    normal : ndarray, shape (3,)
-        Unit normal of the twin plane in the parent's cubic axes.
-
-    Returns
-    -------
-    ndarray, shape (3, 3)
-    """
+def _twin_orientation(orientation: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Orientation of the twin across a plane, whose unit normal is in the parent's cubic axes."""
     return (2 * np.outer(normal, normal) - np.eye(3)) @ orientation
 
 
@@ -89,7 +76,7 @@ def lamellar_twin(
         planes = [[below[0], EVERYWHERE], [above[0], EVERYWHERE]]
     else:
         planes = [[below[0], EVERYWHERE], [above[0], below[1]], [above[1], EVERYWHERE]]
-    turned = twin_orientation(orientation, normal)
+    turned = _twin_orientation(orientation, normal)
     return Domains(
         np.stack([orientation, turned]), np.arange(len(planes)) % 2, np.array(planes, float)
     )
@@ -108,10 +95,6 @@ def decahedron(orientation: np.ndarray, offset: tuple[float, float] = (0.0, 0.0)
         Of the first wedge.
     offset : (float, float)
         Where the common axis lies, along and across the first boundary [angstrom].
-
-    Returns
-    -------
-    Domains
     """
     axis = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
     start = np.cross(axis, PLANES_111[3])

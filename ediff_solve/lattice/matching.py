@@ -48,21 +48,10 @@ class Match:
 def match_lattices(
     base: LatticeCandidate, other: LatticeCandidate, distorted: bool = False
 ) -> list[Match]:
-    """Bases of one lattice whose metric is that of another's, the scales along the beam free.
+    """Bases of one lattice whose metric is that of another's, best first; scales along z are free.
 
     n_i G n_j + a z_i z_j = t_i . t_j + b w_i w_j in the plane, with a and b near one: six equations
-    for two unknowns, that the right integers n fulfil.
-
-    Parameters
-    ----------
-    base, other : LatticeCandidate
-    distorted : bool
-        Whether an ellipse is to be reckoned with.
-
-    Returns
-    -------
-    list of Match
-        Best first.
+    for two unknowns, that the right integers n fulfil. A distorted pattern has an ellipse.
     """
     lengths = np.linalg.norm(other.reciprocal, axis=1)
     order = np.argsort(np.abs(other.reciprocal[:, 2]) / lengths)
@@ -122,21 +111,10 @@ def lattice_points(reciprocal: np.ndarray, reach: float) -> np.ndarray:
 
 
 def find_orientations(reciprocal: np.ndarray, spots: Spots, order: np.ndarray) -> list[np.ndarray]:
-    """Orientations of a known lattice that index most spots of a pattern.
+    """Orientations of a known lattice that index most spots of a pattern, best first.
 
-    Pairs of spots are compared with pairs of lattice vectors by their lengths and angle.
-
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-    spots : Spots
-    order : ndarray of int, shape (n,)
-        The spots, strongest first.
-
-    Returns
-    -------
-    list of ndarray, shape (3, 3)
-        Best first.
+    Pairs of spots are compared with pairs of lattice vectors by their lengths and angle; ``order``
+    are the spots' numbers, the strongest first.
     """
     v = spots.vectors[order]
     q = np.linalg.norm(v, axis=1)

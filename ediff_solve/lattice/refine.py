@@ -14,13 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS
-from ediff_solve.lattice.kernels.least_squares import (
-    COLUMN,
-    ROW,
-    index_patterns,
-    refine_patterns,
-    undistort,
-)
+from ediff_solve.lattice.kernels.least_squares import index_patterns, refine_patterns, undistort
+from ediff_solve.lattice.kernels.metric_groups import metric_operators
 
 
 class Free(NamedTuple):
@@ -130,13 +125,7 @@ class JointFit:
 
     def metric_covariance(self) -> np.ndarray:
         """Of the direct metric 11, 22, 33, 23, 13, 12 [angstrom^4]: dG = -2 A strain A^T."""
-        direct = np.linalg.inv(self.reciprocal).T
-        columns = []
-        for r, c in zip(ROW, COLUMN, strict=True):
-            unit = np.zeros((3, 3))
-            unit[r, c] = unit[c, r] = 1
-            columns.append((-2 * direct @ unit @ direct.T)[ROW, COLUMN])
-        operator = np.array(columns).T
+        operator = -2 * metric_operators(np.linalg.inv(self.reciprocal).T[None])[0]
         return operator @ self.covariance @ operator.T
 
 
@@ -166,14 +155,11 @@ def _stack(fit: JointFit, spots: Sequence[Spots]) -> _Stacked:
 def reindex(
     fit: JointFit, spots: Sequence[Spots], tolerance: float, slab: float, reach: float = np.inf
 ) -> JointFit:
-    """Index all spots up to the distance ``reach`` anew.
-
-    Where the distance is infinite, patterns with too few indexed spots are left out.
-    """
+    """Index all spots up to a distance anew; if infinite, without patterns of too few of them."""
     if not fit.rotations:
         return fit
     stacked = _stack(fit, spots)
-    found = index_patterns(*stacked.spots, *stacked.lattice, tolerance, slab, fit.spread)
+    found = index_patterns(stacked.spots, stacked.lattice, tolerance, slab, fit.spread)
     x, y, _, offsets = stacked.spots
     if np.isfinite(reach):
         found[np.hypot(x, y) > reach, 3] = 0
@@ -184,26 +170,14 @@ def reindex(
 
 
 def refine(fit: JointFit, spots: Sequence[Spots], free: Free) -> JointFit:
-    """Gauss-Newton steps on all that is free, at fixed indices.
-
-    Parameters
-    ----------
-    fit : JointFit
-        Somewhere near.
-    spots : sequence of Spots
-    free : Free
-
-    Returns
-    -------
-    JointFit
-    """
+    """Gauss-Newton steps on all that is free from a fit that is near, at fixed indices."""
     if not fit.rotations:
         return fit
     stacked = _stack(fit, spots)
     hkl = np.concatenate([fit.hkl[p] for p in stacked.patterns])
     flags = (free.cell, free.scales, free.distortion)
     sigma, spread, covariance = refine_patterns(
-        *stacked.spots, hkl, *stacked.lattice, fit.position_error, fit.spread, flags
+        stacked.spots, hkl, stacked.lattice, fit.position_error, fit.spread, flags
     )
     reciprocal, rotations, scales, centres, ellipse = stacked.lattice
     return replace(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS, fit_triple
 from ediff_solve.lattice.kernels.search import REACH, best_triples, difference_vectors, index_spots
-from ediff_solve.lattice.kernels.two_folds import two_fold_obliquities
+from ediff_solve.lattice.refine import Spots
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
@@ -98,42 +98,16 @@ class LatticeCandidate:
 
     def scaled(self, factor: float) -> LatticeCandidate:
         """The same with the z components times a factor."""
-        scales = np.array([1.0, 1.0, factor])
-        return replace(self, reciprocal=self.reciprocal * scales, errors=self.errors * scales)
+        return self.with_basis(self.reciprocal * np.array([1.0, 1.0, factor]), factor)
 
     def with_basis(self, reciprocal: np.ndarray, factor: float) -> LatticeCandidate:
         """The same with another basis, whose z components are about so many times as large."""
         scales = np.array([1.0, 1.0, factor])
         return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
 
-    def symmetry_over_scale(self, scales: np.ndarray, n_axes: int = 9) -> np.ndarray:
-        """Obliquities of the lattice's two-fold axes (Le Page 1982), were the scale another one.
-
-        Parameters
-        ----------
-        scales : ndarray, shape (m,)
-            Factors of the z components.
-        n_axes : int
-
-        Returns
-        -------
-        ndarray, shape (m, n_axes)
-            Smallest first [degree]. A monoclinic lattice has one axis of obliquity zero, a
-            rhombohedral or orthorhombic one three, tetragonal five, hexagonal seven, cubic nine.
-        """
-        return np.array(
-            [two_fold_obliquities(self.scaled(float(f)).lattice, n_axes) for f in scales]
-        )
-
 
 def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> tuple:
-    """Spots as float arrays of one length.
-
-    Raises
-    ------
-    UserError
-        Lengths that differ, values that are not finite, or negative intensities.
-    """
+    """Spots as float arrays of one length; a UserError where they are none."""
     arrays = [np.asarray(a, dtype=float) for a in (qx, qy)]
     arrays.append(np.ones(arrays[0].shape) if intensity is None else np.asarray(intensity, float))
     if any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
@@ -185,14 +159,14 @@ def solve_pattern(
     prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
     if prepared is None:
         return []
-    (x, y, height), arrays = prepared
+    spots, strongest = prepared
     found: list[tuple[np.ndarray, np.ndarray]] = []
     for width, tolerance in SEARCHES:
-        found += _search(*arrays, width, tolerance, slab, slab_spread)
-        if found and max(f[1] for _, f in found) >= ENOUGH * len(arrays[0]):
+        found += _search(strongest, width, tolerance, slab, slab_spread)
+        if found and max(f[1] for _, f in found) >= ENOUGH * len(strongest[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
-    return build_candidates(x, y, height, found, n_candidates, slab)
+    return build_candidates(spots, found, n_candidates, slab)
 
 
 def prepare_spots(
@@ -200,19 +174,12 @@ def prepare_spots(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
     """What a search for lattices begins with; None where the spots are few or on one line.
 
-    Parameters
-    ----------
-    qx, qy, intensity, energy
-        See :func:`solve_pattern`.
-    most : int
-        So many of the strongest spots are enough.
-
     Returns
     -------
     spots : tuple of ndarray, shape (n,)
         qx, qy and the Ewald sphere's height above them [1/angstrom].
     strongest : tuple of ndarray, shape (m + 1,)
-        The direct beam and the strongest of them: x, y, height and weight.
+        The direct beam and the ``most`` strongest of them: x, y, height and weight.
     """
     x, y, strength = check_spots(qx, qy, intensity)
     if x.size < FEWEST_SPOTS:
@@ -220,7 +187,7 @@ def prepare_spots(
     singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
     if singular[1] <= FLAT * singular[0]:
         return None
-    height = wavelength(energy) * (x * x + y * y) / 2
+    height = Spots(x, y, wavelength(energy) / 2).height
     order = np.lexsort((height, -strength))[:most]
     weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
     strongest = tuple(
@@ -231,41 +198,17 @@ def prepare_spots(
 
 
 def build_candidates(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    found: list[tuple[np.ndarray, np.ndarray]],
-    n: int,
-    slab: float = SLAB,
+    spots: tuple, found: list[tuple[np.ndarray, np.ndarray]], n: int, slab: float = SLAB
 ) -> list[LatticeCandidate]:
-    """Candidates of fitted bases, the same lattice once.
-
-    Parameters
-    ----------
-    x, y, height, slab
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    found : list of tuple of ndarray
-        Basis and figures of each (:func:`ediff_solve.lattice.kernels.fitting.fit_triple`), best
-        first.
-    n : int
-        At most so many.
-    """
-    return [
-        _candidate(x, y, height, basis, figures, slab) for basis, figures in _distinct(found, n)
-    ]
+    """At most n candidates of fitted bases and their figures (:func:`fit_triple`), best first."""
+    return [_candidate(spots, basis, figures, slab) for basis, figures in _distinct(found, n)]
 
 
 def _search(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    weight: np.ndarray,
-    width: float,
-    tolerance: float,
-    slab: float,
-    slab_spread: float,
+    spots: tuple, width: float, tolerance: float, slab: float, slab_spread: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
+    x, y = spots[:2]
     vectors, _ = difference_vectors(x, y, LONGEST_VECTOR, width, N_VECTORS)
     if len(vectors) < 3:
         return []
@@ -274,7 +217,7 @@ def _search(
     hkl = np.zeros((len(x), 4), np.int64)
     fits = []
     for n, triple in enumerate(triples):
-        basis, figures = fit_triple(x, y, height, weight, triple, tolerance, slab, slab_spread, hkl)
+        basis, figures = fit_triple(*spots, triple, tolerance, slab, slab_spread, hkl)
         if figures[0] > 0 and plausible(basis):
             fits.append((basis, figures))
         if n + 1 >= FEWEST_TRIPLES and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
@@ -306,16 +249,11 @@ def _distinct(found: list, n: int) -> list:
 
 
 def _candidate(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    basis: np.ndarray,
-    figures: np.ndarray,
-    slab: float,
+    spots: tuple, basis: np.ndarray, figures: np.ndarray, slab: float
 ) -> LatticeCandidate:
     gain, _, sigma, spread, log_error = (float(f) for f in figures)
-    hkl = np.zeros((len(x), 4), np.int64)
-    index_spots(x, y, height, basis, REACH * sigma, slab, spread, hkl)
+    hkl = np.zeros((len(spots[0]), 4), np.int64)
+    index_spots(*spots, basis, REACH * sigma, slab, spread, hkl)
     indices, indexed = hkl[:, :3] * hkl[:, 3:], hkl[:, 3] > 0
     normal = indices.T @ indices + RIDGE * np.eye(3)
     unit = np.sqrt(np.diag(np.linalg.inv(normal)))

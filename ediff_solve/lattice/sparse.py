@@ -59,7 +59,7 @@ def solve_sparse(
     prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
     if prepared is None:
         return []
-    (x, y, height), columns = prepared
+    spots, columns = prepared
     tolerance = SEARCHES[-1][1]
     vectors = distinct_differences(*columns[:2], LONGEST_VECTOR, tolerance)[:N_VECTORS]
     if len(vectors) < 3:
@@ -69,4 +69,4 @@ def solve_sparse(
     fits = [fit_triple(*columns, t, tolerance, SLAB, SLAB_SPREAD, hkl) for t in triples]
     fits = [(b, f) for b, f in fits if f[0] > LEAST_GAIN and plausible(b)]
     fits.sort(key=lambda pair: -pair[1][0])
-    return build_candidates(x, y, height, fits, n_candidates)
+    return build_candidates(spots, fits, n_candidates)

@@ -29,10 +29,6 @@ _CONDITIONS = np.array(
 def find_larger_twin(candidate: LatticeCandidate) -> np.ndarray | None:
     """Spots of the larger of two grains, where a lattice is the one that they have in common.
 
-    Parameters
-    ----------
-    candidate : LatticeCandidate
-
     Returns
     -------
     ndarray of bool, shape (n,), or None

@@ -42,7 +42,7 @@ class Grain:
 
 
 def solve_grain(pattern: tuple, energy: float = 300e3) -> Grain:
-    """Evidence of the grain that explains most of a pattern.
+    """Evidence of the grain that explains most of a pattern, of twins the larger one alone.
 
     Parameters
     ----------
@@ -50,11 +50,6 @@ def solve_grain(pattern: tuple, energy: float = 300e3) -> Grain:
         qx, qy [1/angstrom] and intensity.
     energy : float
         [eV]
-
-    Returns
-    -------
-    Grain
-        Where the spots are those of twins, the evidence is of the larger one alone.
     """
     checked = check_pattern(*pattern)
     found = _evidence(checked.spots, energy) if checked.usable else None

@@ -22,7 +22,7 @@ _CHUNK = 250
 #: What stands for cubic Bravais lattices in the evidence.
 _CUBIC = [n for n, symbol in enumerate(SYMBOLS.values()) if symbol.startswith("c")]
 _AXES = tuple(f"conventional_{axis}" for axis in "abc")
-PARTICLE_COLUMNS = (
+_PARTICLE_COLUMNS = (
     "particle",
     "n_patterns",
     "brightest",
@@ -50,15 +50,14 @@ def compute_predictor_maps(
     -------
     DataFrame
         See :func:`ediff_utils.paper.scan.maps.build_maps`. space_group is the likeliest of
-        ``system``; a, b, c
-        are the solved cell's conventional axes, and a_cubic its a where both ``system`` and the
-        cell are cubic [angstrom]. Further: indexed, the share of the spots that one lattice
-        explains, one_grain, the share that one grain does (less where the lattice is that of
-        twins), unexplained, the number of the others (all NaN without an answer), and two_grains,
-        whether one_grain is below what a grain leaves.
+        ``system``; a, b, c are the solved cell's conventional axes, and a_cubic its a where both
+        ``system`` and the cell are cubic [angstrom]. Further: indexed, the share of the spots that
+        one lattice explains, one_grain, the share that one grain does (less where the lattice is
+        that of twins), unexplained, the number of the others (all NaN without an answer), and
+        two_grains, whether one_grain is below what a grain leaves.
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
-    grains = solve_positions(enough, settings.energy, settings.jobs)
+    grains = _solve_positions(enough, settings.energy, settings.jobs)
     solved = np.array([grain.vector is not None for grain in grains], bool)
     kept = enough.keep_positions(solved)
     found = [grain for grain in grains if grain.vector is not None]
@@ -87,22 +86,8 @@ def compute_predictor_maps(
     return maps
 
 
-def solve_positions(lists: BraggLists, energy: float, jobs: int = -1) -> list[Grain]:
-    """The grain that explains most of each position's pattern.
-
-    Parameters
-    ----------
-    lists : BraggLists
-    energy : float
-        [eV]
-    jobs : int
-        Worker processes, -1 for one a core.
-
-    Returns
-    -------
-    list of Grain
-        One a position, in order.
-    """
+def _solve_positions(lists: BraggLists, energy: float, jobs: int = -1) -> list[Grain]:
+    """The grain that explains most of each position's pattern, by worker processes."""
     out: list[Grain] = [Grain(None)] * len(lists)
     tasks = []
     for start in range(0, len(lists), _CHUNK):
@@ -143,8 +128,8 @@ def compute_predictor_particles(
         A row a particle: particle, n_patterns, brightest and aggregated (crystal systems, None
         where nothing can be told), confidence and a [angstrom] of the latter, and one_grain, the
         share of the spots that one grain explains (median over the positions). The answers of a
-        particle's positions count together, by the mean of their probabilities. Where
-        none has one, its patterns, all of one orientation, are put together to one pattern
+        particle's positions count together, by the mean of their probabilities. Where none has
+        one, its patterns, all of one orientation, are put together to one pattern
         (:func:`ediff_solve.scans.grains.pool_patterns`).
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
@@ -159,7 +144,7 @@ def compute_predictor_particles(
         rows.append((label, len(own), brightest.loc[(enough.x[best], enough.y[best])], *told))
         if told[0] is None:
             tasks.append((int(label), [enough.spots(k) for k in own], settings.energy))
-    table = pd.DataFrame(rows, columns=list(PARTICLE_COLUMNS)).set_index("particle")
+    table = pd.DataFrame(rows, columns=list(_PARTICLE_COLUMNS)).set_index("particle")
     names = NUMBERED_SYSTEMS
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:

@@ -1,49 +1,23 @@
-"""What notebook 6 says of a scan: the predictor's part where there is one, and the numbers."""
+"""Maps of a scan against the truth, and the figures that are recorded of it."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ediff_solve.gold_scan.detection import DEFAULT
+from ediff_solve.gold_scan.detection import REFERENCE
 from ediff_solve.gold_scan.scores import (
     compute_confusion,
     compute_flags,
     compute_stages,
     summarise_flags,
 )
-from ediff_solve.predictor.answering import SHIPPED, Predictor
-from ediff_solve.predictor.store import CARD
-from ediff_solve.scans.filling import fill_from_grains
-from ediff_solve.scans.maps import compute_predictor_maps, compute_predictor_particles
+from ediff_solve.scans.answers import PREDICTOR, Answers
 from ediff_utils.core.memory import peak_memory
-from ediff_utils.core.settings import ScanSettings
-from ediff_utils.paper.scan.bragg import BraggLists
 
-FORESTS, PREDICTOR = "forests", "predictor"
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the predictor says of a scan; made by :func:`predict_scan`.
-
-    Attributes
-    ----------
-    maps, particles : DataFrame or None
-        See :mod:`ediff_solve.scans.maps`; None without a predictor.
-    seconds : dict of str to float
-        "predictor": from Bragg lists to maps, by the clock [s].
-    note : str
-    """
-
-    maps: pd.DataFrame | None
-    particles: pd.DataFrame | None
-    seconds: dict[str, float]
-    note: str
+FORESTS = "forests"
 
 
 @dataclass(frozen=True)
@@ -65,42 +39,6 @@ class Report:
     flagged: dict[str, float | None] = field(default_factory=dict)
 
 
-def predict_scan(lists: BraggLists, labels: np.ndarray, settings: ScanSettings) -> Answers:
-    """Ask the predictor about every position and particle, where there is one.
-
-    Parameters
-    ----------
-    lists : BraggLists
-    labels : ndarray of int, shape (nx, ny)
-        See :func:`ediff_solve.scans.particles.segment_particles`.
-    settings : ScanSettings
-        ``predictor``, and what the maps need.
-
-    Returns
-    -------
-    Answers
-        Without maps where the default predictor is not there.
-
-    Raises
-    ------
-    UserError
-        A predictor that was named is not there, or is damaged.
-    """
-    default = ScanSettings.model_fields["predictor"].default
-    if settings.predictor == default and not (SHIPPED / default / CARD).exists():
-        place = Path(SHIPPED.name) / default
-        return Answers(None, None, {}, f"No predictor in data/{place}: the forests stand alone.")
-    predictor = Predictor.load(settings.predictor)
-    start = time.perf_counter()
-    maps = compute_predictor_maps(lists, predictor, settings)
-    maps["particle"] = labels.ravel()
-    maps = fill_from_grains(maps, settings)
-    seconds = {PREDICTOR: time.perf_counter() - start}
-    particles = compute_predictor_particles(lists, labels, maps, predictor, settings)
-    note = f"Predictor {settings.predictor}: {int(maps['system_raw'].notna().sum())} positions."
-    return Answers(maps, particles, seconds, note)
-
-
 def compare_with_truth(
     maps: pd.DataFrame,
     particles: pd.DataFrame,
@@ -108,17 +46,9 @@ def compare_with_truth(
     truth: tuple[pd.DataFrame, pd.DataFrame] | None,
     true_a: float | None,
 ) -> Report:
-    """Hold forests and predictor against the truth, where it is known.
+    """Hold the forests' maps and particles, and the predictor's, against the truth if it is known.
 
-    Parameters
-    ----------
-    maps, particles : DataFrame
-        Of the forests.
-    answers : Answers
-    truth : tuple of DataFrame, optional
-        See :func:`ediff_solve.scans.intake.read_truth`.
-    true_a : float, optional
-        [angstrom]
+    That is the tables of :func:`ediff_solve.scans.intake.read_truth`, and a [angstrom].
     """
     if truth is None or true_a is None:
         return Report()
@@ -154,7 +84,7 @@ def summarise(
     ----------
     report : Report
     detection : DataFrame or None
-        See :func:`ediff_solve.gold_scan.detection.compare_detectors`.
+        See :func:`ediff_solve.gold_scan.detection.check_detection`.
     seconds : dict of str to float
         From Bragg lists to maps, by model [s].
 
@@ -173,9 +103,9 @@ def summarise(
     out: dict[str, object] = {"map_seconds": seconds, "peak_gib": peak_memory()}
     if detection is not None:
         table = detection.set_index("detector")
-        out["detection_vs_py4dstem"] = table.loc[DEFAULT, "seconds"] / table.loc["ours", "seconds"]
-        out["detection_recall"] = table.loc["ours", "recall"]
-        out["detection_precision"] = table.loc["ours", "precision"]
+        ours = table.loc["ours"]
+        out["detection_vs_py4dstem"] = table.loc[REFERENCE, "seconds"] / ours["seconds"]
+        out["detection_recall"], out["detection_precision"] = ours["recall"], ours["precision"]
         out["detection"] = table
     stages = {name: tables[1] for name, tables in report.tables.items()}
     if stages:

@@ -12,16 +12,11 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def smooth(frame: np.ndarray, weights: np.ndarray, out: np.ndarray, row: np.ndarray) -> None:
+def _smooth(frame: np.ndarray, weights: np.ndarray, out: np.ndarray, row: np.ndarray) -> None:
     """Separable symmetric filter, the edge pixels repeated outwards.
 
-    Parameters
-    ----------
-    frame, out : ndarray of float32, shape (height, width)
-    weights : ndarray of float32, shape (reach + 1,)
-        From the middle outwards; ``reach`` is even.
-    row : ndarray of float32, shape (width + 2 reach,)
-        Room to work in, or more of it.
+    The weights, an even number beside the middle one, count from the middle outwards; ``row`` has
+    room for a row and the filter's reach on either side.
     """
     height, width = frame.shape
     reach, end = len(weights) - 1, height - 1
@@ -96,9 +91,9 @@ def fill_band_pass(
     row: np.ndarray,
 ) -> None:
     """See :func:`band_pass`; ``small`` has room for two halved frames."""
-    smooth(frame, narrow, response, row)
+    _smooth(frame, narrow, response, row)
     _halve(frame, small[0])
-    smooth(small[0], wide, small[1], row)
+    _smooth(small[0], wide, small[1], row)
     _double(small[1], background)
     for i in range(frame.shape[0]):
         first, second = response[i], background[i]
@@ -162,10 +157,8 @@ def find_maxima(
         The response's variance without spots: noise[0] + noise[1] * background.
     threshold : float
         In standard deviations.
-    spacing : float
-        Least distance of two maxima [pixel].
-    edge : int
-        Maxima so close to the edge are left out; 1 or more [pixel].
+    spacing, edge
+        Least distance of two maxima, and of one from the edge, 1 or more [pixel].
     rows, values : ndarray of int64, shape (m, 2), and of float32, shape (m,)
         Room to work in. No two maxima are neighbours: a quarter of the pixels is enough.
 

@@ -14,6 +14,7 @@ from ediff_solve.lattice.kernels.search import (
     SHARPEST,
     SLAB_LOG_ERROR,
     SMALLEST_SINE,
+    find_third,
     index_spots,
 )
 
@@ -61,17 +62,12 @@ def reduce_basis(basis: np.ndarray) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _widest_pair_first(basis: np.ndarray) -> float:
     """Order the vectors so that the first two span the largest area in the plane; its sine."""
-    best, third = -1.0, 2
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        area = abs(basis[i, 0] * basis[j, 1] - basis[i, 1] * basis[j, 0])
-        if area > best:
-            best, third = area, k
+    third, area = find_third(basis)
     if third != 2:
         for t in range(3):
             basis[third, t], basis[2, t] = basis[2, t], basis[third, t]
     lengths = np.sqrt(np.sum(basis[0, :2] ** 2) * np.sum(basis[1, :2] ** 2))
-    return best / max(lengths, TINY)
+    return area / max(lengths, TINY)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -117,14 +113,8 @@ def _fit_heights(
     """Fit the z components: n + u h + v k = kappa lambda q^2 / 2, whence c_z = 1 / kappa.
 
     To fit the excitation errors themselves would shrink the z components, as zero ones make them
-    small; the layer's number as a function of the curvature has no such bias.
-
-    Returns
-    -------
-    spread : float
-        Root mean square of the excitation errors [1/angstrom]; negative where nothing can be said.
-    log_error : float
-        Uncertainty of the logarithm of the scale along the beam.
+    small; the layer's number as a function of the curvature has no such bias. Returns the root mean
+    square of the excitation errors and the uncertainty of the scale's logarithm.
     """
     first, second = (layer + 1) % 3, (layer + 2) % 3
     unit = 0.0
@@ -226,14 +216,8 @@ def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def score_basis(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    hkl: np.ndarray,
-    basis: np.ndarray,
-    sigma: float,
-    spread: float,
+def _score_basis(
+    spots: tuple, hkl: np.ndarray, basis: np.ndarray, sigma: float, spread: float
 ) -> float:
     """Gain in the logarithm of the likelihood over spots that lie anywhere.
 
@@ -242,6 +226,7 @@ def score_basis(
     the volume V of the direct cell, and the parameters cost half the logarithm of the number of
     spots each (Schwarz 1978). A spot that is nowhere near costs -log of the share of such spots.
     """
+    x, y, height = spots
     volume = 1 / max(abs(np.linalg.det(basis)), TINY)
     best = -np.log((2 * np.pi) ** 1.5 * volume * sigma**2 * spread)
     gain = -0.5 * PARAMETERS * np.log(x.shape[0])
@@ -325,6 +310,6 @@ def fit_triple(
         done += 1
     if not np.all(np.isfinite(basis)) or abs(np.linalg.det(basis)) < TINY:
         return basis, figures
-    figures[0] = score_basis(x, y, height, hkl, basis, sigma, spread)
+    figures[0] = _score_basis((x, y, height), hkl, basis, sigma, spread)
     figures[1:] = np.array([float(count), sigma, spread, log_error])
     return basis, figures

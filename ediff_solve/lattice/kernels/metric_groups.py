@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numba import njit
 
-#: Rows and columns of the six independent entries of a metric tensor.
+#: Rows and columns of the six independent entries 11, 22, 33, 23, 13, 12 of a metric or a strain.
 ROW, COLUMN = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 #: Orders of the rotation groups that a lattice can have, without the trivial one.
 ORDERS = (24, 12, 8, 6, 4, 2)

@@ -32,16 +32,8 @@ def _frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def judge_orientation(reciprocal: np.ndarray, rotation: np.ndarray, v: np.ndarray) -> float:
-    """How many spots lie near lattice points, the nearest ones counting most.
-
-    Parameters
-    ----------
-    reciprocal, rotation : ndarray, shape (3, 3)
-        g_pattern = g @ R.
-    v : ndarray, shape (n, 3)
-        Reciprocal vectors of the spots [1/angstrom].
-    """
+def _judge(reciprocal: np.ndarray, rotation: np.ndarray, v: np.ndarray) -> float:
+    """How many spots v, shape (n, 3), lie near lattice points, the nearest ones counting most."""
     basis = reciprocal @ rotation
     inverse = np.linalg.inv(basis)
     total = 0.0
@@ -114,7 +106,7 @@ def search_orientations(
                     if not low < cosine < high:
                         continue
                     rotation = _frame(units[i], units[j]).T.copy() @ pattern
-                    score = judge_orientation(reciprocal, rotation, judges)
+                    score = _judge(reciprocal, rotation, judges)
                     trials += 1
                     if score > scores[-1]:
                         k = n_most - 1

@@ -155,6 +155,18 @@ def _reduce_pair(pair: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def find_third(basis: np.ndarray) -> tuple[int, float]:
+    """Which of three vectors is not of the two of the largest area in the plane; that area."""
+    best, third = -1.0, 2
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        area = abs(basis[i, 0] * basis[j, 1] - basis[i, 1] * basis[j, 0])
+        if area > best:
+            best, third = area, k
+    return third, best
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _count_flat(
     x: np.ndarray, y: np.ndarray, triple: np.ndarray, tolerance: float
 ) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def _mix(word: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _stream(state: np.uint64, purpose: int) -> np.uint64:
+def open_stream(state: np.uint64, purpose: int) -> np.uint64:
     return _mix(state ^ _mix(np.uint64(purpose + 1) * _GOLDEN))
 
 
@@ -50,7 +50,7 @@ def _normals(stream: np.uint64, i: int) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _poisson(stream: np.uint64, i: int, mean: float) -> float:
+def draw_poisson(stream: np.uint64, i: int, mean: float) -> float:
     """A Poisson number out of numbers 2 i and 2 i + 1 of a stream."""
     if mean > _MANY_COUNTS:
         return max(0.0, np.rint(mean + np.sqrt(mean) * _normals(stream, i)[0]))
@@ -95,8 +95,8 @@ def draw_patterns(
     weight, turn = np.zeros(n), np.zeros(n)
     for j in range(n):
         if low < high:
-            q_max[j] = low + (high - low) * _uniform(_stream(states[j], _Q_MAX), 0)
-        grain = _stream(states[j], _GRAIN)
+            q_max[j] = low + (high - low) * _uniform(open_stream(states[j], _Q_MAX), 0)
+        grain = open_stream(states[j], _GRAIN)
         if _uniform(grain, 0) < second_grain:
             second[j] = min(int(_uniform(grain, 1) * n_pool), n_pool - 1)
             weight[j] = 1 - _uniform(grain, 2)
@@ -200,7 +200,7 @@ def detect(
     ends, n_missing = np.zeros(n + 1, np.int64), np.zeros(n, np.int64)
     place = np.empty(len(qx), np.int64)  # of a spot left, in its pattern's list
     for j in range(n):
-        position, noise = _stream(states[j], _POSITION), _stream(states[j], _INTENSITY)
+        position, noise = open_stream(states[j], _POSITION), open_stream(states[j], _INTENSITY)
         xx, xy, yy = matrix[j]
         # What does nothing is not computed: it would turn -0 into 0.
         linear = xx != 1 or yy != 1 or xy != 0
@@ -225,14 +225,14 @@ def detect(
             total += value
             end += 1
         if counts > 0 and total > 0:
-            stream = _stream(states[j], _COUNTS)
+            stream = open_stream(states[j], _COUNTS)
             for s in range(start, end):
                 mean = i_out[s] * counts / total
-                i_out[s] = _poisson(stream, place[s], mean) * total / counts
+                i_out[s] = draw_poisson(stream, place[s], mean) * total / counts
         strongest = 0.0
         for s in range(start, end):
             strongest = max(strongest, i_out[s])
-        chance = _stream(states[j], _MISSING)
+        chance = open_stream(states[j], _MISSING)
         left = start
         for s in range(start, end):
             # A spot without a single count is not a spot.
@@ -271,7 +271,7 @@ def add_spurious(
     for j in range(n):
         own = offsets[j + 1] - offsets[j]
         if own > 0:
-            n_spurious[j] = int(_poisson(_stream(states[j], _SPURIOUS), 0, spurious * own))
+            n_spurious[j] = int(draw_poisson(open_stream(states[j], _SPURIOUS), 0, spurious * own))
         ends[j + 1] = ends[j] + own + n_spurious[j]
     x, y, value = np.empty(ends[n]), np.empty(ends[n]), np.empty(ends[n])
     for j in range(n):
@@ -286,7 +286,7 @@ def add_spurious(
         if not np.isfinite(limit):
             limit = np.sqrt(np.max(qx[first:last] ** 2 + qy[first:last] ** 2))
         weaker = np.sort(intensity[first:last])[: (last - first + 1) // 2]
-        stream = _stream(states[j], _SPURIOUS)
+        stream = open_stream(states[j], _SPURIOUS)
         for s in range(n_spurious[j]):
             # The first two numbers of the stream made the count.
             radius = limit * np.sqrt(_uniform(stream, 3 * s + 2))

@@ -69,7 +69,7 @@ def test_frame_keeps_its_edges_and_marks_the_centre(ax):
 
 def test_spots_lie_about_the_direct_beam_and_the_ellipse_is_the_rings(detected, ax):
     calibration = Calibration(detected.origins, 0.02)
-    ring = Ring(np.zeros(2), 20.0, 0.1, 30.0)
+    ring = Ring(20.0, 0.1, 30.0)
     scan_steps._plot_bragg_vectors(detected, calibration, ax, ring)
     image = np.asarray(ax.images[0].get_array())
     left, right, bottom, top = ax.images[0].get_extent()
@@ -109,7 +109,7 @@ def test_spots_of_one_position_are_ringed(detected, tmp_path):
 def test_calibrated_spots_and_the_known_ring(detected, tmp_path):
     calibration = Calibration(detected.origins, 0.02, 0.013)
     lists = build_bragg_lists([0, 1], [0, 1], [0.4, 0.3], [0.0, 0.1], [1, 1])
-    ring = Ring(np.zeros(2), 20.0, 0.0, 0.0)
+    ring = Ring(20.0, 0.0, 0.0)
     figure = scan_steps.figure_calibration(detected, calibration, lists, ring, 0.4)
     figure.savefig(tmp_path / "a.png")
     second = figure.axes[1]

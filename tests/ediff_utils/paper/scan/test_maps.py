@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from gold_scans import FINE, find_lists, small_settings
 from scan_fakes import FakeHierarchy, lists_of
 
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE, compute_gold_features, gold_crystal
-from ediff_solve.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
-from ediff_solve.gold_scan.settings import preset_settings
+from ediff_solve.gold_scan.render import prepare_gold_scan
 from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings, ScanSettings, SimulationSettings
@@ -260,8 +260,9 @@ def test_forests_trained_on_simulated_crystals_find_gold():
     features = FeatureSet(index, np.concatenate([*vectors, hexagonal]))
     hierarchy = train_hierarchy(features, crystals, split, forests, progress=False)
 
-    scan = prepare_gold_scan(preset_settings("smoke", scan_size=16, twinned=0, overlapping=0))
-    lists = compute_gold_bragg_lists(scan)
+    how = small_settings(scan_size=16, twinned=0, overlapping=0, **FINE)
+    scan = prepare_gold_scan(how)
+    lists = find_lists(scan)
     maps = compute_scan_maps(lists, hierarchy, ScanSettings())
     called = maps[maps["system"].notna()]
     assert len(called) > 20
