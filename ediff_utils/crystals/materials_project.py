@@ -21,8 +21,9 @@ from pymatgen.core import Structure
 
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
-from ediff_utils.crystals.files import TABLE_COLUMNS, read_table
+from ediff_utils.crystals.files import TABLE_COLUMNS
 from ediff_utils.crystals.symmetry import UnusableCrystalError, atomic_numbers
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def fetch_table(progress: bool = True) -> pd.DataFrame:
     path = cache_path()
     if not path.exists():
         _fetch(path, progress)
-    return read_table(path, TABLE_COLUMNS)
+    return read_table(path, TABLE_COLUMNS).to_pandas()
 
 
 def _fetch(path: Path, progress: bool) -> None:
@@ -83,7 +84,7 @@ def _fetch(path: Path, progress: bool) -> None:
                     table = _fetch_chunk(client, chunk)
                     _write(table, file)
                 bar.update(len(chunk))
-    tables = [read_table(file, TABLE_COLUMNS) for file in files]
+    tables = [read_table(file, TABLE_COLUMNS).to_pandas() for file in files]
     _write(pd.concat(tables, ignore_index=True), path)
     shutil.rmtree(parts, ignore_errors=True)
 

@@ -138,7 +138,7 @@ def test_a_table_of_features_without_an_index(tmp_path, column):
     )
     path = tmp_path / "features.parquet"
     pq.write_table(table.drop_columns(column), path)
-    with pytest.raises(UserError, match="not a table of features"):
+    with pytest.raises(UserError, match=f"column {column} missing; expected a table of features"):
         read_features(path)
 
 

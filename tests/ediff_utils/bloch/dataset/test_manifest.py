@@ -49,7 +49,7 @@ def finished(crystals, tmp_path_factory) -> Path:
 def begun(crystals, tmp_path) -> Path:
     """Claimed as :func:`run` would, nothing simulated yet."""
     layout = {"block_size": 2, "shard_bytes": 10_000}
-    claim(tmp_path / "begun", build_identity(crystals, SETTINGS, **layout))
+    claim(tmp_path / "begun", build_identity(crystals, SETTINGS, **layout), len(crystals))
     return tmp_path / "begun"
 
 
@@ -58,7 +58,7 @@ class TestRefused:
         before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
         with pytest.raises(UserError) as caught:
             run(*arguments, **layout)
-        expected = f"{folder}: holds patterns made with another {named}; remove the folder"
+        expected = f"{folder}: holds patterns that were made otherwise: {named}; remove the folder"
         assert str(caught.value).startswith(expected)
         assert "\n" not in str(caught.value)
         assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
@@ -66,13 +66,13 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({"thicknesses": (100.0,)}, "thicknesses"),
-            ({"thickness_range": (100.0, 200.0)}, "thickness_range"),
-            ({"orientations": 4}, "orientations"),
-            ({"protocol": "random"}, "protocol"),
-            ({"energy": 200e3}, "energy"),
-            ({"seed": 1}, "seed"),
-            ({"scattering": "lobato-absorptive", "q_max": 1.3}, "q_max, scattering"),
+            ({"thicknesses": (100.0,)}, "settings differ: thicknesses"),
+            ({"thickness_range": (100.0, 200.0)}, "settings differ: thickness_range"),
+            ({"orientations": 4}, "settings differ: orientations"),
+            ({"protocol": "random"}, "settings differ: protocol"),
+            ({"energy": 200e3}, "settings differ: energy"),
+            ({"seed": 1}, "settings differ: seed"),
+            ({"scattering": "lobato-absorptive", "q_max": 1}, "settings differ: q_max, scattering"),
         ],
     )
     def test_other_settings(self, crystals, finished, begun, change, named):
@@ -96,17 +96,17 @@ class TestRefused:
             # isostructural: same cell, same positions
             other.at[0, "numbers"] = [32] * len(other.at[0, "numbers"])
         for folder in (finished, begun):
-            self.refuses(folder, "set of crystals", other, folder)
+            self.refuses(folder, "crystals are others", other, folder)
 
     def test_another_layout(self, crystals, finished, begun):
         for folder in (finished, begun):
-            self.refuses(folder, "block_size", crystals, folder, block_size=3)
-            self.refuses(folder, "shard_bytes", crystals, folder, shard_bytes=10_001)
+            self.refuses(folder, "sizes differ: block_size", crystals, folder, block_size=3)
+            self.refuses(folder, "sizes differ: shard_bytes", crystals, folder, shard_bytes=10_001)
 
     def test_other_packages_while_it_is_not_finished(self, crystals, begun, monkeypatch):
         """Half of one version and half of another would be a dataset of neither."""
         pretend(monkeypatch, numpy="1.0", numba="0.1")
-        self.refuses(begun, "numpy, numba", crystals, begun)
+        self.refuses(begun, "packages differ: numpy, numba", crystals, begun)
 
     def test_workers_are_no_property_of_patterns(self, crystals, begun, finished):
         run(crystals, begun, SETTINGS.model_copy(update={"jobs": 1}))
@@ -343,7 +343,7 @@ class TestCommand:
         ("arguments", "words"),
         [
             (["-p", "orientations", "many"], "parameter orientations: Input should be a valid int"),
-            (["-p", "orientations", "5"], "holds patterns made with another orientations;"),
+            (["-p", "orientations", "5"], "were made otherwise: settings differ: orientations;"),
             (["-p", "thickness_range", "[300, 100]"], "parameter thickness_range: expected two"),
             (["-p", "colour", "red"], "parameter colour: not a parameter"),
             (["-p", "jobs", "[1"], "--parameter: expected NAME VALUE"),
