@@ -68,21 +68,15 @@ class Stage:
     modules: tuple[str, ...]
     without: tuple[str, ...] = ()
 
-    def code(self, root: Path = _ROOT) -> dict[str, str]:
-        """Digests of all modules that the results depend on, by name.
-
-        Parameters
-        ----------
-        root : Path
-            Folder of the packages.
-        """
+    def code(self) -> dict[str, str]:
+        """Digests of all modules that the results depend on, by name."""
         found: dict[str, str] = {}
         waiting = list(self.modules)
         while waiting:
             name = waiting.pop(0)
             if name in found or name in self.without or name in _NEUTRAL:
                 continue
-            found[name], imported = _read_module(name, root)
+            found[name], imported = _read_module(name, _ROOT)
             waiting += imported
         return found
 
