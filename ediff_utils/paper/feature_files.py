@@ -254,8 +254,9 @@ def build_features(
     part_files(patterns)
     inputs = {"patterns": manifest.fingerprint(patterns)}
     identity = FEATURES.identify(settings.model_dump(mode="json"), inputs)
-    if FEATURES.is_same(made_from.read(path), identity):
-        return _open(path, identity)
+    found = made_from.read(path)
+    if FEATURES.is_same(found, identity):
+        return _open(path, found)
     number = {"float16": pa.float16(), "float32": pa.float32()}[settings.precision]
     kinds = {"material_id": pa.string(), "pattern": pa.int32(), "rotation": pa.float32()}
     schema = pa.schema(

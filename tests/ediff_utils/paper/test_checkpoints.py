@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from other_code import edit
 from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
@@ -14,7 +15,7 @@ from ediff_utils.paper import training
 from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import make_split
-from ediff_utils.paper.models import Hierarchy
+from ediff_utils.paper.models import Hierarchy, load_hierarchy
 from ediff_utils.paper.training import fit_forest, new_forest, prepare_hierarchy
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, max_samples=0.5, jobs=1)
@@ -147,11 +148,11 @@ def test_the_hierarchy_goes_on_where_it_was(data, tmp_path, monkeypatch):
     for ours, theirs in zip(forests_of(found), forests_of(expected), strict=True):
         assert same_trees(ours, theirs)
     assert not (tmp_path / "b" / "growing").exists()
-    about = [json.loads((tmp_path / name / "models.json").read_text()) for name in "ab"]
+    about = [json_of(tmp_path / name) for name in "ab"]
     assert about[0]["sha256"].keys() == about[1]["sha256"].keys()
 
 
-def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch):
+def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch, capsys):
     features, crystals, split = data
     first = prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
     trained = []
@@ -172,6 +173,44 @@ def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch):
     unknown = FeatureSet(features.index, features.vectors)
     prepare_hierarchy(unknown, crystals, split, SETTINGS, tmp_path, progress=False)
     assert len(trained) == 3
+    prepare_hierarchy(unknown, crystals, split, SETTINGS, tmp_path, progress=False)
+    relabelled = crystals.assign(space_group=crystals["space_group"] + 1)
+    prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
+    prepare_hierarchy(features, relabelled, split, SETTINGS, tmp_path, progress=False)
+    assert capsys.readouterr().err.splitlines() == [
+        f"forests: made again, since {reason}"
+        for reason in (
+            "settings differ: seed",
+            "settings differ: seed; features are others",
+            "features are others",
+            "features are not known",
+            "features are others",
+            "labels are others",
+        )
+    ]
+
+
+def test_forests_of_other_code_are_grown_again(data, tmp_path, monkeypatch, capsys):
+    """So are the trees of a training that was stopped before the code was edited."""
+    first = prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
+    (tmp_path / "growing").mkdir()
+    identity = training._of_classes(json_of(tmp_path)["made_from"])
+    Checkpoint(tmp_path / "growing" / "crystal_system", identity)
+    edit(monkeypatch, "ediff_utils.paper.features")
+    load_hierarchy(tmp_path, only_system=True, progress=False)
+    again = prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "forests: read as they are, though ediff_utils.paper.features has changed",
+        "forests: made again, since ediff_utils.paper.features has changed",
+        "trees of crystal_system: made again, since ediff_utils.paper.features has changed",
+    ]
+    assert same_trees(again.system_forest, first.system_forest)
+    prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def json_of(folder) -> dict:
+    return json.loads((folder / "models.json").read_text())
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
