@@ -22,6 +22,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ediff_utils.core.files import file_sha256
+
 #: Parts of an identity by their names: settings, inputs, code and whatever else a stage has.
 Identity = Mapping[str, Mapping[str, object]]
 
@@ -102,10 +104,12 @@ class Stage:
 
         Parameters
         ----------
-        found, wanted : mapping
-            Identities; see :func:`explain`.
+        found : mapping
+            Identity of what is there; empty where that says nothing.
+        wanted : mapping
+            Only its parts are looked at.
         """
-        reason = explain(found, wanted)
+        reason = _explain(found, wanted)
         if reason and os.environ.get(OLD_CODE) == "use" and differ_in_code(found, wanted):
             _say(f"{self.name}: used again by {OLD_CODE}=use, though {reason}")
             return ""
@@ -131,7 +135,7 @@ class Stage:
 
     def note_old(self, found: Identity) -> None:
         """Say on stderr where results that are read were made by other code than there is."""
-        reason = explain(found, {"code": self.code()})
+        reason = _explain(found, {"code": self.code()})
         if reason and os.environ.get(OLD_CODE) != "use":
             _say(f"{self.name}: read as they are, though {reason}")
 
@@ -147,19 +151,11 @@ def digest(identity: Identity) -> str:
 
 def differ_in_code(found: Identity, wanted: Identity) -> bool:
     """Whether nothing but the code differs."""
-    return not explain(found, {name: part for name, part in wanted.items() if name != "code"})
+    return not _explain(found, {name: part for name, part in wanted.items() if name != "code"})
 
 
-def explain(found: Identity, wanted: Identity) -> str:
-    """Why one identity is not another, in words for the user; empty where it is.
-
-    Parameters
-    ----------
-    found : mapping
-        Of what is there; empty where that says nothing.
-    wanted : mapping
-        Only its parts are looked at.
-    """
+def _explain(found: Identity, wanted: Identity) -> str:
+    """Why one identity lacks the parts of another, in words for the user; empty if it does not."""
     if not found:
         return "what is there does not say what it was made from"
     reasons = []
@@ -236,9 +232,9 @@ def _read_module(name: str, root: Path) -> tuple[str, tuple[str, ...]]:
                 imported.update(dict.fromkeys(_imported(node, root)))
         else:
             words.append(repr(node))
-            if kind is str and "/" in node and (path.parent / node).is_file():
+            if kind is str and "/" in node[:100] and (path.parent / node[:100]).is_file():
                 # A table of the package that the module reads.
-                words.append(hashlib.sha256((path.parent / node).read_bytes()).hexdigest())
+                words.append(file_sha256(path.parent / node))
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16], tuple(imported)
 
 

@@ -51,25 +51,10 @@ _BATCH = 8
 _NOT_OF_FORESTS = {"jobs", "cluster", "patterns_per_prediction"}
 
 
-def forest_plan(
+def _forest_plan(
     labels: pd.DataFrame, settings: ForestSettings
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Which forests are trained, and on which patterns.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        ``crystal_system`` of every training pattern.
-    settings : ForestSettings
-
-    Yields
-    ------
-    kind : {"crystal_system", "space_group", "lattice"}
-    system : str
-        Empty for the crystal-system forest.
-    rows : ndarray of int
-        Rows of ``labels``.
-    """
+    """Kind, crystal system and rows of the labels of each forest; one of all has no system."""
     systems = ALL_SYSTEMS if settings.include_triclinic else SYSTEMS
     system = labels["crystal_system"].to_numpy()
     yield "crystal_system", "", np.flatnonzero(np.isin(system, systems))
@@ -272,7 +257,7 @@ def _grow_forests(
     progress: bool,
 ) -> Iterator[tuple[str, Forest]]:
     """Grow the forests on the training part, one after another; gives their files' names too."""
-    plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
+    plan = [job for job in _forest_plan(labels, settings) if not (only_system and job[1])]
     if not len(plan[0][2]):
         raise UserError("split: expected training patterns that are not triclinic, found none")
     plan = [job for job in plan if forest_file(*job[:2]) not in without]

@@ -15,11 +15,12 @@ from ediff_utils.bloch.dataset.manifest import PATTERNS
 from ediff_utils.core import made_from
 from ediff_utils.core.made_from import Stage
 from ediff_utils.core.paths import ROOT
+from ediff_utils.crystals.materials_project import FETCHED
 from ediff_utils.crystals.sources import CRYSTALS
 from ediff_utils.paper.feature_files import FEATURES
 from ediff_utils.paper.models import FORESTS
 
-STAGES = (CRYSTALS, PATTERNS, FEATURES, FORESTS, EXAMPLES, SCAN)
+STAGES = (FETCHED, CRYSTALS, PATTERNS, FEATURES, FORESTS, EXAMPLES, SCAN)
 PACKAGES = ("ediff_utils", "ediff_solve")
 
 
@@ -61,6 +62,7 @@ def test_every_stage_is_here():
     ("path", "stages"),
     [
         ("ediff_utils/crystals/embedded.py", {CRYSTALS}),
+        ("ediff_utils/crystals/materials_project.py", {FETCHED, CRYSTALS}),
         ("ediff_utils/crystals/files.py", {CRYSTALS}),
         ("ediff_utils/crystals/symmetry.py", {CRYSTALS}),
         ("ediff_utils/crystals/crystal.py", {CRYSTALS, PATTERNS, FORESTS, SCAN}),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ediff_utils.core import made_from
-from ediff_utils.core.made_from import OLD_CODE, Stage, digest, explain, metadata, read
+from ediff_utils.core.made_from import OLD_CODE, Stage, digest, metadata, read
 
 STAGE = Stage("things", ("ediff_utils.first",))
 
@@ -178,20 +178,20 @@ WANTED = {
     ],
 )
 def test_reasons(part, values, reason):
-    assert explain(WANTED, WANTED) == ""
-    assert explain(WANTED | {"finished": True}, WANTED) == ""
-    assert explain(WANTED | {part: values}, WANTED) == reason
-    assert explain({}, WANTED) == "what is there does not say what it was made from"
+    assert made_from._explain(WANTED, WANTED) == ""
+    assert made_from._explain(WANTED | {"finished": True}, WANTED) == ""
+    assert made_from._explain(WANTED | {part: values}, WANTED) == reason
+    assert made_from._explain({}, WANTED) == "what is there does not say what it was made from"
 
 
 def test_several_reasons():
     found = WANTED | {"settings": {"size": 2, "shape": "round"}, "inputs": {"patterns": "x"}}
-    assert explain(found, WANTED) == "settings differ: size; patterns are others"
+    assert made_from._explain(found, WANTED) == "settings differ: size; patterns are others"
 
 
 def test_an_input_that_is_not_known_is_never_the_same():
     unknown = WANTED | {"inputs": {"patterns": ""}}
-    assert explain(unknown, unknown) == "patterns are not known"
+    assert made_from._explain(unknown, unknown) == "patterns are not known"
 
 
 def test_lines_on_stderr(capsys, monkeypatch):

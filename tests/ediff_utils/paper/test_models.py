@@ -32,8 +32,8 @@ from ediff_utils.paper.models import (
     load_hierarchy,
 )
 from ediff_utils.paper.training import (
+    _forest_plan,
     fit_forest,
-    forest_plan,
     new_forest,
     prepare_hierarchy,
 )
@@ -312,7 +312,7 @@ def test_only_the_crystal_system(crystals, features, split, hierarchy, tmp_path)
 
 def test_each_forest_is_told_its_own_patterns(crystals, features, split):
     labels = label_patterns(features.index, crystals, split)
-    plan = {(kind, system): rows for kind, system, rows in forest_plan(labels, SETTINGS)}
+    plan = {(kind, system): rows for kind, system, rows in _forest_plan(labels, SETTINGS)}
     assert len(plan) == 13
     everything = plan["crystal_system", ""]
     assert set(labels["crystal_system"].iloc[everything]) == set(SYSTEMS)

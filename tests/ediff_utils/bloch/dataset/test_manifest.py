@@ -180,7 +180,7 @@ class TestOtherCode:
         assert {p: p.read_bytes() for p in folder.iterdir()} == before
 
     def test_other_settings_are_refused_first(self, crystals, folder):
-        with pytest.raises(UserError, match="settings differ: seed; .*simulation has changed; rem"):
+        with pytest.raises(UserError, match=r"settings differ: seed; .*simulation has changed"):
             run(crystals, folder, SETTINGS.model_copy(update={"seed": 1}))
         assert run(crystals, folder).n_patterns == 30
 
@@ -188,9 +188,7 @@ class TestOtherCode:
         before = {p: p.read_bytes() for p in folder.iterdir()}
         with alone(folder), pytest.raises(UserError, match="another run is at work there"):
             run(crystals, folder)
-        assert (
-            before.items() <= {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}.items()
-        )
+        assert before == {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
 
     def test_whoever_reads_it_is_told(self, folder, capfd):
         assert fingerprint(folder) == summarise(folder)["shards_sha256"]
