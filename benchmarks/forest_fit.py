@@ -27,7 +27,7 @@ from sklearn.ensemble import RandomForestClassifier
 from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.settings import ForestSettings
 from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
-from ediff_utils.paper.models import Hierarchy, save_hierarchy
+from ediff_utils.paper.models import Hierarchy, write_forest
 from ediff_utils.paper.training import new_forest
 
 
@@ -46,8 +46,9 @@ def digest_trees(forest: RandomForestClassifier) -> str:
 def measure_size(hierarchy: Hierarchy) -> float:
     """Size of the forest's file as a run keeps it [MB]."""
     with tempfile.TemporaryDirectory() as folder:
-        save_hierarchy(hierarchy, Path(folder), progress=False)
-        return (Path(folder) / "crystal_system.skops").stat().st_size / 1e6
+        path = Path(folder) / "crystal_system.skops"
+        write_forest(hierarchy.system_forest, path)
+        return path.stat().st_size / 1e6
 
 
 def count_right(

@@ -228,7 +228,8 @@ def make_dataset(
     overrides : mapping, optional
         Further parameters.
     check_patterns : int
-        Hold so many of them against a dense eigen-decomposition.
+        Hold the files against their checksums, and so many patterns against a dense
+        eigen-decomposition.
 
     Returns
     -------
@@ -249,6 +250,7 @@ def make_dataset(
     writing.simulate_dataset(chosen.table, settings, run.patterns, spent=spent)
     summary = manifest.summarise(run.patterns)
     if check_patterns:
+        writing.verify(run.patterns)
         found = checks.compute_dataset_differences(run.patterns, check_patterns)
         summary["check"] = {
             "patterns": len(found),

@@ -22,9 +22,12 @@ from rsciio.hspy import file_writer
 from ediff_solve.gold_scan.render import GoldScan, iterate_frames, prepare_gold_scan
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_solve.gold_scan.truth import compute_domains, compute_microscope, compute_positions
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import atomic_write, require
+from ediff_utils.core.files import read_table
+from ediff_utils.core.paths import atomic_write
 
+SCAN = made_from.Stage("files of the simulated scan", ("ediff_solve.gold_scan.files",))
 #: Frames in a chunk of the file, all of one scan row.
 CHUNK = 16
 
@@ -91,10 +94,40 @@ def write_gold_scan(
     with atomic_write(files.domains) as partial:
         compute_domains(scan).to_parquet(partial, index=False)
     write_frames(scan, files.frames, jobs=(os.cpu_count() or 1) if jobs == -1 else jobs)
+    record = compute_microscope(scan) | {made_from.KEY: _identify(settings)}
     with atomic_write(files.microscope) as partial:
-        text = json.dumps(compute_microscope(scan), indent=2, sort_keys=True)
+        text = json.dumps(record, indent=2, sort_keys=True)
         partial.write_text(text + "\n", encoding="utf-8")
     return files
+
+
+def prepare_files(settings: GoldScanSettings, folder: Path, *, jobs: int = -1) -> GoldScanFiles:
+    """Files of a simulated scan, written where they are not there yet.
+
+    Parameters
+    ----------
+    settings, folder, jobs
+        See :func:`write_gold_scan`.
+
+    Returns
+    -------
+    GoldScanFiles
+
+    Raises
+    ------
+    UserError
+        As :func:`write_gold_scan`.
+    """
+    files = GoldScanFiles(Path(folder))
+    # The record is written last.
+    if SCAN.is_same(made_from.read(files.microscope), _identify(settings)):
+        return files
+    return write_gold_scan(settings, folder, jobs=jobs)
+
+
+def _identify(settings: GoldScanSettings) -> dict[str, dict]:
+    """What a scan is made from."""
+    return SCAN.identify(settings.model_dump(mode="json"), {})
 
 
 def write_frames(scan: GoldScan, path: Path, *, jobs: int = 1) -> None:
@@ -189,4 +222,15 @@ def read_positions(files: GoldScanFiles) -> pd.DataFrame:
     UserError
         The scan is not there.
     """
-    return pd.read_parquet(require(files.positions, "write_gold_scan"))
+    return read_table(files.positions, made_by="write_gold_scan").to_pandas()
+
+
+def read_domains(files: GoldScanFiles) -> pd.DataFrame:
+    """Domains of a written scan; see :func:`ediff_solve.gold_scan.truth.compute_domains`.
+
+    Raises
+    ------
+    UserError
+        The scan is not there.
+    """
+    return read_table(files.domains, made_by="write_gold_scan").to_pandas()

@@ -8,7 +8,6 @@ scan shows a vector along the scan's x turned from x towards y.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,12 @@ from ediff_solve.frames.reading import Frames, open_frames
 from ediff_solve.frames.rings import Ring
 from ediff_solve.frames.stream import Detected, Looks, calibrate_scan, compute_looks
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE
-from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_gold_scan
+from ediff_solve.gold_scan.files import (
+    GoldScanFiles,
+    prepare_files,
+    read_domains,
+    read_positions,
+)
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ScanSettings
@@ -80,18 +84,7 @@ def open_scan(settings: ScanSettings, folder: Path) -> Frames | None:
             signal_axes=settings.signal_axes,
             energy=settings.energy,
         )
-    gold, files = gold_settings(settings), GoldScanFiles(Path(folder))
-    if not _is_written(gold, files):
-        write_gold_scan(gold, folder, jobs=settings.jobs)
-    return open_frames(files.frames)
-
-
-def _is_written(gold: GoldScanSettings, files: GoldScanFiles) -> bool:
-    """Whether the folder holds this very scan: its record is written last."""
-    if not files.microscope.exists():
-        return False
-    stored = json.loads(files.microscope.read_text(encoding="utf-8"))
-    return stored.get("settings") == gold.model_dump(mode="json")
+    return open_frames(prepare_files(gold_settings(settings), folder, jobs=settings.jobs).frames)
 
 
 def is_simulated(settings: ScanSettings) -> bool:
@@ -115,7 +108,7 @@ def read_truth(settings: ScanSettings, folder: Path) -> tuple[pd.DataFrame, pd.D
     if not is_simulated(settings):
         return None
     files = GoldScanFiles(Path(folder))
-    return read_positions(files), pd.read_parquet(files.domains)
+    return read_positions(files), read_domains(files)
 
 
 def look_at_scan(frames: Frames, settings: ScanSettings) -> Looks:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from joblib import Parallel, delayed
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifParser
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.symmetry import (
@@ -26,6 +26,8 @@ from ediff_utils.crystals.symmetry import (
 
 #: What a table of crystals needs; ``formula`` and other columns may stand beside them.
 TABLE_COLUMNS = ("material_id", "lattice", "numbers", "frac_coords")
+#: The same in words.
+TABLE = f"a table of crystals with the columns {', '.join(TABLE_COLUMNS)}"
 #: From this number on starting worker processes takes less time than it saves.
 _PARALLEL_FROM = 500
 
@@ -63,7 +65,7 @@ def find_candidates(path: Path) -> list[Candidate]:
         No such path, no CIFs in the folder, or not a table of crystals.
     """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".cif" and p.is_file())
+        files = list_cifs(path)
         if not files:
             raise UserError(f"{path}: expected a folder with CIFs (*.cif), found none in it")
         return [Candidate(name, "file", file) for name, file in _name_files(files, path)]
@@ -74,7 +76,12 @@ def find_candidates(path: Path) -> list[Candidate]:
         )
     if path.suffix.lower() == ".cif":
         return [Candidate(path.stem, "file", path)]
-    return table_candidates(read_table(path, TABLE_COLUMNS), "file")
+    return table_candidates(read_table(path, TABLE_COLUMNS, what=TABLE).to_pandas(), "file")
+
+
+def list_cifs(folder: Path) -> list[Path]:
+    """CIFs in a folder and the folders in it, in the order of their names."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".cif" and p.is_file())
 
 
 def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
@@ -87,28 +94,6 @@ def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
         count = Counter(names)
         names = [longer(f) if count[n] > 1 else n for n, f in zip(names, files, strict=True)]
     return list(zip(names, files, strict=True))
-
-
-def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a Parquet table that has at least these columns; all its columns are read.
-
-    Raises
-    ------
-    UserError
-        Not there, not a Parquet file, damaged, or a column missing.
-    """
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a Parquet table") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a Parquet table, or a damaged one: {error}") from None
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path}: column {', '.join(missing)} missing; expected {', '.join(columns)}"
-        )
-    return table
 
 
 def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import requests
 from pymatgen.core import Structure
 
-from ediff_utils.core import paths
+from ediff_utils.core import made_from, paths
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
-from ediff_utils.crystals.files import TABLE_COLUMNS, read_table
+from ediff_utils.crystals.files import TABLE_COLUMNS
 from ediff_utils.crystals.symmetry import UnusableCrystalError, atomic_numbers
 
 if TYPE_CHECKING:
@@ -34,12 +37,18 @@ _ENDPOINT = "MP_API_ENDPOINT"
 _CHUNK = 200
 #: Names a page when materials are listed; the server's limit.
 _PAGE = 1000
+#: What was fetched is never fetched again by itself: that needs a key, and the database changes.
+FETCHED = made_from.Stage(
+    "crystals of the Materials Project",
+    ("ediff_utils.crystals.materials_project",),
+    without=("ediff_utils.crystals.files", "ediff_utils.crystals.symmetry"),
+)
 _FILTER = {"theoretical": False, "deprecated": False}
 _FIELDS = ["material_id", "structure", "formula_pretty"]
 _COLUMNS = ["material_id", "formula", "lattice", "numbers", "frac_coords"]
 
 
-def _cache_path() -> Path:
+def cache_path() -> Path:
     """Where the fetched table is kept."""
     return paths.CACHE / "materials-project.parquet"
 
@@ -59,10 +68,13 @@ def fetch_table(progress: bool = True) -> pd.DataFrame:
     UserError
         No key, a refused one, or no answer from the server.
     """
-    path = _cache_path()
-    if not path.exists():
+    path = cache_path()
+    found = made_from.read(path)
+    if found is None:
         _fetch(path, progress)
-    return read_table(path, TABLE_COLUMNS)
+    elif found:
+        FETCHED.note_old(found)
+    return read_table(path, TABLE_COLUMNS).to_pandas()
 
 
 def _fetch(path: Path, progress: bool) -> None:
@@ -78,14 +90,18 @@ def _fetch(path: Path, progress: bool) -> None:
                     table = _fetch_chunk(client, chunk)
                     _write(table, file)
                 bar.update(len(chunk))
-    tables = [read_table(file, TABLE_COLUMNS) for file in files]
-    _write(pd.concat(tables, ignore_index=True), path)
+    tables = [read_table(file, TABLE_COLUMNS).to_pandas() for file in files]
+    _write(pd.concat(tables, ignore_index=True), path, FETCHED.identify({}, {}))
     shutil.rmtree(parts, ignore_errors=True)
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def _write(table: pd.DataFrame, path: Path, identity: made_from.Identity | None = None) -> None:
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = content.replace_schema_metadata(
+        content.schema.metadata | made_from.metadata(identity)
+    )
     with paths.atomic_write(path) as partial:
-        table.to_parquet(partial, index=False)
+        pq.write_table(content, partial)
 
 
 @contextmanager

@@ -9,23 +9,27 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import hashlib
 from pathlib import Path
 
 import pandas as pd
 
-from ediff_utils import __version__
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.embedded import load_embedded
-from ediff_utils.crystals.files import find_candidates, label_candidates, table_candidates
-from ediff_utils.crystals.materials_project import fetch_table
+from ediff_utils.crystals.files import (
+    find_candidates,
+    label_candidates,
+    list_cifs,
+    table_candidates,
+)
+from ediff_utils.crystals.materials_project import cache_path, fetch_table
 from ediff_utils.crystals.symmetry import UnusableCrystalError, standardise
 from ediff_utils.crystals.tables import (
     COLUMNS,
-    TABLE_FORMAT,
     CrystalSet,
     read_again,
     read_crystals,
@@ -48,6 +52,7 @@ __all__ = [
 #: The values of ``settings.crystals`` that are no paths.
 EMBEDDED = "embedded"
 MATERIALS_PROJECT = "materials-project"
+CRYSTALS = made_from.Stage("crystals", ("ediff_utils.crystals.sources",))
 
 
 def load_crystals(settings: CrystalSettings, progress: bool = True) -> CrystalSet:
@@ -111,19 +116,33 @@ def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True)
     UserError
         As :func:`load_crystals`, or the files cannot be written.
     """
-    made_from, content = "", ""
+    identity = _identify(settings)
+    same = CRYSTALS.is_same(made_from.read(run.crystals), identity)
+    found = read_again(run) if same else None
+    if found is None:
+        found = load_crystals(settings, progress)
+        if not identity["inputs"]["sources"]:
+            # What was fetched for them is there only now.
+            identity = _identify(settings)
+        write_crystals(found, run, identity)
+    return found
+
+
+def _identify(settings: CrystalSettings) -> dict[str, dict]:
+    """What crystals of these settings are made from, as it is on disk now."""
     source = Path(settings.crystals).expanduser()
     if settings.crystals == EMBEDDED:
         content = EMBEDDED
-    elif source.is_file():
-        # By its content: a copy of the file, or the same file fetched again, is no other table.
-        with suppress(OSError):
-            content = file_sha256(source)
-    if content:
-        others = settings.model_dump_json(exclude={"crystals"})
-        made_from = f"{__version__}.{TABLE_FORMAT} {others} {content}"
-    found = read_again(run, made_from)
-    if found is None:
-        found = load_crystals(settings, progress)
-        write_crystals(found, run, made_from)
-    return found
+    else:
+        content = _digest(cache_path() if settings.crystals == MATERIALS_PROJECT else source)
+    others = settings.model_dump(mode="json", exclude={"crystals"})
+    return CRYSTALS.identify(others, {"sources": content})
+
+
+def _digest(path: Path) -> str:
+    """Of a file, or of all CIFs of a folder with their names; empty where there is none."""
+    # By its content: a copy of the file, or the same file fetched again, is no other table.
+    if path.is_file():
+        return file_sha256(path)
+    named = [(str(p.relative_to(path)), _digest(p)) for p in list_cifs(path)]
+    return hashlib.sha256(repr(named).encode()).hexdigest() if named else ""

@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ediff_utils.core import paths
+from ediff_utils.core import made_from, paths
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.files import read_table
+from ediff_utils.core.files import read_table
 from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import MAX_ATOMIC_NUMBER
 
@@ -38,9 +38,6 @@ _SCHEMA = pa.schema(
         ("n_sites", pa.int64()),
     ]
 )
-_MADE_FROM = b"ediff_made_from"
-#: Counts up when the contents of a column change, so that older tables are made again.
-TABLE_FORMAT = 2
 #: Columns of the crystals' table, in order.
 COLUMNS = tuple(_SCHEMA.names)
 
@@ -64,7 +61,9 @@ class CrystalSet:
     skipped: pd.DataFrame
 
 
-def write_crystals(crystal_set: CrystalSet, run: paths.Run, made_from: str = "") -> None:
+def write_crystals(
+    crystal_set: CrystalSet, run: paths.Run, identity: made_from.Identity | None = None
+) -> None:
     """Write ``crystals.parquet`` and ``skipped.json`` of a run.
 
     Parameters
@@ -73,8 +72,8 @@ def write_crystals(crystal_set: CrystalSet, run: paths.Run, made_from: str = "")
         What to write.
     run : Run
         Whose files.
-    made_from : str
-        What tells whether the table can be used again.
+    identity : mapping, optional
+        What they were made from.
 
     Raises
     ------
@@ -87,31 +86,30 @@ def write_crystals(crystal_set: CrystalSet, run: paths.Run, made_from: str = "")
     }
     with paths.atomic_write(run.skipped) as partial:
         partial.write_text(json.dumps(skipped, indent=1) + "\n", encoding="utf-8")
-    write_table(crystal_set.table, run.crystals, made_from)
+    write_table(crystal_set.table, run.crystals, identity)
 
 
-def read_again(run: paths.Run, made_from: str) -> CrystalSet | None:
-    """Read what :func:`write_crystals` wrote, if it was made from the same."""
+def read_again(run: paths.Run) -> CrystalSet | None:
+    """Read what :func:`write_crystals` wrote; None where the list of those skipped is not whole."""
     try:
-        found = (pq.read_schema(run.crystals).metadata or {}).get(_MADE_FROM, b"").decode()
         skipped = json.loads(run.skipped.read_text(encoding="utf-8"))["crystals"]
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return None
-    if not made_from or found != made_from:
+    except (OSError, ValueError, KeyError):
         return None
     columns = ["material_id", "reason"]
     return CrystalSet(read_crystals(run.crystals), pd.DataFrame(skipped, columns=columns))
 
 
-def write_table(crystals: pd.DataFrame, path: Path, made_from: str = "") -> None:
+def write_table(
+    crystals: pd.DataFrame, path: Path, identity: made_from.Identity | None = None
+) -> None:
     """Write a table of crystals, those of :data:`COLUMNS` that it has.
 
     Parameters
     ----------
     crystals : DataFrame
     path : Path
-    made_from : str
-        Kept in the file's metadata.
+    identity : mapping, optional
+        What it was made from; kept in the file's metadata.
 
     Raises
     ------
@@ -126,7 +124,7 @@ def write_table(crystals: pd.DataFrame, path: Path, made_from: str = "") -> None
         ]
         for field in fields
     }
-    schema = pa.schema(fields, {_MADE_FROM: made_from})
+    schema = pa.schema(fields, made_from.metadata(identity))
     with paths.atomic_write(path) as partial:
         pq.write_table(pa.table(columns, schema=schema), partial)
 
@@ -149,8 +147,7 @@ def read_crystals(path: Path) -> pd.DataFrame:
     UserError
         Not there, not such a table, or with values that cannot be; the line names the column.
     """
-    path = paths.require(Path(path), "the structures step")
-    table = read_table(path, COLUMNS)
+    table = read_table(path, COLUMNS, made_by="the structures step").to_pandas()
     if table.empty:
         raise UserError(f"{path}: no crystals in it; expected one a row")
     for name in COLUMNS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import skops.io
 from joblib.parallel import ThreadingBackend
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from ediff_utils.core import made_from
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.workers import open_client
 
@@ -33,9 +34,8 @@ class Checkpoint:
     ----------
     folder : Path
         Of this forest alone.
-    about : mapping
-        What the forest is made with and from, ready for JSON; trees of anything else are thrown
-        away.
+    identity : mapping
+        What the forest is made from; trees of anything else are thrown away.
 
     Raises
     ------
@@ -43,15 +43,16 @@ class Checkpoint:
         The folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, identity: made_from.Identity) -> None:
         self.folder = folder
-        text = json.dumps(about, indent=2, sort_keys=True) + "\n"
         label = folder / "about.json"
-        if label.exists() and label.read_text(encoding="utf-8") == text:
+        stage = made_from.Stage(f"trees of {folder.name}", ())
+        if stage.is_same(made_from.read(label), identity):
             return
         shutil.rmtree(folder, ignore_errors=True)
         with atomic_write(label) as partial:
-            partial.write_text(text, encoding="utf-8")
+            text = json.dumps({made_from.KEY: identity}, indent=2)
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def save(self, first: int, trees: list[Tree]) -> None:
         """Keep some trees, of which the first has this number in the forest."""

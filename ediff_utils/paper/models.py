@@ -20,6 +20,7 @@ import sklearn
 import skops.io
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
 from ediff_utils.core.paths import atomic_write, require
@@ -27,6 +28,7 @@ from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings, check
 from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.paper.checkpoints import TRUSTED
+from ediff_utils.paper.feature_files import FEATURES
 from ediff_utils.paper.features import N_FEATURES
 from ediff_utils.paper.votes import checked, difference_confidence, tree_answers, tree_votes
 
@@ -34,6 +36,17 @@ Forest = RandomForestClassifier | RandomForestRegressor
 LATTICE = ("a", "b", "c")
 #: File that says how the forests of a folder were made; a folder that has it is complete.
 ABOUT = "models.json"
+#: What asks them, keeps them or prints table 1 has no part in how they are grown.
+FORESTS = made_from.Stage(
+    "forests",
+    ("ediff_utils.paper.training",),
+    without=(
+        *FEATURES.without,
+        "ediff_utils.paper.models",
+        "ediff_utils.paper.checkpoints",
+        "ediff_utils.paper.published",
+    ),
+)
 
 
 @dataclass
@@ -220,7 +233,9 @@ def write_forest(forest: Forest, path: Path) -> None:
         skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
-def write_about(folder: Path, names: Sequence[str], about: Mapping[str, object]) -> None:
+def write_about(
+    folder: Path, names: Sequence[str], about: Mapping[str, object], identity: made_from.Identity
+) -> None:
     """Say how the forests of a folder were made; a folder that has this file is complete.
 
     Parameters
@@ -229,34 +244,15 @@ def write_about(folder: Path, names: Sequence[str], about: Mapping[str, object])
     names : sequence of str
         Of the forests' files (:func:`forest_file`), all of which are there.
     about : mapping
+        For readers.
+    identity : mapping
+        What they were made from.
     """
     digests = {Path(name).stem: file_sha256(folder / name) for name in sorted(names)}
     with atomic_write(folder / ABOUT) as partial:
         found = dict(about) | {"files": sorted(digests), "sha256": digests}
+        found[made_from.KEY] = identity
         partial.write_text(json.dumps(found, indent=2) + "\n")
-
-
-def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True) -> None:
-    """Write the forests, one skops file each, and ``models.json``.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-    folder : Path
-    progress : bool
-        Show a progress bar.
-
-    Raises
-    ------
-    UserError
-        The folder cannot be written to.
-    """
-    files = {forest_file("crystal_system", ""): hierarchy.system_forest}
-    files |= {forest_file("space_group", s): f for s, f in hierarchy.space_group.items()}
-    files |= {forest_file("lattice", s): f for s, f in hierarchy.lattice.items()}
-    for name, forest in tqdm(files.items(), desc="forests saved", disable=not progress):
-        write_forest(forest, folder / name)
-    write_about(folder, list(files), hierarchy.about)
 
 
 def read_about(folder: Path) -> dict:
@@ -300,7 +296,10 @@ def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSet
 def load_hierarchy(
     folder: Path, *, only_system: bool = False, in_turn: bool = False, progress: bool = True
 ) -> Hierarchy:
-    """Read what :func:`save_hierarchy` wrote, without running any code from the files.
+    """Read what :func:`ediff_utils.paper.training.prepare_hierarchy` wrote.
+
+    No code from the files is run. A line on stderr says where other code than there is now, of the
+    forests or of the features that they were trained on, has made them.
 
     Parameters
     ----------
@@ -330,6 +329,7 @@ def load_hierarchy(
             f"{folder / ABOUT}: made with scikit-learn {version}, here is "
             f"{sklearn.__version__}; train again"
         )
+    FORESTS.note_old(about.pop(made_from.KEY, {}))
     digests = about["sha256"]
     at_once = ["crystal_system"] if only_system or in_turn else about["files"]
     forests = {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
+from ediff_utils.core import files
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import atomic_write, require
+from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
 from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.feature_files import Features
@@ -217,13 +217,4 @@ def read_table(
     UserError
         Not there, not Parquet, or without a column.
     """
-    require(path, made_by)
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
-        detail = str(error).split("\n")[0]
-        raise UserError(f"{path}: not a Parquet table: {detail}") from None
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]} is missing; it is made by {made_by}")
-    return table
+    return files.read_table(path, columns, made_by=made_by).to_pandas()

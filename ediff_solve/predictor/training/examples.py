@@ -8,7 +8,6 @@ file when it is whole, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,9 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from ediff_solve.predictor.evidence import NAMES, compute_evidence, solve_alone
+from ediff_utils.bloch.dataset.manifest import fingerprint
 from ediff_utils.bloch.dataset.reading import part_files, spots
 from ediff_utils.bloch.detector import CLEAN, DetectorSettings, apply_detector
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.seeds import name_seed
@@ -30,9 +32,11 @@ from ediff_utils.core.workers import run_tasks
 
 #: What is done to the patterns.
 DETECTORS = {"clean": CLEAN, "detector": DetectorSettings()}
-#: Counts up when the vectors' meaning changes.
-FORMAT = 2
-_MADE_FROM = b"ediff_examples"
+EXAMPLES = made_from.Stage(
+    "examples",
+    ("ediff_solve.predictor.training.examples",),
+    without=("ediff_utils.bloch.dataset.manifest", "ediff_utils.bloch.dataset.table"),
+)
 
 
 class ExampleSettings(Settings):
@@ -85,33 +89,36 @@ def build_examples(
     if settings.protocol not in DETECTORS:
         raise UserError(f"protocol: expected one of {', '.join(DETECTORS)}")
     chosen = None if materials is None else frozenset(materials)
-    tasks = []
-    for path in part_files(patterns):
-        for group in range(pq.ParquetFile(path).num_row_groups):
-            target = Path(folder) / f"{path.stem}-{group:03d}.parquet"
-            key = _key(settings, chosen)
-            if not _is_done(target, key):
-                tasks.append((path, group, target, settings, chosen, key))
+    places = [
+        (path, group, Path(folder) / f"{path.stem}-{group:03d}.parquet")
+        for path in part_files(patterns)
+        for group in range(pq.ParquetFile(path).num_row_groups)
+    ]
+    identity = _identify(patterns, settings, chosen)
+    same = EXAMPLES.which_same([made_from.read(target) for *_, target in places], identity)
+    tasks = [
+        (*place, settings, chosen, identity)
+        for place, done in zip(places, same, strict=True)
+        if not done
+    ]
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tqdm(total=len(tasks), desc=f"examples, {settings.protocol}", disable=not progress) as bar:
-        for _ in run_tasks(write_block, tasks, jobs=jobs, cluster=cluster):
+        for _ in run_tasks(_write_block, tasks, jobs=jobs, cluster=cluster):
             bar.update()
     return Path(folder)
 
 
-def _key(settings: ExampleSettings, materials: frozenset[str] | None) -> str:
-    names = hashlib.sha256("\n".join(sorted(materials or ())).encode()).hexdigest()
-    detector = DETECTORS[settings.protocol].model_dump()
-    return json.dumps([FORMAT, settings.model_dump(), detector, names if materials else None])
-
-
-def _is_done(path: Path, key: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        return (pq.read_schema(path).metadata or {}).get(_MADE_FROM, b"").decode() == key
-    except pa.ArrowException:
-        return False
+def _identify(
+    patterns: Path, settings: ExampleSettings, materials: frozenset[str] | None
+) -> dict[str, dict]:
+    """What examples are made from."""
+    names = "all" if materials is None else "\n".join(sorted(materials))
+    inputs = {
+        "patterns": fingerprint(patterns),
+        "materials": hashlib.sha256(names.encode()).hexdigest(),
+    }
+    detector = DETECTORS[settings.protocol].model_dump(mode="json")
+    return EXAMPLES.identify(settings.model_dump(mode="json"), inputs, detector=detector)
 
 
 def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.ndarray]:
@@ -144,13 +151,13 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     return groups
 
 
-def write_block(
+def _write_block(
     source: Path,
     row_group: int,
     target: Path,
     settings: ExampleSettings,
     materials: frozenset[str] | None,
-    key: str,
+    identity: made_from.Identity,
 ) -> int:
     """Examples of one row group's crystals into one file; runs in a worker process."""
     columns = ["material_id", "pattern", "thickness", "qx", "qy", "intensity"]
@@ -165,9 +172,8 @@ def write_block(
     )
     found = pa.Table.from_pandas(frame, preserve_index=False)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), len(NAMES))
-    found = found.append_column("evidence", flat).replace_schema_metadata(
-        {_MADE_FROM: key.encode()}
-    )
+    found = found.append_column("evidence", flat)
+    found = found.replace_schema_metadata(made_from.metadata(identity))
     with atomic_write(target) as partial:
         pq.write_table(found, partial, compression="zstd")
     return len(rows)
@@ -285,7 +291,7 @@ def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
     paths = [path for folder in folders for path in sorted(Path(folder).glob("*.parquet"))]
     if not paths:
         raise UserError(f"{folders[0]}: no examples there; build them first")
-    tables = [pq.read_table(path).replace_schema_metadata(None) for path in paths]
+    tables = [read_table(path, what="examples").replace_schema_metadata(None) for path in paths]
     # Of a block without any of the materials pandas does not know the types.
     table = pa.concat_tables([table for table in tables if table.num_rows] or tables[:1])
     flat = table["evidence"].combine_chunks()

@@ -19,7 +19,7 @@ from ediff_solve.predictor.boosting import SpaceGroupModel
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups, compute_examples
 from ediff_solve.predictor.training.fitting import judge
 from ediff_utils.bloch.dataset.reading import part_files
-from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.paths import Run, atomic_write
 
 ANSWERS, PATTERNS = "answers.parquet", "test_patterns.parquet"
@@ -62,12 +62,7 @@ def read_answers(folder: Path) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pa.Table:
-    if not path.exists():
-        raise UserError(f"{path}: not there; train the predictor again to have it written")
-    try:
-        return pq.read_table(path)
-    except (pa.ArrowException, OSError):
-        raise UserError(f"{path}: damaged; expected a Parquet file") from None
+    return read_table(path, made_by="training the predictor")
 
 
 def write_sample(

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
-import pyarrow.parquet as pq
 
 from ediff_utils.bloch.dataset.manifest import MANIFEST, read_finished
 from ediff_utils.bloch.dataset.table import SCHEMA
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_schema
 
 
 def part_files(folder: Path) -> list[Path]:
@@ -129,11 +129,10 @@ def _condition(
 
 def _open(folder: Path) -> pa.dataset.Dataset:
     parts = part_files(folder)
+    for path in parts:
+        # A part without a column would pass as rows of nothing.
+        read_schema(path, SCHEMA.names, what="patterns; remove it and simulate again")
     try:
-        for path in parts:
-            # A part without a column would pass as rows of nothing.
-            if not set(SCHEMA.names) <= set(pq.read_schema(path).names):
-                raise UserError(f"{path}: not a table of patterns; remove it and simulate again")
         return pa.dataset.dataset([str(p) for p in parts], format="parquet")
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(folder, error) from None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from ediff_utils.bloch.dataset import manifest as manifests
 from ediff_utils.bloch.dataset.table import SCHEMA, pattern_table
@@ -106,35 +104,17 @@ def simulate_dataset(
     Raises
     ------
     UserError
-        The folder holds patterns of other crystals or parameters, cannot be written to, or another
-        run is at work on it.
+        The folder holds patterns of other crystals, parameters or code, cannot be written to, or
+        another run is at work on it. See :func:`ediff_utils.bloch.dataset.manifest.claim`.
     """
     folder = Path(folder).absolute()
     identity = manifests.build_identity(
         crystals, settings, block_size=block_size, shard_bytes=shard_bytes
     )
-    if not _is_complete(folder, manifests.claim(folder, identity)):
-        with _alone(folder):
+    if not _is_complete(folder, manifests.claim(folder, identity, len(crystals))):
+        with manifests.alone(folder):
             _complete(crystals, settings, folder, client or settings.cluster, spent, progress)
     return read_report(folder)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs off a dataset; the lock goes with the process, however that ends."""
-    path = folder / "blocks" / ".lock"
-    lock = FileLock(path, blocking=False)
-    try:
-        path.parent.mkdir(exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"{folder}: another run is at work there; wait for it") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _is_complete(folder: Path, manifest: dict) -> bool:
@@ -163,7 +143,7 @@ def _complete(
         shutil.rmtree(folder / "blocks", ignore_errors=True)
         return
     write_table(crystals, folder / "crystals.parquet")
-    blocks = range(-(-len(crystals) // manifest["block_size"]))
+    blocks = range(-(-len(crystals) // manifest["sizes"]["block_size"]))
     if manifest["finished"]:
         blocks = [b for s in missing for b in range(s["first_block"], s["last_block"] + 1)]
     where = {"jobs": settings.jobs, "cluster": cluster}
@@ -171,7 +151,7 @@ def _complete(
     session = manifests.Session(folder, workers, spent)
     _simulate_blocks(crystals, settings, folder, blocks, where, session, progress)
     if not manifest["finished"]:
-        missing = _plan_shards(folder, len(blocks), manifest["shard_bytes"])
+        missing = _plan_shards(folder, len(blocks), manifest["sizes"]["shard_bytes"])
     tasks = [(folder, s["file"], s["first_block"], s["last_block"]) for s in missing]
     written = sorted(run_tasks(_write_shard, tasks, **where), key=lambda shard: shard["file"])
     if manifest["finished"]:
@@ -213,7 +193,7 @@ def _simulate_blocks(
     session: manifests.Session,
     progress: bool,
 ) -> None:
-    size = manifests.read_manifest(folder)["block_size"]
+    size = manifests.read_manifest(folder)["sizes"]["block_size"]
     tasks, waiting = [], 0
     for number in blocks:
         path = _block_path(folder, number)

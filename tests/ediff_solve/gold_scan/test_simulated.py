@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +15,22 @@ from gold_scans import small_settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from other_code import edit
 from scipy import ndimage
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
 from ediff_solve.frames.kernels.dark_field import ring_sums
+from ediff_solve.gold_scan import files as gold_files
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE, gold_crystal
-from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_frames, write_gold_scan
+from ediff_solve.gold_scan.files import (
+    GoldScanFiles,
+    prepare_files,
+    read_domains,
+    read_positions,
+    write_frames,
+    write_gold_scan,
+)
 from ediff_solve.gold_scan.kernels import columns as column_kernels
 from ediff_solve.gold_scan.kernels import frames as frame_kernels
 from ediff_solve.gold_scan.microscope import background_profiles, disk_templates, draw_microscope
@@ -582,7 +592,7 @@ def test_file_is_read_back_as_it_was_made(files, frames, scan):
 
 def test_truth_is_read_back(files, positions, scan):
     pd.testing.assert_frame_equal(read_positions(files), positions)
-    assert len(pd.read_parquet(files.domains)) == len(scan.specimen.orientations)
+    assert len(read_domains(files)) == len(scan.specimen.orientations)
     record = json.loads(files.microscope.read_text())
     np.testing.assert_allclose(record["matrix_angstrom_pixels"], scan.microscope.matrix)
     assert GoldScanSettings(**record["settings"]) == SMALL
@@ -599,6 +609,30 @@ def test_same_seed_same_bytes_whatever_the_threads(files, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         getattr(again, name).name for name in ("frames", "positions", "domains", "microscope")
     )
+
+
+def test_a_scan_is_written_once(files, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(files.folder, tmp_path / "scan")
+    written = []
+    write = gold_files.write_gold_scan
+    monkeypatch.setattr(
+        gold_files, "write_gold_scan", lambda *a, **k: written.append(a) or write(*a, **k)
+    )
+    assert prepare_files(SMALL, folder) == GoldScanFiles(folder)
+    assert written == []
+    assert capsys.readouterr().err == ""
+    edit(monkeypatch, "ediff_solve.gold_scan.kernels.frames")
+    prepare_files(SMALL, folder, jobs=1)
+    prepare_files(SMALL, folder, jobs=1)
+    assert len(written) == 1
+    line = "files of the simulated scan: made again, since ediff_solve.gold_scan.kernels.frames"
+    assert capsys.readouterr().err == f"{line} has changed\n"
+    prepare_files(SMALL.model_copy(update={"seed": 4}), folder, jobs=1)
+    assert "settings differ: seed" in capsys.readouterr().err
+    # Stopped on the way: the record is not there.
+    (folder / "microscope.json").unlink()
+    prepare_files(SMALL, folder, jobs=1)
+    assert len(written) == 3
 
 
 def test_another_seed_is_another_scan(scan):

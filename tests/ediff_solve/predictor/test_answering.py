@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattice_patterns import synthetic_patterns
+from other_code import edit
 from predictor_world import CARD, make_world
 
 from ediff_solve.predictor import groups
@@ -456,7 +457,7 @@ class TestExamples:
                 writer.write_table(table)
         return folder
 
-    def test_build_and_go_on(self, dataset, tmp_path, monkeypatch):
+    def test_build_and_go_on(self, dataset, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(examples_module, "part_files", lambda f: sorted(f.glob("part-*")))
         settings = ExampleSettings(singles=2, together=(3,), random_sizes=(2, 4))
         folder = build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
@@ -474,6 +475,17 @@ class TestExamples:
         build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
         assert files[1].read_bytes() == before
         assert files[0].stat().st_mtime_ns == stamp
+        # So is what other code or other patterns made.
+        assert capsys.readouterr().err == ""
+        edit(monkeypatch, "ediff_solve.lattice.bravais")
+        build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        line = "examples: made again, since ediff_solve.lattice.bravais has changed\n"
+        assert capsys.readouterr().err == line
+        assert files[0].stat().st_mtime_ns != stamp
+        part = dataset / "part-00000.parquet"
+        pq.write_table(pq.read_table(part), part, row_group_size=5, compression="zstd")
+        build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        assert capsys.readouterr().err == "examples: made again, since patterns are others\n"
         # Other settings make all of it anew.
         build_examples(
             dataset,

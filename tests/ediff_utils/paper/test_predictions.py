@@ -20,7 +20,7 @@ from ediff_utils.paper.predictions import (
     read_table,
     write_table,
 )
-from ediff_utils.paper.training import train_hierarchy
+from ediff_utils.paper.training import prepare_hierarchy
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, jobs=1)
 
@@ -36,9 +36,10 @@ def tables():
 
 
 @pytest.fixture(scope="module")
-def hierarchy(tables) -> Hierarchy:
+def hierarchy(tables, tmp_path_factory) -> Hierarchy:
     crystals, features, split = tables
-    return train_hierarchy(features, crystals, split, SETTINGS, progress=False)
+    folder = tmp_path_factory.mktemp("models")
+    return prepare_hierarchy(features, crystals, split, SETTINGS, folder, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +120,10 @@ def test_types_of_the_columns(predictions, aggregates):
         assert not table.isna().any().any()
 
 
-def test_triclinic_by_option(tables):
+def test_triclinic_by_option(tables, tmp_path):
     crystals, features, split = tables
     chosen = SETTINGS.model_copy(update={"include_triclinic": True})
-    seven = train_hierarchy(features, crystals, split, chosen, progress=False)
+    seven = prepare_hierarchy(features, crystals, split, chosen, tmp_path, progress=False)
     table = compute_predictions(seven, features, crystals, split)
     assert "votes_triclinic" in table
     assert "triclinic" in set(table["true_system"])
@@ -230,7 +231,7 @@ def test_tables_come_back(predictions, tmp_path):
     path = tmp_path / "deep" / "predictions.parquet"
     write_table(predictions, path)
     pd.testing.assert_frame_equal(read_table(path, "notebook 03"), predictions)
-    with pytest.raises(UserError, match="column colour is missing"):
+    with pytest.raises(UserError, match="column colour missing"):
         read_table(path, "notebook 03", ("material_id", "colour"))
 
 

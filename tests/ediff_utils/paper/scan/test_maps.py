@@ -28,7 +28,7 @@ from ediff_utils.paper.scan.summary import (
     compute_scan_summary,
     compute_system_shares,
 )
-from ediff_utils.paper.training import train_hierarchy
+from ediff_utils.paper.training import prepare_hierarchy
 
 
 def test_gold_is_a_primitive_face_centred_cell():
@@ -229,7 +229,7 @@ def magnesium_like(a: float) -> Crystal:
     return Crystal(f"hcp-{a}", lattice, np.array([12, 12]), sites, lattice)
 
 
-def test_forests_trained_on_simulated_crystals_find_gold():
+def test_forests_trained_on_simulated_crystals_find_gold(tmp_path):
     """A hierarchy of fcc gold and an hcp metal, through every step on the simulated scan."""
     from ediff_utils.bloch.orientations import random_orientations
 
@@ -258,7 +258,7 @@ def test_forests_trained_on_simulated_crystals_find_gold():
     split = pd.DataFrame({"material_id": ["Au", "Mg"], "part": "train"})
     forests = ForestSettings(tree_fraction=0.25, max_features=0.05, jobs=1)
     features = FeatureSet(index, np.concatenate([*vectors, hexagonal]))
-    hierarchy = train_hierarchy(features, crystals, split, forests, progress=False)
+    hierarchy = prepare_hierarchy(features, crystals, split, forests, tmp_path, progress=False)
 
     how = small_settings(scan_size=16, twinned=0, overlapping=0, **FINE)
     scan = prepare_gold_scan(how)
