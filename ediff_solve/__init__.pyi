@@ -1,3 +1,8 @@
+# --- patterns as a detector shows them, and what the paper's forests say of them
+from .detector.effects import apply_detector as apply_detector
+from .detector.settings import DetectorSettings as DetectorSettings
+from .forests.reliability import compute_reliability as compute_reliability
+
 # --- detector frames in, Bragg lists out
 from .frames.bragg import read_bragg_lists as read_bragg_lists
 from .frames.detect import DetectionSettings as DetectionSettings

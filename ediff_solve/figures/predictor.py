@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from ediff_solve.figures.reliability import plot_confidences
 from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.figures import style
 from ediff_utils.figures.classification import plot_matrix
-from ediff_utils.figures.reliability import plot_confidences
 from ediff_utils.paper import evaluation
 
 #: Line styles of the protocols, and what is asked.

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter, label, median_filter, rank_filter, zoom
 
+from ediff_solve.detector.effects import distortion
 from ediff_solve.frames.detect import DiskDetector
 from ediff_solve.frames.kernels.band_pass import band_pass
 from ediff_solve.frames.rings import Ring
-from ediff_utils.bloch.detector import distortion
 from ediff_utils.core.errors import UserError
 
 #: How far a hot pixel's excess is above the spread of its like, in standard deviations.

@@ -2,7 +2,7 @@
 
 A vector q in the scan's axes falls on the pixel centre + E R q / pixel_size. R turns from x towards
 y by the detector's rotation; E stretches by 1 + e / 2 along one axis and 1 - e / 2 across it, as in
-:mod:`ediff_utils.bloch.detector`. Rows of the detector are the first coordinate, columns the
+:mod:`ediff_solve.detector.effects`. Rows of the detector are the first coordinate, columns the
 second, and the centre of pixel (0, 0) is at (0, 0).
 """
 
@@ -14,8 +14,8 @@ import numpy as np
 from scipy.fft import irfft2, rfft2
 from scipy.integrate import trapezoid
 
+from ediff_solve.detector.effects import distortion
 from ediff_solve.gold_scan.settings import GoldScanSettings
-from ediff_utils.bloch.detector import distortion
 
 #: Positions and widths of the film's rings, standard deviation, and their weights [1/angstrom].
 #: Near 1 / (2 angstrom) and 1 / (1.2 angstrom), where Czigany and Hultman (Ultramicroscopy 110, 815

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ediff_solve.detector.kernels.effects import mix_keys
 from ediff_solve.gold_scan.kernels.columns import mix_positions
 from ediff_solve.gold_scan.kernels.frames import paint_frames
 from ediff_solve.gold_scan.microscope import (
@@ -20,7 +21,6 @@ from ediff_solve.gold_scan.microscope import (
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_solve.gold_scan.specimen import Specimen, build_specimen
 from ediff_solve.gold_scan.tables import IntensityTables, compute_tables
-from ediff_utils.bloch.kernels.detector import mix_keys
 from ediff_utils.bloch.scattering import wavelength
 
 #: Spots below this are not painted [fraction of the incident beam]: a fraction of an electron.

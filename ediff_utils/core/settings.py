@@ -119,7 +119,7 @@ class ForestSettings(Settings):
 
 
 class ProtocolSettings(Settings):
-    """Patterns at random orientations beside the grid's: see :mod:`ediff_utils.paper.protocols`."""
+    """Patterns at random orientations: see :mod:`ediff_solve.forests.protocols`."""
 
     random_crystals: int = Field(0, ge=0, description="drawn at random; 0: all")
     random_orientations: int = Field(10, ge=1, le=10000, description="patterns a crystal")

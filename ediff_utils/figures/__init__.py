@@ -10,8 +10,8 @@ By the paper's numbers:
 - :mod:`~ediff_utils.figures.lattice`: 5, 6 and S7 to S9
 - :mod:`~ediff_utils.figures.scan`: 7, S4 and S10
 
-Beyond them :mod:`~ediff_utils.figures.orders`, :mod:`~ediff_utils.figures.aggregation`,
-:mod:`~ediff_utils.figures.reliability`, :mod:`~ediff_utils.figures.protocols` and
+Beyond them :mod:`~ediff_utils.figures.orders`, :mod:`~ediff_solve.figures.aggregation`,
+:mod:`~ediff_solve.figures.reliability`, :mod:`~ediff_solve.figures.protocols` and
 :mod:`~ediff_utils.figures.scaling`. All share :mod:`~ediff_utils.figures.style` and
 :mod:`~ediff_utils.figures.spots`.
 """

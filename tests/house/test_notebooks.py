@@ -21,12 +21,13 @@ from frame_files import signal_of, write_emd, write_hspy
 from predictor_world import CARD, make_world
 
 from ediff_solve.__main__ import main
+from ediff_solve.detector.effects import CLEAN, DetectorSettings
+from ediff_solve.forests.protocols import detect_test_patterns
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.reading import open_frames
 from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.store import save_models
 from ediff_solve.predictor.training.fitting import train_predictor
-from ediff_utils.bloch.detector import CLEAN, DetectorSettings
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import NOTEBOOKS, PRESETS, ROOT, Run
@@ -34,7 +35,6 @@ from ediff_utils.core.settings import Preset
 from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import style
 from ediff_utils.paper.feature_files import read_features
-from ediff_utils.paper.protocols import detect_test_patterns
 from ediff_utils.reproduce import list_notebooks
 
 BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))

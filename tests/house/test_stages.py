@@ -73,7 +73,7 @@ def test_every_stage_is_here():
         ("ediff_utils/bloch/tables/lobato_2014.csv", {PATTERNS, EXAMPLES, SCAN}),
         ("ediff_utils/bloch/dataset/table.py", {PATTERNS}),
         ("ediff_utils/bloch/dataset/reading.py", {FEATURES, FORESTS, EXAMPLES}),
-        ("ediff_utils/bloch/detector.py", {EXAMPLES, SCAN}),
+        ("ediff_solve/detector/effects.py", {EXAMPLES, SCAN}),
         ("ediff_utils/paper/features.py", {FEATURES, FORESTS, EXAMPLES, SCAN}),
         ("ediff_utils/paper/kernels/radial.py", {FEATURES, FORESTS, EXAMPLES, SCAN}),
         ("ediff_utils/paper/feature_files.py", {FEATURES, FORESTS}),

@@ -1,7 +1,7 @@
 """Detector frames: disks at any sub-pixel position, a round background, counted electrons.
 
-Random numbers are those of :mod:`ediff_utils.bloch.kernels.detector`: they hang on a frame's state
-and the pixel alone, so that blocks and threads may share out a scan as they like.
+Random numbers are those of :mod:`ediff_solve.detector.kernels.effects`: they hang on a frame's
+state and the pixel alone, so that blocks and threads may share out a scan as they like.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ediff_utils.bloch.kernels.detector import draw_poisson, open_stream
+from ediff_solve.detector.kernels.effects import draw_poisson, open_stream
 
 #: The stream of a frame's counts.
 _FRAME_COUNTS = 64

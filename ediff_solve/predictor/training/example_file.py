@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ediff_utils.bloch.detector import DetectorSettings, apply_detector
+from ediff_solve.detector.effects import DetectorSettings, apply_detector
 from ediff_utils.bloch.orientations import random_orientations
 from ediff_utils.bloch.simulation import prepare, simulate_orientation
 from ediff_utils.core.paths import EXAMPLE, atomic_write

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from ediff_solve.detector.effects import CLEAN, DetectorSettings, apply_detector
 from ediff_solve.predictor.evidence import NAMES, compute_evidence, solve_alone
 from ediff_utils.bloch.dataset.manifest import fingerprint
 from ediff_utils.bloch.dataset.reading import part_files, spots
-from ediff_utils.bloch.detector import CLEAN, DetectorSettings, apply_detector
 from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import read_table
@@ -248,7 +248,7 @@ def show_patterns(
     table : pyarrow.Table
         Its patterns.
     detector, seed, pool
-        See :func:`ediff_utils.bloch.detector.apply_detector`.
+        See :func:`ediff_solve.detector.effects.apply_detector`.
 
     Returns
     -------

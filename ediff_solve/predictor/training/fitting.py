@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from ediff_solve.forests.reliability import compute_accuracy_at_coverage, compute_ece
 from ediff_solve.predictor.boosting import (
     BoostingSettings,
     SpaceGroupModel,
@@ -17,7 +18,6 @@ from ediff_solve.predictor.evidence import NAMES
 from ediff_utils.core.errors import UserError
 from ediff_utils.crystals.groups import N_GROUPS, NUMBERED_SYSTEMS, system_of
 from ediff_utils.paper.evaluation import right_system
-from ediff_utils.paper.reliability import compute_accuracy_at_coverage, compute_ece
 
 #: Of the training materials, those that tell when to stop and how sure to be.
 HELD_OUT = 0.1

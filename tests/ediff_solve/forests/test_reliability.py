@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_tables import make_predictions
 
+from ediff_solve.forests import reliability as ca
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.estimates import compute_wilson_interval, estimate_rate
-from ediff_utils.paper import reliability as ca
 from ediff_utils.paper.evaluation import compute_accuracy, right_system
 
 

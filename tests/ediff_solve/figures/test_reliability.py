@@ -9,16 +9,16 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_tables import make_aggregates, make_predictions
 
-from ediff_utils.core.errors import UserError
-from ediff_utils.figures import aggregation as curves_figures
-from ediff_utils.figures import reliability as figures
-from ediff_utils.figures import style
-from ediff_utils.paper.aggregation import METHODS
-from ediff_utils.paper.reliability import (
+from ediff_solve.figures import aggregation as curves_figures
+from ediff_solve.figures import reliability as figures
+from ediff_solve.forests.reliability import (
     compute_coverage,
     compute_reliability,
     compute_reliability_summary,
 )
+from ediff_utils.core.errors import UserError
+from ediff_utils.figures import style
+from ediff_utils.paper.aggregation import METHODS
 
 CURVES = pd.DataFrame(
     [

@@ -185,7 +185,7 @@ def detect(
     log_noise : float
         Standard deviation of the logarithm of the intensities; their mean stays.
     counts, dynamic_range, missing : float
-        As in :class:`~ediff_utils.bloch.detector_settings.DetectorSettings`.
+        As in :class:`~ediff_solve.detector.settings.DetectorSettings`.
 
     Returns
     -------

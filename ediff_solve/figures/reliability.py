@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ediff_utils.figures import style
-from ediff_utils.figures.classification import unit_label
-from ediff_utils.paper.reliability import (
+from ediff_solve.forests.reliability import (
     compute_coverage,
     compute_reliability,
     compute_reliability_summary,
 )
+from ediff_utils.figures import style
+from ediff_utils.figures.classification import unit_label
 
 
 def _plot_reliability(
@@ -68,7 +68,7 @@ def plot_confidences(
     Raises
     ------
     UserError
-        More than seven tables, or as :func:`ediff_utils.paper.reliability.compute_reliability`.
+        More than seven tables, or as :func:`ediff_solve.forests.reliability.compute_reliability`.
     """
     styles = style.series_styles(tables)
     for i, (name, (table, confidence)) in enumerate(tables.items()):

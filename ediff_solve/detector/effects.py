@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ediff_utils.bloch.detector_settings import CLEAN, DetectorSettings
-from ediff_utils.bloch.kernels import detector as kernels
+from ediff_solve.detector.kernels import effects as kernels
+from ediff_solve.detector.settings import CLEAN, DetectorSettings
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.seeds import name_seed
 

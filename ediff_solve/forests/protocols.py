@@ -23,9 +23,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ediff_solve.detector.effects import DetectorSettings, apply_detector
 from ediff_utils.bloch.dataset import manifest, writing
 from ediff_utils.bloch.dataset.reading import iterate_patterns, spots
-from ediff_utils.bloch.detector import DetectorSettings, apply_detector
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import ForestSettings, ProtocolSettings

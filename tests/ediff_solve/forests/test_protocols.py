@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 from synthetic_features import make_crystals, make_features
 
+from ediff_solve.figures import protocols as figures
+from ediff_solve.forests import protocols
+from ediff_solve.forests.pooling import _pool_features, compute_pooled
+from ediff_solve.forests.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings, ProtocolSettings
 from ediff_utils.crystals.groups import SYSTEMS
-from ediff_utils.figures import protocols as figures
-from ediff_utils.paper import protocols
 from ediff_utils.paper.feature_files import FeatureSet, turn
 from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL, _to_vectors
 from ediff_utils.paper.labels import make_split
-from ediff_utils.paper.pooling import _pool_features, compute_pooled
 from ediff_utils.paper.predictions import compute_predictions
-from ediff_utils.paper.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.paper.training import new_forest
 
 SETTINGS = ForestSettings(

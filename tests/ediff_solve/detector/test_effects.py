@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ediff_utils.bloch.detector import (
+from ediff_solve.detector.effects import (
     CLEAN,
     DetectedSpots,
     DetectorSettings,
     apply_detector,
     distortion,
 )
-from ediff_utils.bloch.kernels import detector as kernels
+from ediff_solve.detector.kernels import effects as kernels
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import check
 
@@ -115,7 +115,7 @@ def test_a_pattern_knows_nothing_of_the_others(patterns, how, data):
 def test_blocks_show_no_seam(monkeypatch):
     patterns = many(23, 9)
     whole = detect(patterns, ALL)
-    monkeypatch.setattr("ediff_utils.bloch.detector._BLOCK", 5)
+    monkeypatch.setattr("ediff_solve.detector.effects._BLOCK", 5)
     assert_same(detect(patterns, ALL), whole)
 
 

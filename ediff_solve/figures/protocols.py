@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
+from ediff_solve.forests.protocols import PROTOCOLS, Protocol
 from ediff_utils.figures import style
-from ediff_utils.paper.protocols import PROTOCOLS, Protocol
 
 
 def _label(protocol: Protocol) -> str:
@@ -45,7 +45,7 @@ def figure_cross(cross: pd.DataFrame, n_patterns: int = 10) -> Figure:
     Parameters
     ----------
     cross : DataFrame
-        See :func:`ediff_utils.paper.protocols.compute_cross`.
+        See :func:`ediff_solve.forests.protocols.compute_cross`.
     n_patterns : int
         How many the several are.
     """

@@ -1,4 +1,4 @@
-"""How good a detector is: the parameters of :mod:`ediff_utils.bloch.detector`."""
+"""How good a detector is: the parameters of :mod:`ediff_solve.detector.effects`."""
 
 from __future__ import annotations
 
