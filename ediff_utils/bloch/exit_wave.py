@@ -98,9 +98,9 @@ def exit_waves(
     spread = (excitation_error.max() - excitation_error.min()) / 2
     phase = 2 * np.pi * max(thicknesses) * spread
     if phase < _LANCZOS_PHASE:
-        waves = _lanczos_waves(blocks, corners, thicknesses, phase)
-        if waves is not None and _is_normal(waves):
-            return waves[:, :beams]
+        found = _lanczos_waves(blocks, corners, thicknesses, phase)
+        if found is not None and _is_normal(found):
+            return found[:, :beams]
     low, high = _spectral_interval(blocks, corners, excitation_error)
     centre, radius = (low + high) / 2, _rounded_up((high - low) / 2 * 1.03 + 1e-4)
     for _ in range(8):

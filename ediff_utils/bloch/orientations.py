@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import spglib
@@ -66,9 +67,8 @@ def laue_operations(crystal: Crystal, symprec: float = 1e-2) -> np.ndarray:
     ``symprec`` is spglib's tolerance [angstrom]; small, since the table's crystals are already
     symmetrised. The result, shape (n, 3, 3), holds orthogonal matrices.
     """
-    symmetry = spglib.get_symmetry(
-        (crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec
-    )
+    cell: Any = (crystal.lattice, crystal.frac_coords, crystal.numbers)  # no arrays in its stubs
+    symmetry = spglib.get_symmetry(cell, symprec=symprec)
     if symmetry is None:
         return np.array([np.eye(3), -np.eye(3)])
     rotations = np.unique(symmetry["rotations"], axis=0).astype(float)

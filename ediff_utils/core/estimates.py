@@ -74,7 +74,8 @@ def estimate_rate(
     else:
         counts = _resample(len(names), n_bootstrap, seed)
         rates = [float(c @ hits) / float(c @ size) for c in counts]
-        interval = tuple(float(q) for q in np.quantile(rates, (0.025, 0.975)))
+        low, high = np.quantile(rates, (0.025, 0.975))
+        interval = (float(low), float(high))
     return Estimate(rate, *interval, right.size, len(names))
 
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 from ediff_utils.core.files import file_sha256
 
 #: Parts of an identity by their names: settings, inputs, code and whatever else a stage has.
-Identity = Mapping[str, Mapping[str, object]]
+Identity = Mapping[str, Mapping[str, Any]]
 
 #: Set to "use" it lets results of other code pass.
 OLD_CODE = "EDIFF_OLD_CODE"
@@ -214,7 +215,7 @@ def _read_module(name: str, root: Path) -> tuple[str, tuple[str, ...]]:
         raise ValueError(f"{name}: no such module under {root}")
     words: list[str] = []
     imported: dict[str, None] = {}
-    stack: list[object] = [ast.parse(path.read_bytes())]
+    stack: list[Any] = [ast.parse(path.read_bytes())]
     # By hand, since a stage waits for thousands of lines to be read.
     while stack:
         node = stack.pop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Crystal:
     conventional_lattice: np.ndarray
 
     @classmethod
-    def from_row(cls, row: Mapping[str, object]) -> Crystal:
+    def from_row(cls, row: Mapping[str, Any]) -> Crystal:
         """Build a crystal from a row of the crystals' table."""
         return cls(
             material_id=str(row["material_id"]),

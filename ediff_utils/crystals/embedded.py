@@ -25,6 +25,7 @@ from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import (
     MAX_ATOMIC_NUMBER,
+    Row,
     UnusableCrystalError,
     build_structure,
     find_space_group,
@@ -43,7 +44,7 @@ _LENGTHS = ("a", "b", "c")
 class _Parent:
     """A prototype and what its variants are made from."""
 
-    row: dict[str, object]
+    row: Row
     label: str
     structure: Structure
 
@@ -184,7 +185,7 @@ def _variant_row(
     taken: set[tuple[str, str]],
     settings: CrystalSettings,
     rng: np.random.Generator,
-) -> dict[str, object] | None:
+) -> Row | None:
     symbols = sorted({site.specie.symbol for site in parent.structure})
     if any(Element(symbol).atomic_radius is None for symbol in symbols):
         return None
@@ -204,7 +205,7 @@ def _variant_row(
     return None
 
 
-def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> dict[str, object]:
+def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> Row:
     """A variant's row: its parent's, whose labels it shares, with every length scaled."""
     scale = (variant.volume / parent.structure.volume) ** (1 / 3)
     row = parent.row
@@ -223,7 +224,7 @@ def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> dict[str, 
 
 def load_embedded(
     settings: CrystalSettings, progress: bool = True
-) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
+) -> tuple[list[Row], list[tuple[str, str]]]:
     """Prototypes first, then variants; the crystal systems take turns in both.
 
     Returns
@@ -235,16 +236,16 @@ def load_embedded(
         Name of each prototype that cannot be used, and the reason.
     """
     rng = np.random.default_rng(settings.seed)
-    usable, unusable = load_prototypes(settings.symprec, progress)
+    prototypes, unusable = load_prototypes(settings.symprec, progress)
     skipped = [
         *unusable,
         *(
             (p.name, volume_reason(p.row["volume"], settings.max_volume))
-            for p in usable
+            for p in prototypes
             if p.row["volume"] > settings.max_volume
         ),
     ]
-    usable = [p for p in usable if p.row["volume"] <= settings.max_volume]
+    usable = [p for p in prototypes if p.row["volume"] <= settings.max_volume]
     parents = list(_round_robin([usable[i] for i in rng.permutation(len(usable))]))
     rows = [dict(parent.row) for parent in parents[: settings.max_crystals]]
     bar = tqdm(
@@ -260,11 +261,11 @@ def load_embedded(
 
 def _variants(
     parents: list[_Parent], settings: CrystalSettings, rng: np.random.Generator
-) -> Iterator[dict[str, object]]:
+) -> Iterator[Row]:
     """Rows of variants: crystal systems take turns, and prototypes within a system."""
     queues = [deque(p for p in parents if p.system == name) for name in ALL_SYSTEMS]
     taken = {(parent.label, str(parent.row["formula"])) for parent in parents}
-    made = Counter()
+    made: Counter[str] = Counter()
     while any(queues):
         for queue in queues:
             while queue:

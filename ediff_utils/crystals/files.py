@@ -18,6 +18,7 @@ from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.symmetry import (
+    Row,
     UnusableCrystalError,
     build_structure,
     standardise,
@@ -99,7 +100,8 @@ def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
 def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:
     """Make a candidate of each row of a table with the columns :data:`TABLE_COLUMNS`."""
     columns = (table[name] for name in TABLE_COLUMNS)
-    return [Candidate(str(name), source, content) for name, *content in zip(*columns, strict=True)]
+    rows = zip(*columns, strict=True)
+    return [Candidate(str(name), source, tuple(content)) for name, *content in rows]
 
 
 def _read_cif(path: Path) -> Structure:
@@ -114,9 +116,7 @@ def _read_cif(path: Path) -> Structure:
     return structures[0]
 
 
-def label_candidate(
-    candidate: Candidate, symprec: float, max_volume: float
-) -> dict[str, object] | str:
+def label_candidate(candidate: Candidate, symprec: float, max_volume: float) -> Row | str:
     """A crystal's row of the crystals' table, or the reason why there is none.
 
     With spglib's tolerance ``symprec`` [angstrom] and the largest primitive cell [cubic angstrom].
@@ -140,7 +140,7 @@ def label_candidate(
 
 def _label_all(
     candidates: list[Candidate], settings: CrystalSettings, bar: tqdm
-) -> list[dict[str, object] | str]:
+) -> list[Row | str]:
     jobs = -1 if len(candidates) > _PARALLEL_FROM else 1
     work = (delayed(label_candidate)(c, settings.symprec, settings.max_volume) for c in candidates)
     results = []
@@ -168,7 +168,7 @@ def _drop_unnamed(candidates: list[Candidate]) -> tuple[list[Candidate], list[tu
 
 def label_candidates(
     candidates: list[Candidate], settings: CrystalSettings, progress: bool = True
-) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
+) -> tuple[list[Row], list[tuple[str, str]]]:
     """Standardise crystals, a random sample of them where there are more than ``max_crystals``.
 
     Returns
@@ -181,7 +181,7 @@ def label_candidates(
     candidates, skipped = _drop_unnamed(candidates)
     order = np.random.default_rng(settings.seed).permutation(len(candidates))
     wanted, start = min(settings.max_crystals, len(candidates)), 0
-    usable: dict[int, dict[str, object]] = {}
+    usable: dict[int, Row] = {}
     unusable: dict[int, str] = {}
     with tqdm(total=wanted, desc="crystals", disable=not progress) as bar:
         # Drawn one after the other until there are enough, so that a small sample of a large

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -26,7 +26,7 @@ from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
 from ediff_utils.crystals.files import TABLE_COLUMNS
-from ediff_utils.crystals.symmetry import UnusableCrystalError, atomic_numbers
+from ediff_utils.crystals.symmetry import Row, UnusableCrystalError, atomic_numbers
 
 if TYPE_CHECKING:
     from mp_api.client import MPRester
@@ -180,7 +180,7 @@ def _fetch_chunk(client: MPRester, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _to_row(name: str, document: dict[str, object]) -> dict[str, object]:
+def _to_row(name: str, document: dict[str, Any]) -> Row:
     row = {"material_id": name, "formula": document.get("formula_pretty", "")}
     try:
         structure = Structure.from_dict(document["structure"])

@@ -8,6 +8,7 @@ cell, so that both share one Cartesian frame and one set of Miller indices.
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import spglib
@@ -16,6 +17,8 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedE
 
 from ediff_utils.crystals.groups import crystal_system, laue_group
 
+#: A row of the crystals' table, or some of it: text, numbers and lists of numbers by column.
+Row = dict[str, Any]
 #: Atomic numbers that the table of electron scattering factors covers.
 MAX_ATOMIC_NUMBER = 103
 #: Two atoms closer than this stand on the same place [angstrom].
@@ -38,7 +41,7 @@ class UnusableCrystalError(ValueError):
         super().__init__(" ".join(str(reason).split()))
 
 
-def volume_reason(volume: object, max_volume: float) -> str:
+def volume_reason(volume: float, max_volume: float) -> str:
     """Why a crystal with a large primitive cell is left out; volumes in cubic angstrom."""
     return f"primitive volume {volume:.0f} above {max_volume:g} cubic angstrom"
 
@@ -83,7 +86,7 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
     volume = abs(np.linalg.det(cell))
     if volume < _MIN_VOLUME:
         raise UnusableCrystalError(f"cell volume {volume:.3g} cubic angstrom")
-    structure = Structure(Lattice(cell), z.astype(int), sites.reshape(-1, 3))
+    structure = Structure(Lattice(cell), [Element.from_Z(int(n)) for n in z], sites.reshape(-1, 3))
     # A neighbour list sees periodic images as well, and in small and skewed cells too.
     if len(structure.get_neighbor_list(_MIN_DISTANCE)[0]):
         raise UnusableCrystalError(f"two atoms closer than {_MIN_DISTANCE} angstrom")
@@ -107,6 +110,11 @@ def atomic_numbers(structure: Structure) -> np.ndarray:
     return np.array([Element(symbol).Z for symbol in symbols])
 
 
+def _cell(structure: Structure) -> Any:
+    """As spglib takes it; its stubs know of no arrays."""
+    return structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers
+
+
 def find_space_group(structure: Structure, symprec: float) -> int:
     """Space group number as spglib finds it.
 
@@ -115,10 +123,9 @@ def find_space_group(structure: Structure, symprec: float) -> int:
     UnusableCrystalError
         spglib finds no symmetry.
     """
-    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
     try:
         dataset = spglib.get_symmetry_dataset(
-            cell, symprec=symprec, angle_tolerance=_ANGLE_TOLERANCE
+            _cell(structure), symprec=symprec, angle_tolerance=_ANGLE_TOLERANCE
         )
     except spglib.SpglibError as error:
         raise UnusableCrystalError(f"no symmetry found: {error}") from None
@@ -129,9 +136,8 @@ def find_space_group(structure: Structure, symprec: float) -> int:
 
 def _lattice_points(conventional: Structure, symprec: float) -> np.ndarray:
     """Lattice points in the conventional cell as fractions of it; shape (n, 3), exact."""
-    cell = (conventional.lattice.matrix, conventional.frac_coords, conventional.atomic_numbers)
     # The cell is symmetrised already: what holds only within a wide tolerance is no translation.
-    symmetry = spglib.get_symmetry(cell, symprec=min(symprec, 0.01))
+    symmetry = spglib.get_symmetry(_cell(conventional), symprec=min(symprec, 0.01))
     if symmetry is None:
         raise UnusableCrystalError("no symmetry found in the conventional cell")
     pure = (symmetry["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
@@ -198,7 +204,7 @@ def _reduce_sites(conventional: Structure, primitive: np.ndarray, n: int) -> Str
             raise UnusableCrystalError("sites do not follow the lattice of the primitive cell")
         left[same] = False
         kept.append(i)
-    return Structure(Lattice(primitive), numbers[kept], frac[kept])
+    return Structure(Lattice(primitive), [conventional.species[i] for i in kept], frac[kept])
 
 
 def _find_primitive(conventional: Structure, symprec: float) -> Structure:
@@ -238,10 +244,10 @@ def _restore_hand(analyzer: SpacegroupAnalyzer, primitive: Structure) -> Structu
     hand = np.linalg.det(match[0]) * np.linalg.det(original.lattice.matrix)
     if hand > 0:
         return primitive
-    return Structure(primitive.lattice, primitive.atomic_numbers, _wrap(-primitive.frac_coords))
+    return Structure(primitive.lattice, primitive.species, _wrap(-primitive.frac_coords))
 
 
-def standardise(structure: Structure, symprec: float) -> dict[str, object]:
+def standardise(structure: Structure, symprec: float) -> Row:
     """Label a crystal and give its standard cells.
 
     Parameters
@@ -298,9 +304,7 @@ def _label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
     return "_".join([formula, str(dataset.number), *(f"{n}:{symbol}" for n, symbol in sites)])
 
 
-def _row(
-    conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer
-) -> dict[str, object]:
+def _row(conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer) -> Row:
     number = int(analyzer.get_space_group_number())
     a, b, c = map(float, conventional.lattice.abc)
     alpha, beta, gamma = map(float, conventional.lattice.angles)

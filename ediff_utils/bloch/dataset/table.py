@@ -77,7 +77,7 @@ def pattern_table(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
     hkl = bloch.hkl_conventional[beams]
     repeats = thicknesses.shape[1]
     axes = orientations[:, :, 2]
-    uvw = axes @ np.linalg.inv(crystal.conventional_lattice)
+    uvw: np.ndarray = axes @ np.linalg.inv(crystal.conventional_lattice)
     uvw /= np.abs(uvw).max(axis=1, keepdims=True)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     columns = {

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import pandas as pd
@@ -143,17 +144,17 @@ def _complete(
         shutil.rmtree(folder / "blocks", ignore_errors=True)
         return
     write_table(crystals, folder / "crystals.parquet")
-    blocks = range(-(-len(crystals) // manifest["sizes"]["block_size"]))
+    blocks = list(range(-(-len(crystals) // manifest["sizes"]["block_size"])))
     if manifest["finished"]:
         blocks = [b for s in missing for b in range(s["first_block"], s["last_block"] + 1)]
-    where = {"jobs": settings.jobs, "cluster": cluster}
+    run = partial(run_tasks, jobs=settings.jobs, cluster=cluster)
     workers = None if cluster else joblib.effective_n_jobs(settings.jobs)
     session = manifests.Session(folder, workers, spent)
-    _simulate_blocks(crystals, settings, folder, blocks, where, session, progress)
+    _simulate_blocks(crystals, settings, folder, blocks, run, session, progress)
     if not manifest["finished"]:
         missing = _plan_shards(folder, len(blocks), manifest["sizes"]["shard_bytes"])
     tasks = [(folder, s["file"], s["first_block"], s["last_block"]) for s in missing]
-    written = sorted(run_tasks(_write_shard, tasks, **where), key=lambda shard: shard["file"])
+    written = sorted(run(_write_shard, tasks), key=lambda shard: shard["file"])
     if manifest["finished"]:
         _compare(folder, missing, written)
     else:
@@ -189,7 +190,7 @@ def _simulate_blocks(
     settings: SimulationSettings,
     folder: Path,
     blocks: Sequence[int],
-    where: dict,
+    run: Callable[..., Iterator[tuple[int, int, float]]],
     session: manifests.Session,
     progress: bool,
 ) -> None:
@@ -208,17 +209,17 @@ def _simulate_blocks(
         desc="crystals simulated",
         disable=not progress,
     ) as bar:
-        for done in run_tasks(_write_block, tasks, **where):
-            session.note(done["patterns"], done["peak_gib"])
-            patterns += done["patterns"]
+        for n_crystals, n_patterns, peak_gib in run(_write_block, tasks):
+            session.note(n_patterns, peak_gib)
+            patterns += n_patterns
             bar.set_postfix_str(f"{patterns / session.elapsed:.0f} patterns/s", refresh=False)
-            bar.update(done["crystals"])
+            bar.update(n_crystals)
 
 
 def _write_block(
     crystals: Sequence[Crystal], settings: SimulationSettings, path: Path
-) -> dict[str, float]:
-    """Simulate some crystals into one file; runs in a worker process."""
+) -> tuple[int, int, float]:
+    """Simulate some crystals into one file, in a worker: crystals, patterns, peak memory [GiB]."""
     tables = [SCHEMA.empty_table()]
     failures: list[dict[str, str]] = []
     for crystal in crystals:
@@ -231,7 +232,7 @@ def _write_block(
     table = table.replace_schema_metadata({_FAILURES: json.dumps(failures)})
     with atomic_write(path) as partial:
         _write_parquet([table], partial, table.schema)
-    return {"crystals": len(crystals), "patterns": table.num_rows, "peak_gib": peak_memory()}
+    return len(crystals), table.num_rows, peak_memory()
 
 
 def _try_twice(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
@@ -269,7 +270,7 @@ def _plan_shards(folder: Path, n_blocks: int, shard_bytes: int) -> list[dict]:
     return shards
 
 
-def _write_shard(folder: Path, name: str, first: int, last: int) -> dict[str, object]:
+def _write_shard(folder: Path, name: str, first: int, last: int) -> dict[str, Any]:
     """Join blocks; runs in a worker process."""
     failures: list[dict[str, str]] = []
     paths = [_block_path(folder, number) for number in range(first, last + 1)]
