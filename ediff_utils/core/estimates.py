@@ -50,17 +50,7 @@ def estimate_rate(
 
     Where a material has several rows, materials are resampled (bootstrap). Where each has one, or
     where all materials agree and the bootstrap would return a point, the interval is Wilson's with
-    the number of materials for its trials.
-
-    Parameters
-    ----------
-    right : ndarray of bool, shape (n,)
-    materials : ndarray, shape (n,)
-        To which material each row belongs.
-    n_bootstrap : int
-        How many times materials are resampled.
-    seed : int
-        Of the resampling.
+    the number of materials for its trials. ``right``, bool, and ``materials`` are of shape (n,).
     """
     right = np.asarray(right, dtype=bool)
     if right.size == 0:

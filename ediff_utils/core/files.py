@@ -22,26 +22,9 @@ def file_sha256(path: Path) -> str:
 def read_schema(
     path: Path, columns: Sequence[str] = (), *, what: str = "a Parquet table", made_by: str = ""
 ) -> pa.Schema:
-    """Columns of a Parquet file, which has at least some of them.
+    """Columns of a Parquet file; a UserError where it is none, or lacks one of ``columns``.
 
-    Parameters
-    ----------
-    path : Path
-    columns : sequence of str
-        Those that it must have.
-    what : str
-        What is expected there, for the messages.
-    made_by : str
-        What makes the file, where that is known.
-
-    Returns
-    -------
-    pyarrow.Schema
-
-    Raises
-    ------
-    UserError
-        Not there, not Parquet, damaged, or without one of the columns.
+    Messages say ``what`` is expected there and, where that is known, what it is ``made_by``.
     """
     path = Path(path)
     if made_by:
@@ -67,24 +50,7 @@ def read_table(
     what: str = "a Parquet table",
     made_by: str = "",
 ) -> pa.Table:
-    """Read a Parquet file.
-
-    Parameters
-    ----------
-    path, columns, what, made_by
-        See :func:`read_schema`.
-    others : bool
-        Read all other columns too.
-
-    Returns
-    -------
-    pyarrow.Table
-
-    Raises
-    ------
-    UserError
-        As :func:`read_schema`.
-    """
+    """Read a Parquet file as :func:`read_schema` does, all columns or without the ``others``."""
     read_schema(path, columns, what=what, made_by=made_by)
     try:
         return pq.read_table(path, columns=None if others else list(columns))

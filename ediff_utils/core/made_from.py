@@ -55,20 +55,13 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class Stage:
-    """A step whose results are kept.
+    """A step whose results are kept."""
 
-    Parameters
-    ----------
-    name : str
-        Of what it makes, in the plural, as lines on stderr have it.
-    modules : tuple of str
-        Those that make it; what they import is found.
-    without : tuple of str
-        Modules where the search ends: those that made the inputs, or have no part in the results.
-    """
-
+    #: Of what it makes, in the plural, as lines on stderr have it.
     name: str
+    #: Those that make it; what they import is found.
     modules: tuple[str, ...]
+    #: Where the search ends: those that made the inputs, or have no part in the results.
     without: tuple[str, ...] = ()
 
     def code(self) -> dict[str, str]:
@@ -86,16 +79,10 @@ class Stage:
     def identify(
         self, settings: Mapping[str, object], inputs: Mapping[str, str], **others: Mapping
     ) -> dict[str, dict]:
-        """Identity of the results to be made.
+        """Identity of the results to be made, of all that they depend on.
 
-        Parameters
-        ----------
-        settings : mapping
-            Those that the results depend on, ready for JSON.
-        inputs : mapping of str to str
-            A digest of each, by its name in the plural; empty where it cannot be told from others.
-        **others
-            Further parts.
+        Settings and ``others`` are ready for JSON. Of each input, by its name in the plural, there
+        is a digest, empty where it cannot be told from others.
         """
         found = {"settings": settings, "inputs": inputs, **others, "code": self.code()}
         return json.loads(json.dumps(found))
@@ -103,12 +90,7 @@ class Stage:
     def why_not(self, found: Identity, wanted: Identity) -> str:
         """Why results that are there cannot be used again; empty where they can.
 
-        Parameters
-        ----------
-        found : mapping
-            Identity of what is there; empty where that says nothing.
-        wanted : mapping
-            Only its parts are looked at.
+        Only the parts of ``wanted`` are looked at; ``found`` is empty where there are none.
         """
         reason = _explain(found, wanted)
         if reason and os.environ.get(OLD_CODE) == "use" and differ_in_code(found, wanted):
@@ -119,11 +101,7 @@ class Stage:
     def which_same(self, found: Sequence[Identity | None], wanted: Identity) -> list[bool]:
         """Which of several results can be used again; says on stderr why others cannot.
 
-        Parameters
-        ----------
-        found : sequence of mapping or None
-            Their identities, None where nothing is there.
-        wanted : mapping
+        Of what is not there the identity is None.
         """
         reasons = [None if one is None else self.why_not(one, wanted) for one in found]
         for reason in dict.fromkeys(filter(None, reasons)):
@@ -185,13 +163,7 @@ def _describe(part: str, names: Sequence[str]) -> str:
 
 
 def read(path: Path) -> dict | None:
-    """Identity of the results in a file; None where there is none, empty where it does not say.
-
-    Parameters
-    ----------
-    path : Path
-        A Parquet file, or a JSON file with an entry ``made_from``.
-    """
+    """Identity in a Parquet or JSON file; None where there is no file, empty where it has none."""
     if not path.exists():
         return None
     try:

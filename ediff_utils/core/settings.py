@@ -208,21 +208,9 @@ def _one_line(error: ValidationError, where: str) -> UserError:
 
 
 def check(kind: type[S], *, where: str = "", **values: object) -> S:
-    """Build a settings object, with one line for the user where a value does not fit.
+    """Build a settings object; a UserError where a value does not fit or is not a parameter.
 
-    Parameters
-    ----------
-    kind : type
-        One of the settings classes of this module.
-    where : str
-        What stands before the field's name in the message, as a rule the file.
-    **values
-        The parameters.
-
-    Raises
-    ------
-    UserError
-        A value is of the wrong type, out of its range, or not a parameter.
+    ``where``, as a rule the file, stands before the field's name in the message.
     """
     try:
         return kind(**values)
@@ -233,22 +221,10 @@ def check(kind: type[S], *, where: str = "", **values: object) -> S:
 
 
 def load_preset(name_or_path: str | Path) -> dict[str, object]:
-    """Read and check a preset.
+    """Entries of a preset, checked: of a name under ``data/presets``, or of any YAML file.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        Name of a file under ``data/presets`` without its ending, or the path of a YAML file.
-
-    Returns
-    -------
-    dict
-        The entries that the file sets, checked; what it leaves out keeps the notebooks' defaults.
-
-    Raises
-    ------
-    UserError
-        No such preset, not YAML, not a mapping, or an entry that does not fit.
+    What it leaves out keeps the notebooks' defaults. A UserError where there is no such preset, it
+    is no YAML mapping, or an entry does not fit.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yml", ".yaml"):

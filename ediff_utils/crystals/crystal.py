@@ -65,11 +65,7 @@ def choose_crystal(table: pd.DataFrame, material_id: str = "") -> Crystal:
     """Take one crystal from the crystals' table, to show something by.
 
     Without a ``material_id`` it is the first cubic compound, or the first crystal where none is.
-
-    Raises
-    ------
-    UserError
-        No crystal of that name.
+    A name that is not there is a UserError.
     """
     if material_id:
         found = table[table["material_id"] == material_id]

@@ -111,15 +111,7 @@ def _shares(weights: dict[str, float]) -> tuple[tuple[str, ...], np.ndarray]:
 def load_prototypes(
     symprec: float, progress: bool = False
 ) -> tuple[tuple[_Parent, ...], tuple[tuple[str, str], ...]]:
-    """Standardise the prototypes that pymatgen ships.
-
-    Returns
-    -------
-    parents : tuple
-        Those that can be used.
-    skipped : tuple of (str, str)
-        Name of each of the others, and the reason.
-    """
+    """Standardise the prototypes that pymatgen ships: usable ones, names and reasons of others."""
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
     parents, skipped = [], []
@@ -227,25 +219,18 @@ def load_embedded(
 ) -> tuple[list[Row], list[tuple[str, str]]]:
     """Prototypes first, then variants; the crystal systems take turns in both.
 
-    Returns
-    -------
-    rows : list of dict
-        Rows of the crystals' table, at most ``max_crystals``, and at most :data:`_MAX_VARIANTS`
-        variants of each prototype. No formula comes twice in one prototype.
-    skipped : list of (str, str)
-        Name of each prototype that cannot be used, and the reason.
+    Gives at most ``max_crystals`` rows of the crystals' table, at most :data:`_MAX_VARIANTS`
+    variants of each prototype and no formula twice in one; and name and reason of each prototype
+    that cannot be used.
     """
     rng = np.random.default_rng(settings.seed)
     prototypes, unusable = load_prototypes(settings.symprec, progress)
-    skipped = [
-        *unusable,
-        *(
-            (p.name, volume_reason(p.row["volume"], settings.max_volume))
-            for p in prototypes
-            if p.row["volume"] > settings.max_volume
-        ),
-    ]
-    usable = [p for p in prototypes if p.row["volume"] <= settings.max_volume]
+    skipped, usable = list(unusable), []
+    for parent in prototypes:
+        if parent.row["volume"] > settings.max_volume:
+            skipped.append((parent.name, volume_reason(parent.row["volume"], settings.max_volume)))
+        else:
+            usable.append(parent)
     parents = list(_round_robin([usable[i] for i in rng.permutation(len(usable))]))
     rows = [dict(parent.row) for parent in parents[: settings.max_crystals]]
     bar = tqdm(

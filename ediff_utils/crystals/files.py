@@ -27,43 +27,26 @@ from ediff_utils.crystals.symmetry import (
 
 #: What a table of crystals needs; ``formula`` and other columns may stand beside them.
 TABLE_COLUMNS = ("material_id", "lattice", "numbers", "frac_coords")
-#: The same in words.
-TABLE = f"a table of crystals with the columns {', '.join(TABLE_COLUMNS)}"
+_TABLE = f"a table of crystals with the columns {', '.join(TABLE_COLUMNS)}"
 #: From this number on starting worker processes takes less time than it saves.
 _PARALLEL_FROM = 500
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A crystal as its source gives it, not looked at yet.
-
-    Parameters
-    ----------
-    material_id : str
-        Its name.
-    source : str
-        "file" or "materials-project".
-    content : Path or tuple
-        A CIF, or lattice (9) [angstrom], atomic numbers (n) and fractional coordinates (3 n).
-    """
+    """A crystal as its source, "file" or "materials-project", gives it, not looked at yet."""
 
     material_id: str
     source: str
+    #: A CIF, or lattice (9) [angstrom], atomic numbers (n) and fractional coordinates (3 n).
     content: Path | tuple[object, object, object]
 
 
 def find_candidates(path: Path) -> list[Candidate]:
     """List the crystals of a folder of CIFs and the folders in it, of a CIF or of a Parquet table.
 
-    Returns
-    -------
-    list of Candidate
-        In the order of the files' names, or of the table's rows.
-
-    Raises
-    ------
-    UserError
-        No such path, no CIFs in the folder, or not a table of crystals.
+    They are in the order of the files' names, or of the table's rows. A UserError where there is no
+    such path, no CIF in the folder, or no table of crystals.
     """
     if path.is_dir():
         files = list_cifs(path)
@@ -77,7 +60,7 @@ def find_candidates(path: Path) -> list[Candidate]:
         )
     if path.suffix.lower() == ".cif":
         return [Candidate(path.stem, "file", path)]
-    return table_candidates(read_table(path, TABLE_COLUMNS, what=TABLE).to_pandas(), "file")
+    return table_candidates(read_table(path, TABLE_COLUMNS, what=_TABLE).to_pandas(), "file")
 
 
 def list_cifs(folder: Path) -> list[Path]:
@@ -171,12 +154,8 @@ def label_candidates(
 ) -> tuple[list[Row], list[tuple[str, str]]]:
     """Standardise crystals, a random sample of them where there are more than ``max_crystals``.
 
-    Returns
-    -------
-    rows : list of dict
-        Rows of the crystals' table in the order of ``candidates``.
-    skipped : list of (str, str)
-        Name and reason of those that were tried and cannot be used.
+    Gives rows of the crystals' table in the order of ``candidates``, and name and reason of those
+    that were tried and cannot be used.
     """
     candidates, skipped = _drop_unnamed(candidates)
     order = np.random.default_rng(settings.seed).permutation(len(candidates))

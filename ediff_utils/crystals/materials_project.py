@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,17 +57,9 @@ def cache_path() -> Path:
 def fetch_table(progress: bool = True) -> pd.DataFrame:
     """Return the table of experimentally observed crystals, from the cache where it is there.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``material_id``, ``formula``, ``lattice`` (9) [angstrom], ``numbers`` (n) and
-        ``frac_coords`` (3 n). A crystal without a structure, or with partial occupancy, has no
-        ``numbers``.
-
-    Raises
-    ------
-    UserError
-        No key, a refused one, or no answer from the server.
+    Columns are ``material_id``, ``formula``, ``lattice`` (9) [angstrom], ``numbers`` (n) and
+    ``frac_coords`` (3 n). A crystal without a structure, or with partial occupancy, has no
+    ``numbers``. A UserError where the key is missing or refused, or the server does not answer.
     """
     path = cache_path()
     found = made_from.read(path)
@@ -181,17 +174,12 @@ def _fetch_chunk(client: MPRester, names: list[str]) -> pd.DataFrame:
 
 
 def _to_row(name: str, document: dict[str, Any]) -> Row:
-    row = {"material_id": name, "formula": document.get("formula_pretty", "")}
     try:
         structure = Structure.from_dict(document["structure"])
         numbers = atomic_numbers(structure).tolist()
-        lattice = structure.lattice.matrix.ravel().tolist()
-        return {
-            **row,
-            "lattice": lattice,
-            "numbers": numbers,
-            "frac_coords": structure.frac_coords.ravel().tolist(),
-        }
+        lattice, sites = structure.lattice.matrix.ravel().tolist(), structure.frac_coords.ravel()
     # Without sites the crystal is listed among the skipped ones later.
     except (UnusableCrystalError, KeyError, TypeError, ValueError):
-        return {**row, "lattice": [0.0] * 9, "numbers": [], "frac_coords": []}
+        lattice, numbers, sites = [0.0] * 9, [], np.empty(0)
+    values = (name, document.get("formula_pretty", ""), lattice, numbers, sites.tolist())
+    return dict(zip(_COLUMNS, values, strict=True))

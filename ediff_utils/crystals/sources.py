@@ -27,27 +27,8 @@ from ediff_utils.crystals.files import (
     table_candidates,
 )
 from ediff_utils.crystals.materials_project import cache_path, fetch_table
-from ediff_utils.crystals.symmetry import UnusableCrystalError, standardise
-from ediff_utils.crystals.tables import (
-    COLUMNS,
-    CrystalSet,
-    read_again,
-    read_crystals,
-    write_crystals,
-)
-
-__all__ = [
-    "COLUMNS",
-    "EMBEDDED",
-    "MATERIALS_PROJECT",
-    "CrystalSet",
-    "UnusableCrystalError",
-    "load_crystals",
-    "prepare_crystals",
-    "read_crystals",
-    "standardise",
-    "write_crystals",
-]
+from ediff_utils.crystals.tables import COLUMNS, CrystalSet, read_again, write_crystals
+from ediff_utils.crystals.tables import read_crystals as read_crystals
 
 #: The values of ``settings.crystals`` that are no paths.
 EMBEDDED = "embedded"
@@ -78,11 +59,11 @@ def load_crystals(settings: CrystalSettings, progress: bool = True) -> CrystalSe
     """
     if settings.crystals == EMBEDDED:
         rows, skipped = load_embedded(settings, progress)
-    elif settings.crystals == MATERIALS_PROJECT:
-        candidates = table_candidates(fetch_table(progress), MATERIALS_PROJECT)
-        rows, skipped = label_candidates(candidates, settings, progress)
     else:
-        candidates = find_candidates(Path(settings.crystals).expanduser())
+        if settings.crystals == MATERIALS_PROJECT:
+            candidates = table_candidates(fetch_table(progress), MATERIALS_PROJECT)
+        else:
+            candidates = find_candidates(Path(settings.crystals).expanduser())
         rows, skipped = label_candidates(candidates, settings, progress)
     if not rows:
         first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
@@ -130,11 +111,12 @@ def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True)
 
 def _identify(settings: CrystalSettings) -> dict[str, dict]:
     """What crystals of these settings are made from, as it is on disk now."""
-    source = Path(settings.crystals).expanduser()
     if settings.crystals == EMBEDDED:
         content = EMBEDDED
+    elif settings.crystals == MATERIALS_PROJECT:
+        content = _digest(cache_path())
     else:
-        content = _digest(cache_path() if settings.crystals == MATERIALS_PROJECT else source)
+        content = _digest(Path(settings.crystals).expanduser())
     others = settings.model_dump(mode="json", exclude={"crystals"})
     return CRYSTALS.identify(others, {"sources": content})
 

@@ -47,21 +47,10 @@ def volume_reason(volume: float, max_volume: float) -> str:
 
 
 def build_structure(lattice: object, numbers: object, frac_coords: object) -> Structure:
-    """Build a pymatgen structure from bare numbers after checking all of them.
+    """Build a pymatgen structure from bare numbers; an UnusableCrystalError where they make none.
 
-    Parameters
-    ----------
-    lattice : array_like, 9 numbers
-        Lattice vectors as rows [angstrom].
-    numbers : array_like of int, shape (n,)
-        Atomic numbers.
-    frac_coords : array_like, 3 n numbers
-        Fractional coordinates.
-
-    Raises
-    ------
-    UnusableCrystalError
-        The numbers do not make a crystal.
+    Array-likes of 9 numbers, lattice vectors as rows [angstrom], of n atomic numbers, and of 3 n
+    fractional coordinates.
     """
     try:
         cell, sites, z = (
@@ -94,13 +83,7 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
 
 
 def atomic_numbers(structure: Structure) -> np.ndarray:
-    """Atomic numbers of an ordered structure, shape (n,).
-
-    Raises
-    ------
-    UnusableCrystalError
-        Partial occupancy, or a site without a known element.
-    """
+    """Atomic numbers, shape (n,); an UnusableCrystalError where occupancy or element is unclear."""
     if not structure.is_ordered:
         raise UnusableCrystalError("partial occupancy")
     symbols = [getattr(site.specie, "symbol", str(site.specie)) for site in structure]
@@ -116,13 +99,7 @@ def _cell(structure: Structure) -> Any:
 
 
 def find_space_group(structure: Structure, symprec: float) -> int:
-    """Space group number as spglib finds it.
-
-    Raises
-    ------
-    UnusableCrystalError
-        spglib finds no symmetry.
-    """
+    """Space group number as spglib finds it; an UnusableCrystalError where it finds none."""
     try:
         dataset = spglib.get_symmetry_dataset(
             _cell(structure), symprec=symprec, angle_tolerance=_ANGLE_TOLERANCE
@@ -306,8 +283,7 @@ def _label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
 
 def _row(conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer) -> Row:
     number = int(analyzer.get_space_group_number())
-    a, b, c = map(float, conventional.lattice.abc)
-    alpha, beta, gamma = map(float, conventional.lattice.angles)
+    parameters = map(float, conventional.lattice.parameters)
     return {
         "formula": primitive.composition.reduced_formula,
         "prototype": _label_prototype(
@@ -321,12 +297,7 @@ def _row(conventional: Structure, primitive: Structure, analyzer: SpacegroupAnal
         "space_group": number,
         "space_group_symbol": str(analyzer.get_space_group_symbol()),
         "laue_group": laue_group(number),
-        "a": a,
-        "b": b,
-        "c": c,
-        "alpha": alpha,
-        "beta": beta,
-        "gamma": gamma,
+        **dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), parameters, strict=True)),
         "volume": float(primitive.volume),
         "n_sites": len(primitive),
     }

@@ -15,7 +15,9 @@ from ediff_utils.crystals.embedded import (
     load_prototypes,
 )
 from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
-from ediff_utils.crystals.sources import COLUMNS, load_crystals, standardise
+from ediff_utils.crystals.sources import load_crystals
+from ediff_utils.crystals.symmetry import standardise
+from ediff_utils.crystals.tables import COLUMNS
 
 
 def load(**values):

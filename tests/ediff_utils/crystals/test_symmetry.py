@@ -12,7 +12,7 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from scipy.spatial.transform import Rotation
 
 from ediff_utils.crystals.crystal import Crystal
-from ediff_utils.crystals.sources import UnusableCrystalError, standardise
+from ediff_utils.crystals.symmetry import UnusableCrystalError, standardise
 
 SYMPREC = 0.1
 

@@ -16,7 +16,7 @@ from ediff_utils.bloch.orientations import lattice_fixed_orientation, random_ori
 from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import FeatureSettings, SimulationSettings
-from ediff_utils.crystals.sources import standardise
+from ediff_utils.crystals.symmetry import standardise
 from ediff_utils.paper import feature_files
 from ediff_utils.paper.feature_files import (
     FeatureSet,
