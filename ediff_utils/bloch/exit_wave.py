@@ -70,27 +70,13 @@ def exit_waves(
     excitation_error: np.ndarray,
     thicknesses: tuple[float, ...],
 ) -> np.ndarray:
-    """Exit waves of the incident beam at several thicknesses, without absorption.
+    """Exit waves of the incident beam at several thicknesses [angstrom], without absorption.
 
-    Parameters
-    ----------
-    blocks, corners : ndarray
-        Structure matrix A [1/angstrom], see :mod:`ediff_utils.bloch.kernels.packed`. Its first row
-        and column belong to the direct beam.
-    excitation_error : ndarray, shape (n,)
-        Diagonal of A [1/angstrom].
-    thicknesses : tuple of float
-        [angstrom]
-
-    Returns
-    -------
-    ndarray of complex64, shape (thicknesses, n)
-        Amplitudes, up to a phase that all beams share.
-
-    Raises
-    ------
-    SimulationError
-        The total intensity does not stay one, even with wider spectral bounds.
+    ``blocks`` and ``corners`` are the structure matrix A [1/angstrom] as in
+    :mod:`ediff_utils.bloch.kernels.packed`, the direct beam first; ``excitation_error``, shape
+    (n,), is its diagonal. Gives amplitudes up to a phase that all beams share, complex64, shape
+    (thicknesses, n). Where the total intensity does not stay one, even with wider spectral bounds,
+    there is a SimulationError.
     """
     beams = len(excitation_error)
     if beams == 1:

@@ -35,20 +35,13 @@ _FREE_AZIMUTH = {(6, 0): 60.0, (8, 1): 45.0, (12, 1): 30.0, (24, 3): 45.0}
 
 @dataclass(frozen=True)
 class FundamentalSector:
-    """The part of the sphere that holds each direction once, up to the Laue group.
+    """The part of the sphere that holds each direction once, up to the Laue group."""
 
-    Parameters
-    ----------
-    operations : ndarray, shape (n, 3, 3)
-        Cartesian operations of the Laue group (they include the inversion).
-    normals : ndarray, shape (m, 3)
-        The sector is where ``normals @ direction >= 0``.
-    corners : ndarray, shape (c, 3)
-        Unit vectors.
-    """
-
+    #: Cartesian operations of the Laue group, the inversion among them, shape (n, 3, 3).
     operations: np.ndarray
+    #: The sector is where ``normals @ direction >= 0``; shape (m, 3).
     normals: np.ndarray
+    #: Unit vectors, shape (c, 3).
     corners: np.ndarray
 
     def contains(self, directions: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
@@ -61,14 +54,14 @@ class FundamentalSector:
         return np.arccos(np.clip(cosine, -1, 1))
 
 
-def laue_operations(crystal: Crystal, symprec: float = 1e-2) -> np.ndarray:
+def laue_operations(crystal: Crystal) -> np.ndarray:
     """Operations of a crystal's Laue group in its Cartesian frame, the inversion among them.
 
-    ``symprec`` is spglib's tolerance [angstrom]; small, since the table's crystals are already
-    symmetrised. The result, shape (n, 3, 3), holds orthogonal matrices.
+    They are orthogonal matrices, shape (n, 3, 3).
     """
     cell: Any = (crystal.lattice, crystal.frac_coords, crystal.numbers)  # no arrays in its stubs
-    symmetry = spglib.get_symmetry(cell, symprec=symprec)
+    # A small tolerance [angstrom]: the table's crystals are symmetrised already.
+    symmetry = spglib.get_symmetry(cell, symprec=1e-2)
     if symmetry is None:
         return np.array([np.eye(3), -np.eye(3)])
     rotations = np.unique(symmetry["rotations"], axis=0).astype(float)

@@ -33,17 +33,9 @@ def _lobato_table() -> np.ndarray:
 
 
 def lobato_parameters(numbers: np.ndarray) -> np.ndarray:
-    """Parameters of Lobato and Van Dyck 2014 for some atomic numbers, shape (n,).
+    """Parameters of Lobato and Van Dyck 2014 for some atomic numbers from 1 to 103, shape (n,).
 
-    Returns
-    -------
-    ndarray, shape (n, 10)
-        a1..a5 [angstrom], b1..b5 [angstrom^2].
-
-    Raises
-    ------
-    UserError
-        An atomic number outside 1 to 103.
+    Their shape is (n, 10): a1..a5 [angstrom], b1..b5 [angstrom^2].
     """
     numbers = np.asarray(numbers)
     wrong = numbers[(numbers < 1) | (numbers > 103)]

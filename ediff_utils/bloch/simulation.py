@@ -8,7 +8,7 @@ is the zone axis and points at the source; the foil is normal to the beam. Spots
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from ediff_utils.crystals.crystal import Crystal
 
 #: Ratio of imaginary to real potential of "lobato-absorptive" (Hashimoto, Howie, Whelan 1962).
 _ABSORPTION = 0.1
+#: Largest distance of an atom from the image of another [angstrom]. It is tight, because imaginary
+#: parts of structure factors are dropped on the strength of it.
+_INVERSION_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -52,29 +55,20 @@ class SpotPattern:
 
 @dataclass(frozen=True)
 class BlochCrystal:
-    """What the patterns of one crystal share; :func:`prepare` builds it.
+    """What the patterns of one crystal share; :func:`prepare` builds it."""
 
-    Parameters
-    ----------
-    coupling : ndarray, shape (2 H + 1, 2 K + 1, 2 L + 1)
-        U_g / (2 k0) [1/angstrom]: float32 where the origin is an inversion centre, else complex64,
-        or complex128 with absorption.
-    planes : ndarray of float32, shape (1 or 2, 2 H + 1, 2 K + 1, 2 L + 1)
-        The same as real or as real and imaginary parts; empty with absorption.
-    hkl, hkl_conventional : ndarray of int, shape (n, 3)
-        Reciprocal lattice points of the primitive and of the conventional cell.
-    g : ndarray, shape (n, 3)
-        Cartesian [1/angstrom].
-    wavelength : float
-        [angstrom]
-    settings : SimulationSettings
-    """
-
+    #: U_g / (2 k0) [1/angstrom], shape (2 H + 1, 2 K + 1, 2 L + 1): float32 where the origin is an
+    #: inversion centre, else complex64, or complex128 with absorption.
     coupling: np.ndarray = field(repr=False)
+    #: The same as a real plane, or as real and imaginary ones, float32; empty with absorption.
     planes: np.ndarray = field(repr=False)
+    #: Reciprocal lattice points by the primitive cell, shape (n, 3).
     hkl: np.ndarray = field(repr=False)
+    #: And by the conventional cell.
     hkl_conventional: np.ndarray = field(repr=False)
+    #: And Cartesian [1/angstrom].
     g: np.ndarray = field(repr=False)
+    #: Of the electrons [angstrom].
     wavelength: float
     settings: SimulationSettings
 
@@ -83,12 +77,8 @@ class BlochCrystal:
         return self.settings.scattering != "lobato-absorptive"
 
 
-def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | None:
-    """Fractional coordinates of an inversion centre, shape (3,), if the crystal has one.
-
-    The tolerance is the largest distance of an atom from the image of another [angstrom]. It is
-    tight, because the imaginary parts of the structure factors are dropped on the strength of it.
-    """
+def inversion_centre(crystal: Crystal) -> np.ndarray | None:
+    """Fractional coordinates of an inversion centre, shape (3,), if the crystal has one."""
     frac, numbers = crystal.frac_coords, crystal.numbers
     rarest = min(np.unique(numbers), key=lambda z: np.count_nonzero(numbers == z))
     candidates = frac[numbers == rarest]
@@ -98,7 +88,7 @@ def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | 
         offset = image[:, None, :] - frac[None, :, :]
         distance = np.linalg.norm((offset - np.round(offset)) @ crystal.lattice, axis=2)
         distance[numbers[:, None] != numbers[None, :]] = np.inf
-        if np.all(distance.min(axis=1) < tolerance):
+        if np.all(distance.min(axis=1) < _INVERSION_TOLERANCE):
             return twice / 2
     return None
 
@@ -127,12 +117,7 @@ def _index_max(lattice: np.ndarray, g_max: float) -> np.ndarray:
 def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     """Structure factors and reciprocal lattice points, once a crystal.
 
-    Raises
-    ------
-    SimulationError
-        The cell has no volume, or values that are not finite.
-    UserError
-        An element without scattering factors.
+    A cell without volume is a SimulationError, an element without scattering factors a UserError.
     """
     finite = np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all()
     if not finite or crystal.volume < 1e-3:
@@ -140,13 +125,7 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     absorptive = settings.scattering == "lobato-absorptive"
     centre = None if absorptive else inversion_centre(crystal)
     if centre is not None:
-        crystal = Crystal(
-            crystal.material_id,
-            crystal.lattice,
-            crystal.numbers,
-            crystal.frac_coords - centre,
-            crystal.conventional_lattice,
-        )
+        crystal = replace(crystal, frac_coords=crystal.frac_coords - centre)
     lam = wavelength(settings.energy)
     # U_g = gamma F_g / (pi V); A holds U_g / (2 k0) with k0 = 1 / lambda.
     scale = relativistic_factor(settings.energy) / (np.pi * crystal.volume) * lam / 2
@@ -173,21 +152,10 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
 def find_beams(
     bloch: BlochCrystal, orientation: np.ndarray, tilt: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams that one orientation excites.
+    """Beams that one orientation excites, and their excitation errors [1/angstrom]; shape (n,).
 
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    orientation : ndarray, shape (3, 3)
-    tilt : (float, float)
-        Angle of the beam off the zone axis, and its azimuth from the pattern's x axis [radian].
-
-    Returns
-    -------
-    index : ndarray of int, shape (n,)
-        Beams, as rows of ``bloch.g``; the direct beam first.
-    excitation_error : ndarray, shape (n,)
-        [1/angstrom]
+    Beams are rows of ``bloch.g``, the direct one first. The ``tilt`` is the angle of the beam off
+    the zone axis, and its azimuth from the pattern's x axis [radian].
     """
     angle, azimuth = tilt
     off = np.sin(angle) * np.array([np.cos(azimuth), np.sin(azimuth)])
@@ -222,14 +190,7 @@ def propagate_beams(
 def compute_spots(
     bloch: BlochCrystal, orientation: np.ndarray, thicknesses: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Spots of one orientation at several thicknesses, as arrays.
-
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    orientation : ndarray, shape (3, 3)
-    thicknesses : tuple of float
-        [angstrom]
+    """Spots of one orientation at several thicknesses [angstrom], as arrays.
 
     Returns
     -------
@@ -256,18 +217,13 @@ def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[S
     thicknesses = tuple(bloch.settings.thicknesses)
     beam, spots, counts, direct_beam = compute_spots(bloch, orientation, thicknesses)
     qx, qy = (bloch.g[beam] @ orientation[:, :2]).T
-    hkl = bloch.hkl_conventional[beam]
-    ends = np.cumsum(counts)
+    ends = np.cumsum(counts)[:-1]
+    columns = (np.split(values, ends) for values in (qx, qy, spots, bloch.hkl_conventional[beam]))
     return [
-        SpotPattern(
-            qx=qx[end - size : end],
-            qy=qy[end - size : end],
-            intensity=spots[end - size : end],
-            hkl=hkl[end - size : end],
-            direct_beam=float(direct),
-            thickness=thickness,
+        SpotPattern(x, y, intensity, hkl, float(direct), thickness)
+        for x, y, intensity, hkl, direct, thickness in zip(
+            *columns, direct_beam, thicknesses, strict=True
         )
-        for end, size, direct, thickness in zip(ends, counts, direct_beam, thicknesses, strict=True)
     ]
 
 

@@ -35,7 +35,7 @@ _STRONG = 1e-3
 def dense_intensities(
     bloch: BlochCrystal, orientation: np.ndarray, thickness: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams and their intensities by eigen-decomposition, the direct beam first."""
+    """Beams and their intensities, shape (n,), by eigen-decomposition, the direct beam first."""
     index, error = find_beams(bloch, orientation)
     start = np.zeros(len(index))
     start[0] = 1
@@ -48,11 +48,8 @@ def compute_dense_difference(
 ) -> float:
     """Hold some patterns of a crystal, in random orientations, against the eigen-decomposition.
 
-    Returns
-    -------
-    float
-        Largest difference of any beam's intensity at any of the settings' thicknesses, as a
-        fraction of the incident beam.
+    Gives the largest difference of any beam's intensity at any of the settings' thicknesses, as a
+    fraction of the incident beam.
     """
     bloch = prepare(crystal, settings)
     worst = 0.0
@@ -67,26 +64,11 @@ def compute_dense_difference(
 def compute_dataset_differences(folder: Path, n_patterns: int, seed: int = 0) -> pd.DataFrame:
     """Hold stored patterns, drawn at random from all crystal systems alike, against the dense ones.
 
-    Parameters
-    ----------
-    folder : Path
-        A finished dataset without precession.
-    n_patterns : int
-        At most so many, each of another crystal.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    DataFrame
-        A row a pattern: ``material_id``, ``pattern``, ``crystal_system``, ``thickness``, ``beams``;
-        ``difference``: largest of any spot or the direct beam, ``difference_strong``: of those
-        above 1e-3, ``missing``: spots above the floor by more than 1e-6 that are not stored.
-
-    Raises
-    ------
-    UserError
-        No dataset there, its crystals' table cannot be read, or its beam precesses.
+    Of a finished dataset at most so many patterns are taken, each of another crystal. The table has
+    a row a pattern: ``material_id``, ``pattern``, ``crystal_system``, ``thickness``, ``beams``;
+    ``difference``: largest of any spot or the direct beam, ``difference_strong``: of those above
+    1e-3, ``missing``: spots above the floor by more than 1e-6 that are not stored. A precessing
+    beam is a UserError.
     """
     settings = read_settings(folder)
     if settings.precession:

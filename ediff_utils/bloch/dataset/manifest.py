@@ -41,20 +41,9 @@ SMALL = 100_000
 def build_identity(
     crystals: pd.DataFrame, settings: SimulationSettings, **sizes: int
 ) -> dict[str, dict]:
-    """What two runs must have in common to work on the same dataset.
+    """What two runs must have in common to work on the same dataset, ready for JSON.
 
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table.
-    settings : SimulationSettings
-    **sizes
-        How the work and the files are cut.
-
-    Returns
-    -------
-    dict
-        Ready for JSON.
+    ``sizes`` say how the work and the files are cut.
     """
     digest = hashlib.sha256()
     for row in crystals.itertuples():
@@ -72,26 +61,10 @@ def build_identity(
 
 
 def claim(folder: Path, identity: Identity, n_crystals: int) -> dict[str, object]:
-    """Begin a dataset, or make sure that the one that is there is the same.
+    """Begin a dataset, or make sure that the one that is there is the same; gives its manifest.
 
-    Parameters
-    ----------
-    folder : Path
-    identity : mapping
-        See :func:`build_identity`.
-    n_crystals : int
-
-    Returns
-    -------
-    dict
-        The manifest that is there, or the new one, in which ``finished`` is false.
-
-    Raises
-    ------
-    UserError
-        The folder holds patterns of other crystals, parameters or code, or cannot be written to.
-        Where only the code is another, a dataset of up to :data:`SMALL` patterns is removed to be
-        made again instead.
+    Patterns of other crystals, parameters or code are a UserError. Where only the code is another,
+    a dataset of up to :data:`SMALL` patterns is removed to be made again instead.
     """
     if (folder / MANIFEST).exists():
         found = read_manifest(folder)
@@ -125,13 +98,7 @@ def _count(identity: Identity, n_crystals: int) -> int:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep other runs off a dataset; the lock goes with the process, however that ends.
-
-    Raises
-    ------
-    UserError
-        Another run is at work there, or the folder cannot be written to.
-    """
+    """Keep other runs off a dataset; the lock goes with the process, however that ends."""
     path = folder / "blocks" / ".lock"
     lock = FileLock(path, blocking=False)
     try:
@@ -150,10 +117,7 @@ def alone(folder: Path) -> Iterator[None]:
 def fingerprint(folder: Path) -> str:
     """What tells the patterns of a dataset from others; says so where old code made them.
 
-    Parameters
-    ----------
-    folder : Path
-        Without a manifest its files are read.
+    Where there is no manifest the files are read.
     """
     if (folder / MANIFEST).exists():
         manifest = read_finished(folder)
@@ -174,13 +138,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Read ``manifest.json`` of a dataset.
-
-    Raises
-    ------
-    UserError
-        It is not there, or not a manifest.
-    """
+    """Read ``manifest.json`` of a dataset; a UserError where there is none."""
     path = require(folder / MANIFEST, "notebook 01")
     try:
         found = json.loads(path.read_text())
@@ -194,13 +152,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def read_finished(folder: Path) -> dict:
-    """Read ``manifest.json`` of a dataset that is whole.
-
-    Raises
-    ------
-    UserError
-        No dataset there, or an unfinished one.
-    """
+    """Read ``manifest.json`` of a dataset; a UserError where that is not whole."""
     manifest = read_manifest(folder)
     if not manifest["finished"]:
         raise UserError(f"{folder}: not finished; simulate again to go on")
@@ -208,28 +160,15 @@ def read_finished(folder: Path) -> dict:
 
 
 def read_settings(folder: Path) -> SimulationSettings:
-    """Parameters that a dataset was simulated with.
-
-    Raises
-    ------
-    UserError
-        The folder has no manifest of patterns.
-    """
+    """Parameters that a dataset was simulated with."""
     values = read_manifest(folder)["settings"]
     return check(SimulationSettings, where=f"{folder / MANIFEST}: ", **values)
 
 
 class Session:
-    """One call's share of the work, written down as it is done.
+    """One call's share of the work on a dataset, written down as it is done.
 
-    Parameters
-    ----------
-    folder : Path
-        The dataset.
-    workers : int or None
-        Processes that work, where that is known.
-    spent : float
-        Time that belongs to it from before [s].
+    Processes that work are counted where that is known; ``spent`` [s] belongs to it from before.
     """
 
     def __init__(self, folder: Path, workers: int | None, spent: float = 0.0) -> None:
@@ -243,13 +182,7 @@ class Session:
         return time.perf_counter() - self._start
 
     def note(self, patterns: int = 0, peak_gib: float = 0.0) -> None:
-        """Add a line to the log: patterns simulated, peak memory of the process that did it.
-
-        Raises
-        ------
-        UserError
-            The log cannot be written to, or the disk is full.
-        """
+        """Add a line to the log: patterns simulated, peak memory of the process that did it."""
         entry = {"elapsed": round(self.elapsed, 2), "patterns": patterns, "peak_gib": peak_gib}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,15 +200,8 @@ class Session:
 def read_log(folder: Path) -> pd.DataFrame:
     """Read the log: one row a piece of work.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    DataFrame
-        ``session`` (when its run was started), ``elapsed`` since then [s], ``patterns``,
-        ``peak_gib`` (of the process that did it), ``workers``.
+    Columns are ``session`` (when its run was started), ``elapsed`` since then [s], ``patterns``,
+    ``peak_gib`` (of the process that did it) and ``workers``.
     """
     path = require(folder / LOG, "notebook 01")
     rows = []
@@ -289,20 +215,8 @@ def read_log(folder: Path) -> pd.DataFrame:
 def summarise(folder: Path) -> dict[str, object]:
     """Describe a finished dataset in a few lines: what it is, and what it took.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict
-        The manifest without its list of files, and ``minutes`` of all its runs together,
-        ``worker_peak_gib``, ``workers``, ``gib`` on disk.
-
-    Raises
-    ------
-    UserError
-        The dataset is not finished.
+    That is the manifest without its list of files, and ``minutes`` of all its runs together,
+    ``worker_peak_gib``, ``workers``, ``gib`` on disk.
     """
     manifest = read_finished(folder)
     log = read_log(folder)
@@ -320,12 +234,8 @@ def summarise(folder: Path) -> dict[str, object]:
 def read_summaries() -> pd.DataFrame:
     """Committed summaries of datasets, ``dataset.json`` beside their runs' figures.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by run: crystals, patterns, failures, size [GiB], time [minutes], peak memory of a
-        worker [GiB], and the largest difference to a dense eigen-decomposition where it was looked
-        for. No rows where there are none.
+    Indexed by run: crystals, patterns, failures, size [GiB], time [minutes], peak memory of a
+    worker [GiB], and the largest difference to a dense eigen-decomposition where it was looked for.
     """
     rows = {}
     for path in sorted(FIGURES.glob("*/dataset.json")):

@@ -19,13 +19,7 @@ from ediff_utils.core.files import read_schema
 
 
 def part_files(folder: Path) -> list[Path]:
-    """Files of a dataset, in order.
-
-    Raises
-    ------
-    UserError
-        There are none, or not all that its manifest lists, or the dataset is not finished.
-    """
+    """Files of a dataset, in order; a UserError where not all are there, or it is not finished."""
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         parts = [folder / shard["file"] for shard in read_finished(folder)["shards"]]
@@ -144,12 +138,10 @@ def _unreadable(folder: Path, error: Exception) -> UserError:
 
 
 def spots(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Spots of many patterns as flat arrays, out of list columns qx, qy and intensity.
+    """Spots of many patterns as flat arrays, out of list columns.
 
-    Returns
-    -------
-    qx, qy, intensity : ndarray of float32, shape (spots,)
-    offsets : ndarray of int64, shape (patterns + 1,)
+    Gives qx, qy [1/angstrom] and intensity, each of float32 and shape (spots,), and their offsets,
+    int64, shape (patterns + 1,).
     """
     flat = []
     for name in ("qx", "qy", "intensity"):

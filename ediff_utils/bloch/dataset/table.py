@@ -52,13 +52,7 @@ def crystal_thicknesses(crystal: Crystal, settings: SimulationSettings) -> np.nd
 
 
 def pattern_table(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
-    """Simulate one crystal: rows of :data:`SCHEMA`, orientations in order, thicknesses in each.
-
-    Raises
-    ------
-    SimulationError, UserError
-        The crystal cannot be simulated.
-    """
+    """Simulate one crystal: rows of :data:`SCHEMA`, orientations in order, thicknesses in each."""
     # First of all, since spglib dies of a cell without volume, and takes the process with it.
     bloch = prepare(crystal, settings)
     orientations = crystal_orientations(crystal, settings)

@@ -49,20 +49,11 @@ _REALS = ["qx.list.element", "qy.list.element", "intensity.list.element"]
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a run of the patterns stage did.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the shards are.
-    n_patterns : int
-        Rows in all shards.
-    failures : DataFrame
-        ``material_id`` and ``reason`` of crystals that could not be simulated.
-    """
+    """What a run of the patterns stage did: where the shards are, and rows in all of them."""
 
     folder: Path
     n_patterns: int
+    #: ``material_id`` and ``reason`` of crystals that could not be simulated.
     failures: pd.DataFrame
 
 
@@ -257,13 +248,12 @@ def _write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) ->
 
 def _plan_shards(folder: Path, n_blocks: int, shard_bytes: int) -> list[dict]:
     """Which blocks go into which shard: consecutive ones, up to a size."""
-    sizes = [_block_path(folder, number).stat().st_size for number in range(n_blocks)]
     shards: list[dict] = []
     size = 0
-    for number, own in enumerate(sizes):
+    for number in range(n_blocks):
+        own = _block_path(folder, number).stat().st_size
         if not shards or size + own > shard_bytes:
-            name = f"part-{len(shards):05d}.parquet"
-            shards.append({"file": name, "first_block": number})
+            shards.append({"file": f"part-{len(shards):05d}.parquet", "first_block": number})
             size = 0
         shards[-1]["last_block"] = number
         size += own
@@ -272,15 +262,14 @@ def _plan_shards(folder: Path, n_blocks: int, shard_bytes: int) -> list[dict]:
 
 def _write_shard(folder: Path, name: str, first: int, last: int) -> dict[str, Any]:
     """Join blocks; runs in a worker process."""
-    failures: list[dict[str, str]] = []
-    paths = [_block_path(folder, number) for number in range(first, last + 1)]
-    for path in paths:
-        failures += json.loads(pq.read_metadata(path).metadata[_FAILURES])
+    blocks = [_block_path(folder, number) for number in range(first, last + 1)]
+    noted = [json.loads(pq.read_metadata(block).metadata[_FAILURES]) for block in blocks]
+    failures = [failure for those in noted for failure in those]
     schema = SCHEMA.with_metadata({_FAILURES: json.dumps(failures)})
     spots: list[int] = []
-    with atomic_write(folder / name) as partial:
-        _write_parquet(_read_blocks(paths, spots), partial, schema)
     path = folder / name
+    with atomic_write(path) as partial:
+        _write_parquet(_read_blocks(blocks, spots), partial, schema)
     return {
         "file": name,
         "first_block": first,
@@ -314,51 +303,26 @@ def _read_blocks(paths: Sequence[Path], spots: list[int]) -> Iterator[pa.Table]:
 
 
 def _finish(folder: Path, manifest: dict, shards: list[dict]) -> None:
-    failures = [failure for shard in shards for failure in shard.pop("failures")]
-    table = folder / "crystals.parquet"
-    manifests.write_manifest(
-        folder,
-        manifest
-        | {
-            "finished": True,
-            "patterns": sum(shard["patterns"] for shard in shards),
-            "spots": sum(shard["spots"] for shard in shards),
-            "failures": failures,
-            "crystals_file_sha256": file_sha256(table),
-            "shards": shards,
-        },
-    )
+    found = {
+        "finished": True,
+        "patterns": sum(shard["patterns"] for shard in shards),
+        "spots": sum(shard["spots"] for shard in shards),
+        "failures": [failure for shard in shards for failure in shard.pop("failures")],
+        "crystals_file_sha256": file_sha256(folder / "crystals.parquet"),
+        "shards": shards,
+    }
+    manifests.write_manifest(folder, manifest | found)
 
 
 def read_report(folder: Path) -> DatasetReport:
-    """Count the patterns of a finished dataset and list its failures.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    DatasetReport
-
-    Raises
-    ------
-    UserError
-        No dataset there, or an unfinished one.
-    """
+    """Count the patterns of a finished dataset and list its failures."""
     manifest = manifests.read_finished(Path(folder))
     failures = pd.DataFrame(manifest["failures"], columns=["material_id", "reason"])
     return DatasetReport(Path(folder), manifest["patterns"], failures)
 
 
 def verify(folder: Path) -> None:
-    """Hold the files of a finished dataset against the checksums of its manifest.
-
-    Raises
-    ------
-    UserError
-        The dataset is not finished, or a file is missing or is not what was written.
-    """
+    """Hold the files of a finished dataset against its manifest; a UserError where one differs."""
     manifest = manifests.read_finished(Path(folder))
     expected = {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
     expected["crystals.parquet"] = manifest["crystals_file_sha256"]

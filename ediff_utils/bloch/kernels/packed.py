@@ -35,19 +35,9 @@ def pack_matrix(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fill the half of A; ``propagation.structure_matrix`` says what stands in it.
 
-    Parameters
-    ----------
-    hkl : ndarray of int, shape (beams, 3)
-    excitation_error : ndarray, shape (beams,)
-        [1/angstrom]
-    coupling : ndarray of float32, shape (planes, 2 H + 1, 2 K + 1, 2 L + 1)
-        One plane where it is real, or real and imaginary parts [1/angstrom].
-
-    Returns
-    -------
-    blocks : ndarray of float32
-        In each the rows of the real plane, then those of the imaginary one.
-    corners : ndarray of float32, shape (blocks, planes, 4, 4)
+    The coupling comes as one plane where it is real, or as real and imaginary parts, float32, shape
+    (planes, 2 H + 1, 2 K + 1, 2 L + 1). So do ``blocks``, in each of which the rows of the real
+    plane stand before those of the imaginary one, and ``corners``, shape (blocks, planes, 4, 4).
     """
     beams = hkl.shape[0]
     planes, size_k, size_l = coupling.shape[0], coupling.shape[2], coupling.shape[3]
@@ -164,23 +154,13 @@ def lanczos(
     first: int,
     last: int,
 ) -> int:
-    """Lanczos steps ``first`` to ``last`` - 1.
+    """Lanczos steps ``first`` to ``last`` - 1; gives how many were done.
 
-    Parameters
-    ----------
-    blocks, corners : ndarray
-    vectors : ndarray of float32, shape (more than last, planes * n)
-        Rows up to ``first`` are given, the first of them of norm one; those up to ``last`` are
-        filled in.
-    alpha, beta : ndarray, shape (at least last,)
-        Diagonal of T and what is below it, filled in.
-    first, last : int
-
-    Returns
-    -------
-    int
-        Steps done: fewer than ``last`` where the space that A spans from the start is exhausted,
-        which the last ``beta`` tells, being smaller than :data:`EXHAUSTED`.
+    Of the ``vectors``, float32, shape (more than last, planes * n), rows up to ``first`` are given,
+    the first of them of norm one; those up to ``last`` are filled in. So are ``alpha`` and
+    ``beta``, shape (at least last,), the diagonal of T and what is below it. Steps are fewer than
+    ``last`` where the space that A spans from the start is exhausted, which the last ``beta``
+    tells, being smaller than :data:`EXHAUSTED`.
     """
     n = vectors.shape[1]
     for k in range(first, last):

@@ -10,17 +10,8 @@ from numba import njit
 def electron_scattering_factor(g_squared: float, parameters: np.ndarray) -> float:
     """Electron scattering factor of an atom, Lobato and Van Dyck 2014, equation 16.
 
-    Parameters
-    ----------
-    g_squared : float
-        [1/angstrom^2]
-    parameters : ndarray, shape (10,)
-        a1..a5 [angstrom], then b1..b5 [angstrom^2].
-
-    Returns
-    -------
-    float
-        f_e(g) = sum_i a_i (2 + b_i g^2) / (1 + b_i g^2)^2 [angstrom].
+    f_e(g) = sum_i a_i (2 + b_i g^2) / (1 + b_i g^2)^2 [angstrom]; the parameters, shape (10,), are
+    a1..a5 [angstrom], then b1..b5 [angstrom^2].
     """
     total = 0.0
     for i in range(5):
@@ -151,13 +142,8 @@ def reciprocal_points(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All reciprocal lattice points with |g| <= g_max, the origin first.
 
-    Arguments are those of :func:`structure_factor_grid`.
-
-    Returns
-    -------
-    hkl : ndarray of int32, shape (n, 3)
-    g : ndarray of float64, shape (n, 3)
-        Cartesian components [1/angstrom].
+    Arguments are those of :func:`structure_factor_grid`. Gives hkl, int32, and g, Cartesian
+    [1/angstrom], both of shape (n, 3).
     """
     big_h, big_k, big_l = index_max[0], index_max[1], index_max[2]
     base = np.empty(3)
