@@ -15,7 +15,7 @@ from ediff_utils.figures.reliability import plot_coverage, plot_reliability, ser
 from ediff_utils.paper import evaluation
 from ediff_utils.paper import reliability as calibration
 
-#: Line styles of the protocols, and what is asked.
+#: Line styles of the conditions, and what is asked.
 _LINES = {"clean": "-", "detector": "--"}
 _ASKED = {
     "system": "crystal system",
@@ -35,14 +35,14 @@ def plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     ax : Axes
     """
     styles = series_styles(_ASKED)
-    for protocol, part in growth.groupby("protocol"):
+    for condition, part in growth.groupby("condition"):
         for name in _ASKED:
             bounds = [part[name] - part[f"{name}_low"], part[f"{name}_high"] - part[name]]
             ax.errorbar(
                 part["patterns"],
                 part[name],
                 yerr=bounds,
-                ls=_LINES.get(protocol, ":"),
+                ls=_LINES.get(condition, ":"),
                 ms=3,
                 elinewidth=0.7,
                 **styles[name],
@@ -53,9 +53,9 @@ def plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.yaxis.set_major_formatter(PercentFormatter(**_PERCENT))
     handles = [Line2D([], [], ms=3, label=label, **styles[name]) for name, label in _ASKED.items()]
-    for protocol in growth["protocol"].unique():
-        line = _LINES.get(protocol, ":")
-        handles.append(Line2D([], [], color="0.4", ls=line, label=protocol))
+    for condition in growth["condition"].unique():
+        line = _LINES.get(condition, ":")
+        handles.append(Line2D([], [], color="0.4", ls=line, label=condition))
     ax.legend(handles=handles, loc="lower right", ncols=2, handlelength=2.6)
 
 
@@ -66,7 +66,7 @@ def figure_card(answers: pd.DataFrame, growth: pd.DataFrame, most: int) -> Figur
     Parameters
     ----------
     answers : DataFrame
-        Of :func:`ediff_solve.predictor.training.fitting.judge`.
+        Of :func:`ediff_solve.predictor.training.judging.answer_material`.
     growth : DataFrame
         Of :func:`ediff_solve.predictor.training.card.compute_growth`.
     most : int
@@ -80,25 +80,26 @@ def figure_card(answers: pd.DataFrame, growth: pd.DataFrame, most: int) -> Figur
     axes = fig.subplots(2, 2)
     plot_growth(growth, axes[0, 0])
     tables = {
-        f"{n} pattern{'s' if n > 1 else ''}, {protocol}": part
+        f"{n} pattern{'s' if n > 1 else ''}, {condition}": part
         for n in (1, most)
-        for protocol, part in answers[answers["patterns"] == n].groupby("protocol")
+        for condition, part in answers[answers["patterns"] == n].groupby("condition")
     }
     styles = series_styles(tables)
     for i, (name, table) in enumerate(tables.items()):
-        reliability = calibration.compute_reliability(table, "confidence")
+        told = table[table["system"].notna()]
+        reliability = calibration.compute_reliability(told, "confidence")
         slot = (i, len(tables))
         plot_reliability(reliability, axes[0, 1], slot=slot, label=name, **styles[name])
         coverage = calibration.compute_coverage(table, "confidence")
         plot_coverage(coverage, axes[1, 0], label=name, **styles[name])
     axes[0, 1].legend(loc="upper left")
     axes[1, 0].legend(loc="lower left")
-    protocol = answers["protocol"].unique()[-1]
-    chosen = answers[(answers["patterns"] == most) & (answers["protocol"] == protocol)]
+    condition = answers["condition"].unique()[-1]
+    chosen = answers[(answers["patterns"] == most) & (answers["condition"] == condition)]
     confusion = evaluation.compute_confusion(chosen, ALL_SYSTEMS)
     shares = confusion.div(confusion.sum(axis=1), axis=0)
     plot_matrix(shares, axes[1, 1], digits=1, vmax=1.0)
-    axes[1, 1].set_title(f"{most} patterns, {protocol}: % of each row")
+    axes[1, 1].set_title(f"{most} patterns, {condition}: % of each row")
     for ax, letter in zip(axes.flat, "abcd", strict=True):
         style.label_panel(ax, letter, -0.15)
     return fig

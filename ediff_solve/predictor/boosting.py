@@ -283,12 +283,6 @@ def system_of(space_group: np.ndarray) -> np.ndarray:
     return np.searchsorted(np.array(list(SYSTEMS.values())), space_group)
 
 
-def sum_systems(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities of the seven systems from those of the space groups; shape (n, 7)."""
-    ends = np.cumsum(probabilities, axis=1)[:, np.array(list(SYSTEMS.values())) - 1]
-    return np.diff(ends, axis=1, prepend=0)
-
-
 def train_model(
     vectors: np.ndarray,
     space_groups: np.ndarray,

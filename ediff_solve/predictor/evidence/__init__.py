@@ -4,5 +4,6 @@
 """
 
 from ediff_solve.predictor.evidence.compute import NAMES, Evidence, compute_evidence, solve_alone
+from ediff_solve.predictor.evidence.rings import VERSION
 
-__all__ = ["NAMES", "Evidence", "compute_evidence", "solve_alone"]
+__all__ = ["NAMES", "VERSION", "Evidence", "compute_evidence", "solve_alone"]

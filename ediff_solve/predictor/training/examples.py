@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,8 @@ DETECTORS = {"clean": CLEAN, "detector": DetectorSettings()}
 #: Counts up when the vectors' meaning changes.
 FORMAT = 2
 _MADE_FROM = b"ediff_examples"
+#: What is read of a dataset; the last two where it holds no more patterns than are needed.
+_COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity", "position", "of")
 
 
 class ExampleSettings(BaseModel):
@@ -38,7 +40,7 @@ class ExampleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    protocol: str = Field("clean", description="clean or detector")
+    condition: str = Field("clean", description="clean or detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
     together: tuple[int, ...] = Field((10,), description="sizes of groups")
     random_groups: int = Field(1, ge=0, le=100, description="groups of random sizes")
@@ -80,28 +82,92 @@ def build_examples(
     Raises
     ------
     UserError
-        No patterns there, an unknown protocol, or a folder that cannot be written to.
+        No patterns there, an unknown condition, or a folder that cannot be written to.
     """
-    if settings.protocol not in DETECTORS:
-        raise UserError(f"protocol: expected one of {', '.join(DETECTORS)}")
+    if settings.condition not in DETECTORS:
+        raise UserError(f"condition: expected one of {', '.join(DETECTORS)}")
     chosen = None if materials is None else frozenset(materials)
-    tasks = []
+    run_blocks(
+        _write_examples,
+        patterns,
+        folder,
+        _key(settings, chosen),
+        (settings, chosen),
+        label=f"examples, {settings.condition}",
+        jobs=jobs,
+        cluster=cluster,
+        progress=progress,
+    )
+    return Path(folder)
+
+
+def run_blocks(
+    function: Callable[..., None],
+    patterns: Path,
+    folder: Path,
+    key: str,
+    arguments: tuple,
+    *,
+    label: str,
+    jobs: int = -1,
+    cluster: str = "",
+    progress: bool = True,
+) -> list[Path]:
+    """Make a file of every row group of a dataset, where it is not there yet.
+
+    Parameters
+    ----------
+    function : callable
+        Of the row group's table, the file and the key, which :func:`write_block` writes, and
+        ``arguments``; runs in a worker process.
+    patterns, folder : Path
+        See :func:`build_examples`.
+    key : str
+        A file with another one is made again.
+    arguments : tuple
+    label : str
+        Of the progress bar.
+    jobs, cluster, progress
+        See :func:`build_examples`.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of the dataset.
+    """
+    tasks, targets = [], []
     for path in part_files(patterns):
         for group in range(pq.ParquetFile(path).num_row_groups):
             target = Path(folder) / f"{path.stem}-{group:03d}.parquet"
-            key = _key(settings, chosen)
+            targets.append(target)
             if not _is_done(target, key):
-                tasks.append((path, group, target, settings, chosen, key))
+                tasks.append((function, path, group, target, key, *arguments))
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(tasks), desc=f"examples, {settings.protocol}", disable=not progress) as bar:
-        for _ in run_tasks(write_block, tasks, jobs=jobs, cluster=cluster):
+    with tqdm(total=len(tasks), desc=label, disable=not progress) as bar:
+        for _ in run_tasks(_run_block, tasks, jobs=jobs, cluster=cluster):
             bar.update()
-    return Path(folder)
+    return targets
+
+
+def _run_block(
+    function: Callable[..., None], source: Path, row_group: int, target: Path, *arguments: object
+) -> None:
+    """One row group's patterns by a function; runs in a worker process."""
+    file = pq.ParquetFile(source)
+    columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+    function(file.read_row_group(row_group, columns=columns), target, *arguments)
+
+
+def write_block(table: pa.Table, target: Path, key: str) -> None:
+    """Write what was made of a row group, with the key that tells whether it holds."""
+    with atomic_write(target) as partial:
+        made = table.replace_schema_metadata({_MADE_FROM: key.encode()})
+        pq.write_table(made, partial, compression="zstd")
 
 
 def _key(settings: ExampleSettings, materials: frozenset[str] | None) -> str:
     names = hashlib.sha256("\n".join(sorted(materials or ())).encode()).hexdigest()
-    detector = DETECTORS[settings.protocol].model_dump()
+    detector = DETECTORS[settings.condition].model_dump()
     return json.dumps([FORMAT, settings.model_dump(), detector, names if materials else None])
 
 
@@ -145,36 +211,51 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     return groups
 
 
-def write_block(
-    source: Path,
-    row_group: int,
+def place_groups(table: pa.Table, settings: ExampleSettings, material: str) -> list[np.ndarray]:
+    """:func:`choose_groups` as rows of a crystal's table of patterns.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        All of its patterns; or those that are needed, with ``position``, which of all each is, and
+        ``of``, how many there are.
+    settings : ExampleSettings
+    material : str
+
+    Returns
+    -------
+    list of ndarray of int
+    """
+    if "position" not in table.column_names:
+        return choose_groups(table.num_rows, settings, material)
+    rows = {int(k): row for row, k in enumerate(table["position"].to_pylist())}
+    groups = choose_groups(table["of"][0].as_py(), settings, material)
+    return [np.array([rows[int(k)] for k in group]) for group in groups]
+
+
+def _write_examples(
+    table: pa.Table,
     target: Path,
+    key: str,
     settings: ExampleSettings,
     materials: frozenset[str] | None,
-    key: str,
-) -> int:
+) -> None:
     """Examples of one row group's crystals into one file; runs in a worker process."""
-    columns = ["material_id", "pattern", "thickness", "qx", "qy", "intensity"]
-    table = pq.ParquetFile(source).read_row_group(row_group, columns=columns)
     rows: list[dict] = []
-    for material, part in _by_material(table):
+    for material, part in split_materials(table):
         if materials is None or material in materials:
             rows += compute_examples(material, part, settings)
     vectors = np.array([row.pop("evidence") for row in rows], np.float32).reshape(-1, len(NAMES))
     frame = pd.DataFrame(
-        rows, columns=["material_id", "protocol", "patterns", "spots", "thickness"]
+        rows, columns=["material_id", "condition", "patterns", "spots", "thickness"]
     )
     found = pa.Table.from_pandas(frame, preserve_index=False)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), len(NAMES))
-    found = found.append_column("evidence", flat).replace_schema_metadata(
-        {_MADE_FROM: key.encode()}
-    )
-    with atomic_write(target) as partial:
-        pq.write_table(found, partial, compression="zstd")
-    return len(rows)
+    write_block(found.append_column("evidence", flat), target, key)
 
 
-def _by_material(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def split_materials(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Each material of a dataset's table, and its patterns."""
     names = np.array(table["material_id"].to_pylist())
     if not len(names):
         return
@@ -187,7 +268,6 @@ def compute_examples(
     material: str,
     table: pa.Table,
     settings: ExampleSettings,
-    groups: Sequence[np.ndarray] | None = None,
 ) -> list[dict]:
     """Vectors of evidence of one crystal.
 
@@ -197,26 +277,22 @@ def compute_examples(
     table : pyarrow.Table
         Its patterns.
     settings : ExampleSettings
-    groups : sequence of ndarray of int, optional
-        Which of them are taken together, instead of what the settings say.
 
     Returns
     -------
     list of dict
-        ``material_id, protocol, patterns`` (how many together), ``spots`` (median), ``thickness``
+        ``material_id, condition, patterns`` (how many together), ``spots`` (median), ``thickness``
         (mean) and ``evidence``.
     """
-    patterns = show_patterns(material, table, DETECTORS[settings.protocol], settings.seed)
-    n = len(patterns)
+    patterns = show_patterns(material, table, DETECTORS[settings.condition], settings.seed)
     thickness = table["thickness"].to_numpy()
-    if groups is None:
-        groups = choose_groups(n, settings, material)
+    groups = place_groups(table, settings, material)
     # A pattern is in more than one group.
     alone = {j: solve_alone(patterns[j]) for j in sorted({int(j) for g in groups for j in g})}
     return [
         {
             "material_id": material,
-            "protocol": settings.protocol,
+            "condition": settings.condition,
             "patterns": len(group),
             "spots": float(np.median([len(patterns[j][0]) for j in group])),
             "thickness": float(thickness[group].mean()),
@@ -275,7 +351,7 @@ def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
     Returns
     -------
     index : DataFrame
-        ``material_id, protocol, patterns, spots, thickness``.
+        ``material_id, condition, patterns, spots, thickness``.
     vectors : ndarray of float32, shape (n, len(NAMES))
 
     Raises
