@@ -7,7 +7,8 @@ in the predictor's answers, only the patterns that are asked about are simulated
 They are the same as in the whole datasets, as orientations and thicknesses hang on the seed and the
 material's name. Files go to FOLDER, one a block of materials, and a run that was stopped goes on
 where it was. With all materials, the predictor's answers, card and README are written again;
-with --crystals, a few are compared with the answers that are there, and nothing is written.
+with --crystals, those of a few are compared with the answers that are there, and nothing is
+written. Takes some 80 minutes of one core.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import pyarrow.parquet as pq
 
 from ediff_solve.predictor.answering import find_predictor
 from ediff_solve.predictor.store import read_card
+from ediff_solve.predictor.training.card import describe, format_figures
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups
-from ediff_solve.predictor.training.pipeline import PredictorSettings, example_settings
-from ediff_solve.predictor.training.sample import read_answers
+from ediff_solve.predictor.training.judging import ask_dataset
+from ediff_solve.predictor.training.pipeline import PredictorSettings, example_settings, judge_again
+from ediff_solve.predictor.training.sample import compare_answers, read_answers
 from ediff_utils.bloch.dataset.table import crystal_orientations, crystal_thicknesses
 from ediff_utils.bloch.simulation import compute_spots, prepare
 from ediff_utils.core.paths import atomic_write
@@ -32,8 +35,8 @@ from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings, SimulationSettings, check
 from ediff_utils.core.workers import run_tasks
 from ediff_utils.crystals.crystal import Crystal
-from ediff_utils.crystals.sources import load_crystals
-from ediff_utils.crystals.tables import read_crystals, write_table
+from ediff_utils.crystals.files import find_candidates, label_candidates
+from ediff_utils.crystals.tables import COLUMNS, read_crystals, write_table
 
 #: Materials a file.
 BLOCK = 25
@@ -99,14 +102,14 @@ def simulate_all(
             bar.update()
 
 
-def test_crystals(table: Path, materials: set[str], work: Path) -> pd.DataFrame:
-    """The test materials' rows, standardised once."""
+def read_test_crystals(table: Path, materials: set[str], work: Path) -> pd.DataFrame:
+    """The test materials' rows of a table of crystals, standardised once."""
     kept = work / "crystals.parquet"
     if not kept.exists():
-        settings = CrystalSettings(crystals=str(table), max_crystals=10**9)
-        found = load_crystals(settings).table
+        wanted = [one for one in find_candidates(table) if one.material_id in materials]
+        rows, _ = label_candidates(wanted, CrystalSettings(max_crystals=len(materials)))
         work.mkdir(parents=True, exist_ok=True)
-        write_table(found[found["material_id"].isin(materials)], kept)
+        write_table(pd.DataFrame(rows, columns=list(COLUMNS)), kept)
     return read_crystals(kept)
 
 
@@ -118,15 +121,29 @@ def test_crystals(table: Path, materials: set[str], work: Path) -> pd.DataFrame:
 @click.option("--jobs", default=-1, show_default=True, help="Worker processes.")
 def main(table: Path, work: Path, model: str, crystals: int, jobs: int) -> None:
     folder = find_predictor(model)
-    card = read_card(folder)
-    materials = set(read_answers(folder)["material_id"])
-    chosen = test_crystals(table, materials, work)
+    card, before = read_card(folder), read_answers(folder)
+    chosen = read_test_crystals(table, set(before["material_id"]), work)
     if crystals:
-        chosen = chosen.iloc[:crystals]
+        chosen, work = chosen.iloc[:crystals], work / f"first-{crystals}"
     settings = check(PredictorSettings, **card["settings"])
-    for name, examples in example_settings(settings, card["detectors"]).items():
+    examples = example_settings(settings, card["detectors"])
+    for name, each in examples.items():
         simulation = check(SimulationSettings, **card["simulation"][name])
-        simulate_all(chosen, simulation, examples, work / name, jobs)
+        simulate_all(chosen, simulation, each, work / name, jobs)
+    if not crystals:
+        sources = {name: work / name for name in examples}
+        click.echo(format_figures(describe(before)))
+        judge_again(folder, sources, chosen, jobs=jobs)
+        click.echo(format_figures(describe(read_answers(folder))))
+        return
+    for name, each in examples.items():
+        kept = work / f"answers-test-{name}"
+        found = ask_dataset(folder, work / name, kept, each, chosen, jobs=jobs)
+        same = compare_answers(found, before)
+        click.echo(
+            f"{name}: {same['answers']:,} answers, {same['same']:.1%} the same, confidences within "
+            f"{same['largest']:.1g}"
+        )
 
 
 if __name__ == "__main__":

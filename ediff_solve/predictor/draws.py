@@ -267,14 +267,8 @@ def _mean(values: pd.Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def format_summaries(parts: Sequence[dict[str, object]]) -> str:
-    """Lines for the terminal, a column for each kind of answers.
-
-    Parameters
-    ----------
-    parts : sequence of dict
-        See :func:`summarise_answers`.
-    """
+def _format_summaries(parts: Sequence[dict[str, object]]) -> str:
+    """Lines for the terminal, a column for each kind of answers."""
     heads = ["one alone" if p["patterns"] == 1 else f"{p['patterns']} together" for p in parts]
     lines = [("", heads), ("answers", [f"{p['answers']}" for p in parts])]
     names = dict.fromkeys(name for p in parts for name in p["systems"])
@@ -348,4 +342,4 @@ def answer_draws(
     }
     if as_json:
         return json.dumps(found, indent=1)
-    return format_summaries(list(found.values()))
+    return _format_summaries(list(found.values()))

@@ -23,11 +23,11 @@ from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.boosting import (
     SYSTEMS,
     BoostingSettings,
-    fit_temperature,
+    _fit_temperature,
+    _soften,
+    _train_booster,
     shorten,
-    soften,
     system_of,
-    train_booster,
     train_model,
 )
 from ediff_solve.predictor.evidence import NAMES, compute_evidence
@@ -160,8 +160,8 @@ class TestBoosting:
         rng = np.random.default_rng(0)
         true = rng.dirichlet(np.full(4, 0.7), size=4000)
         truth = np.array([rng.choice(4, p=p) for p in true])
-        spoilt = soften(true, 1 / temperature)
-        assert fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
+        spoilt = _soften(true, 1 / temperature)
+        assert _fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
 
     def test_systems_of_groups(self):
         for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230):
@@ -169,11 +169,11 @@ class TestBoosting:
             assert list(SYSTEMS)[position] == groups.crystal_system(number)
 
     def test_one_class_needs_no_trees(self):
-        booster = train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
+        booster = _train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
         assert booster.model is None
         np.testing.assert_array_equal(booster.probabilities(np.zeros((2, 3))), 1)
         with pytest.raises(UserError, match="to train on"):
-            train_booster(np.zeros((2, 3)), np.ones(2), np.ones(2, bool), SMALL)
+            _train_booster(np.zeros((2, 3)), np.ones(2), np.ones(2, bool), SMALL)
 
     def test_probabilities_of_groups(self):
         rng = np.random.default_rng(1)
@@ -211,7 +211,7 @@ class TestBoosting:
         rng = np.random.default_rng(2)
         vectors, truth = rng.normal(size=(80, 5)), np.repeat([10, 20], 40)
         one, other = (
-            train_booster(vectors, truth, np.zeros(80, bool), SMALL).model.model_to_string()
+            _train_booster(vectors, truth, np.zeros(80, bool), SMALL).model.model_to_string()
             for _ in range(2)
         )
         assert one == other
