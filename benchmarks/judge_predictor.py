@@ -23,11 +23,11 @@ import pyarrow.parquet as pq
 
 from ediff_solve.predictor.answering import find_predictor
 from ediff_solve.predictor.store import read_card
-from ediff_solve.predictor.training.card import describe, format_figures
+from ediff_solve.predictor.training.card import format_figures
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups
 from ediff_solve.predictor.training.judging import ask_dataset
 from ediff_solve.predictor.training.pipeline import PredictorSettings, example_settings, judge_again
-from ediff_solve.predictor.training.sample import compare_answers, read_answers
+from ediff_solve.predictor.training.sample import compare_answers, read_answers, read_test_materials
 from ediff_utils.bloch.dataset.table import crystal_orientations, crystal_thicknesses
 from ediff_utils.bloch.simulation import compute_spots, prepare
 from ediff_utils.core.paths import atomic_write
@@ -121,8 +121,8 @@ def read_test_crystals(table: Path, materials: set[str], work: Path) -> pd.DataF
 @click.option("--jobs", default=-1, show_default=True, help="Worker processes.")
 def main(table: Path, work: Path, model: str, crystals: int, jobs: int) -> None:
     folder = find_predictor(model)
-    card, before = read_card(folder), read_answers(folder)
-    chosen = read_test_crystals(table, set(before["material_id"]), work)
+    card = read_card(folder)
+    chosen = read_test_crystals(table, read_test_materials(folder), work)
     if crystals:
         chosen, work = chosen.iloc[:crystals], work / f"first-{crystals}"
     settings = check(PredictorSettings, **card["settings"])
@@ -132,14 +132,13 @@ def main(table: Path, work: Path, model: str, crystals: int, jobs: int) -> None:
         simulate_all(chosen, simulation, each, work / name, jobs)
     if not crystals:
         sources = {name: work / name for name in examples}
-        click.echo(format_figures(describe(before)))
-        judge_again(folder, sources, chosen, jobs=jobs)
-        click.echo(format_figures(describe(read_answers(folder))))
+        made = judge_again(folder, sources, chosen, jobs=jobs)
+        click.echo(format_figures({name: made[name] for name in sources}))
         return
     for name, each in examples.items():
         kept = work / f"answers-test-{name}"
         found = ask_dataset(folder, work / name, kept, each, chosen, jobs=jobs)
-        same = compare_answers(found, before)
+        same = compare_answers(found, read_answers(folder))
         click.echo(
             f"{name}: {same['answers']:,} answers, {same['same']:.1%} the same, confidences within "
             f"{same['largest']:.1g}"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ediff_solve.predictor.answering import Answer, Predictor
 from ediff_solve.predictor.boosting import N_GROUPS, SYSTEMS
-from ediff_solve.predictor.evidence import solve_alone
+from ediff_solve.predictor.evidence import CELL, solve_alone
 from ediff_solve.predictor.groups import crystal_system
 from ediff_solve.predictor.spot_checks import CheckedPattern, check_patterns
 from ediff_utils.core.errors import UserError
@@ -24,7 +24,6 @@ from ediff_utils.core.progress import tqdm
 
 #: Numbers of patterns at which growth is looked at, as far as there are so many.
 SIZES = (1, 2, 3, 5, 7, 10, 15, 20)
-_CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 STATUSES = ("sure", "not sure", "cannot tell")
 
 
@@ -39,7 +38,7 @@ def _row(answer: Answer, chosen: Sequence[int]) -> dict[str, object]:
         "confidence": answer.confidence,
         "space_groups": tuple(groups),
         "bravais": None if answer.lattice is None else answer.lattice.symbol,
-        **dict(zip(_CELL, map(float, cell), strict=True)),
+        **dict(zip(CELL, map(float, cell), strict=True)),
         "indexed": answer.indexed,
         **{f"p_{name}": answer.systems.get(name, np.nan) for name in SYSTEMS},
     }
@@ -243,7 +242,7 @@ def summarise_answers(
         "status": status,
         "confidence": _mean(told["confidence"]),
         "bravais": lattices,
-        "cell": {name: float(own[name].median()) for name in _CELL} if len(own) else None,
+        "cell": {name: float(own[name].median()) for name in CELL} if len(own) else None,
         "indexed": float(told["indexed"].median()) if len(told) else None,
     }
     if truth is None:
@@ -278,7 +277,7 @@ def _format_summaries(parts: Sequence[dict[str, object]]) -> str:
     lines += [("spots explained", [_percent(p["indexed"]) for p in parts])]
     lattices = [next(iter(p["bravais"].items()), ("-", None)) for p in parts]
     lines += [("commonest lattice", [f"{n} {_percent(s)}" for n, s in lattices])]
-    for axis in _CELL:
+    for axis in CELL:
         unit = "angstrom" if len(axis) == 1 else "degree"
         cells = ["-" if p["cell"] is None else f"{p['cell'][axis]:.3f}" for p in parts]
         lines.append((f"median {axis} [{unit}]", cells))

@@ -36,13 +36,15 @@ RING_STEP = 2
 NO_RING = 1e-6
 #: Two-fold axes whose obliquities are looked at.
 N_AXES = 9
+#: What a cell's lengths and angles are called.
+CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 _LATTICE = (
     *(f"two_fold_{k + 1}" for k in range(N_AXES)),
-    *(f"niggli_{name}" for name in ("a", "b", "c", "alpha", "beta", "gamma")),
+    *(f"niggli_{name}" for name in CELL),
     "log_volume",
     "bravais",
-    *(f"conventional_{name}" for name in ("a", "b", "c", "alpha", "beta", "gamma")),
+    *(f"conventional_{name}" for name in CELL),
     "distortion",
 )
 _SOLUTION = (

@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import BoostingSettings
+from ediff_solve.predictor.boosting import BoostingSettings, SpaceGroupModel
 from ediff_solve.predictor.store import CARD, KINDS, load_models, read_card, save_models, write_card
 from ediff_solve.predictor.training.card import TEN, describe, find_least_indexed, find_thresholds
 from ediff_solve.predictor.training.examples import (
@@ -30,6 +30,7 @@ from ediff_solve.predictor.training.sample import (
     answer_sample,
     compare_answers,
     read_answers,
+    read_test_materials,
     write_answers,
     write_sample,
 )
@@ -157,24 +158,13 @@ def build_predictor(
             index, vectors, crystals, split, settings.boosting, on_round=_report(bar)
         )
     times.append(time.perf_counter())
-    # What is sure hangs on materials that no tree was grown on, but none of the test's.
-    draft = next(iter(runs.values())).data / "draft"
     wanted = example_settings(settings, runs)
-    sources = {name: run.patterns for name, run in runs.items()}
     parts = {
         "apart": hold_out(split, settings.boosting.seed),
         "test": set(split.loc[split["part"] == "test", "material_id"]),
     }
-    answers, limits = {}, _NO_LIMITS
-    for part, names in parts.items():
-        save_models(models, limits, draft)
-        labels = crystals[crystals["material_id"].isin(names)]
-        answers[part] = _ask(draft, part, sources, wanted, labels, jobs, progress)
-        limits = {
-            "thresholds": find_thresholds(answers["apart"]),
-            "least_indexed": find_least_indexed(answers["apart"]),
-        }
-    shutil.rmtree(draft)
+    labels = {name: crystals[crystals["material_id"].isin(own)] for name, own in parts.items()}
+    answers, limits = _ask_untrained(models, runs, wanted, labels, jobs, progress)
     times.append(time.perf_counter())
     minutes = (np.diff(times) / 60).round(1).tolist()
     card = {
@@ -185,11 +175,11 @@ def build_predictor(
         "simulation": {name: _simulation(run) for name, run in runs.items()},
         "settings": settings.model_dump(),
         "minutes": dict(zip(("examples", "training", "answers"), minutes, strict=True)),
-        **describe(answers["test"]),
+        **describe(answers),
         **limits,
     }
-    write_answers(answers["test"], folder)
-    write_sample(runs, wanted, answers["test"]["material_id"], crystals, folder)
+    write_answers(answers, folder)
+    write_sample(runs, wanted, answers["material_id"], crystals, folder)
     predictor = Predictor(models, card)
     for condition, found in time_sample(predictor, wanted, folder).items():
         card[condition] |= found
@@ -197,6 +187,31 @@ def build_predictor(
     write_readme(card, folder)
     save_models(models, card, folder)
     return card
+
+
+def _ask_untrained(
+    models: dict[str, SpaceGroupModel],
+    runs: Mapping[str, Run],
+    settings: Mapping[str, ExampleSettings],
+    labels: Mapping[str, pd.DataFrame],
+    jobs: int,
+    progress: bool,
+) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
+    """Answers about test materials, and limits from training materials without trees of them."""
+    draft = next(iter(runs.values())).data / "draft"
+    sources = {name: run.patterns for name, run in runs.items()}
+    limits = _NO_LIMITS
+    for part in ("apart", "test"):
+        # Worker processes read the predictor from files.
+        save_models(models, limits, draft)
+        answers = _ask(draft, part, sources, settings, labels[part], jobs, progress)
+        if part == "apart":
+            limits = {
+                "thresholds": find_thresholds(answers),
+                "least_indexed": find_least_indexed(answers),
+            }
+    shutil.rmtree(draft)
+    return answers, limits
 
 
 def _ask(
@@ -244,7 +259,7 @@ def judge_again(
     crystals : DataFrame
         The crystals' table, the test materials among them.
     jobs, progress
-        See :func:`ediff_solve.predictor.training.examples.build_examples`.
+        See :func:`build_predictor`.
 
     Returns
     -------
@@ -266,7 +281,7 @@ def judge_again(
     for name in settings:
         if name not in sources:
             raise UserError(f"{name}: expected patterns of this condition too")
-    names = set(read_answers(folder)["material_id"])
+    names = read_test_materials(folder)
     labels = crystals[crystals["material_id"].isin(names)]
     if len(labels) < len(names):
         raise UserError(f"crystals: {len(names) - len(labels)} of the test materials are missing")
@@ -290,26 +305,12 @@ def judge_again(
 def judge_runs_again(
     folder: Path, runs: Mapping[str, Run], *, jobs: int = -1, progress: bool = True
 ) -> dict:
-    """:func:`judge_again` on the datasets of runs, which must be those that it was made of.
-
-    Parameters
-    ----------
-    folder : Path
-        The predictor's.
-    runs : mapping of str to Run
-        By condition.
-    jobs, progress
-        See :func:`ediff_solve.predictor.training.examples.build_examples`.
-
-    Returns
-    -------
-    dict
-        The new card.
+    """:func:`judge_again` on the datasets of runs, by condition.
 
     Raises
     ------
     UserError
-        As :func:`judge_again`, or patterns of another simulation.
+        As :func:`judge_again`, or patterns of another simulation than the card's.
     """
     made_of = read_card(folder)["simulation"]
     for condition, run in runs.items():
@@ -352,17 +353,26 @@ def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
     figures = describe(shipped)
     for condition, values in figures.items():
         for name, value in values.items():
-            said = card[condition].get(name, np.nan)
-            if np.isscalar(value) and not np.isclose(value, said, atol=1e-4):
+            said = card[condition].get(name)
+            if not _agree(value, said):
                 raise UserError(
-                    f"{folder / CARD}: {condition}.{name}: expected {value:.4f} from {ANSWERS}, "
-                    f"got {said:.4f}"
+                    f"{folder / CARD}: {condition}.{name}: expected {value} from {ANSWERS}, "
+                    f"got {said}"
                 )
     predictor, wanted = Predictor(models, card), _read_example_settings(card, folder)
     made = answer_sample(predictor, wanted, folder)
     for condition, times in time_sample(predictor, wanted, folder).items():
         figures[condition] |= times
     return figures, compare_answers(made, shipped)
+
+
+def _agree(value: object, said: object) -> bool:
+    """Whether a figure is that of a card; lists and tables are not looked at."""
+    if isinstance(value, dict | list):
+        return True
+    if value is None or said is None:
+        return value is said
+    return bool(np.isclose(value, said, atol=1e-4, equal_nan=True))
 
 
 def _report(bar: tqdm) -> Callable[[str, int], None]:

@@ -59,6 +59,12 @@ def read_answers(folder: Path) -> pd.DataFrame:
     return _read(Path(folder) / ANSWERS, SCHEMA.names).to_pandas()
 
 
+def read_test_materials(folder: Path) -> set[str]:
+    """The materials that the answers of a predictor are about, whatever version wrote them."""
+    table = _read(Path(folder) / ANSWERS, ("material_id",))
+    return set(table["material_id"].unique().to_pylist())
+
+
 def _read(path: Path, needed: Iterable[str]) -> pa.Table:
     """A file that goes with a predictor, with the columns that it must have."""
     if not path.exists():
