@@ -57,12 +57,12 @@ def stored(folder: Path, count: int) -> Iterator[tuple[str, list[tuple]]]:
         )
 
 
-def seen(name: str, patterns: list[tuple], protocol: str, seed: int) -> list[tuple]:
-    """The patterns as a protocol shows them."""
+def seen(name: str, patterns: list[tuple], condition: str, seed: int) -> list[tuple]:
+    """The patterns as a condition shows them."""
     offsets = np.cumsum([0, *(len(p[0]) for p in patterns)])
     columns = (np.concatenate(column) for column in zip(*patterns, strict=True))
     groups, keys = np.full(len(patterns), name), np.arange(len(patterns))
-    found = apply_detector(*columns, offsets, groups, keys, DETECTORS[protocol], seed)
+    found = apply_detector(*columns, offsets, groups, keys, DETECTORS[condition], seed)
     own = [slice(*found.offsets[j : j + 2]) for j in range(len(patterns))]
     return [(found.qx[o], found.qy[o], found.intensity[o]) for o in own]
 
@@ -77,9 +77,9 @@ def main(model: str, crystals: int, patterns: Path | None, seed: int) -> None:
     source = stored(patterns, crystals) if patterns else simulated(crystals, seed)
     chosen = [(name, each) for name, each in source if len(each) == TEN]
     found = {}
-    for protocol in DETECTORS:
-        shown = [seen(name, each, protocol, seed) for name, each in chosen]
-        found[protocol] = measure_times(predictor, shown) | {"crystals": len(shown)}
+    for condition in DETECTORS:
+        shown = [seen(name, each, condition, seed) for name, each in chosen]
+        found[condition] = measure_times(predictor, shown) | {"crystals": len(shown)}
     click.echo(json.dumps(found, indent=1))
 
 

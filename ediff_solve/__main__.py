@@ -43,27 +43,41 @@ def train(
 
     settings = check(PredictorSettings, **read_overrides(parameter))
     names = {"clean": clean, "detector": detector}
-    runs = {protocol: paths.Run(run) for protocol, run in names.items() if run}
+    runs = {condition: paths.Run(run) for condition, run in names.items() if run}
     if not runs:
         raise UserError("--clean, --detector: expected the name of a run")
     card = build_predictor(runs, SHIPPED / name, settings, jobs=jobs)
-    for protocol in runs:
-        figures = {key: card[protocol][key] for key in ("one", "ten", "space_group_top1_ten")}
+    for condition in runs:
+        figures = {key: card[condition][key] for key in ("one", "ten", "space_group_top1_ten")}
         line = ", ".join(f"{key} {value:.1%}" for key, value in figures.items())
-        click.echo(f"{protocol:10} {line}")
+        click.echo(f"{condition:10} {line}")
     click.echo(f"\nPredictor: {SHIPPED / name}")
 
 
 @main.command()
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the figures into")
-def card(model: str, figure: Path | None) -> None:
+@click.option("--again", is_flag=True, help="first ask about all test patterns of two runs again")
+@click.option("--clean", default="random", show_default=True, help="run whose patterns are clean")
+@click.option(
+    "--detector", default="detector", show_default=True, help="run that a detector looks at"
+)
+@click.option("--jobs", default=-1, show_default=True, help="worker processes, to ask again")
+def card(
+    model: str, figure: Path | None, again: bool, clean: str, detector: str, jobs: int
+) -> None:
     """Compute a predictor's figures again from its answers, and some answers from their spots."""
     from ediff_solve.predictor.answering import find_predictor
     from ediff_solve.predictor.training.card import format_figures
-    from ediff_solve.predictor.training.pipeline import check_predictor
+    from ediff_solve.predictor.training.pipeline import check_predictor, judge_runs_again
+    from ediff_utils.core import paths
 
     folder = find_predictor(model)
+    if again:
+        names = {"clean": clean, "detector": detector}
+        judge_runs_again(
+            folder, {name: paths.Run(run) for name, run in names.items() if run}, jobs=jobs
+        )
     figures, comparison = check_predictor(folder)
     click.echo(format_figures(figures))
     click.echo(

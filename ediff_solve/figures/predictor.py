@@ -14,7 +14,7 @@ from ediff_utils.figures import style
 from ediff_utils.figures.classification import plot_matrix
 from ediff_utils.paper import evaluation
 
-#: Line styles of the protocols, and what is asked.
+#: Line styles of the conditions, and what is asked.
 _LINES = {"clean": "-", "detector": "--"}
 _ASKED = {
     "system": "crystal system",
@@ -26,10 +26,10 @@ _ASKED = {
 def _plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     """Draw the share of right answers against the number of patterns, with 95 % intervals."""
     styles = style.series_styles(_ASKED)
-    for protocol, part in growth.groupby("protocol"):
+    for condition, part in growth.groupby("condition"):
         for name in _ASKED:
             bounds = [part[name] - part[f"{name}_low"], part[f"{name}_high"] - part[name]]
-            look = {"ls": _LINES.get(protocol, ":"), "ms": 3, "elinewidth": 0.7} | styles[name]
+            look = {"ls": _LINES.get(condition, ":"), "ms": 3, "elinewidth": 0.7} | styles[name]
             ax.errorbar(part["patterns"], part[name], yerr=bounds, **look)
     if growth.empty:
         style.mark_empty(ax)
@@ -37,9 +37,9 @@ def _plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.in_percent(ax.yaxis)
     handles = [Line2D([], [], ms=3, label=label, **styles[name]) for name, label in _ASKED.items()]
-    for protocol in growth["protocol"].unique():
-        line = _LINES.get(protocol, ":")
-        handles.append(Line2D([], [], color="0.4", ls=line, label=protocol))
+    for condition in growth["condition"].unique():
+        line = _LINES.get(condition, ":")
+        handles.append(Line2D([], [], color="0.4", ls=line, label=condition))
     ax.legend(handles=handles, loc="lower right", ncols=2, handlelength=2.6)
 
 
@@ -50,7 +50,7 @@ def figure_card(answers: pd.DataFrame, growth: pd.DataFrame, most: int) -> Figur
     Parameters
     ----------
     answers : DataFrame
-        Of :func:`ediff_solve.predictor.training.fitting.judge`.
+        Of :func:`ediff_solve.predictor.training.judging.answer_material`.
     growth : DataFrame
         Of :func:`ediff_solve.predictor.training.card.compute_growth`.
     most : int
@@ -60,18 +60,18 @@ def figure_card(answers: pd.DataFrame, growth: pd.DataFrame, most: int) -> Figur
     axes = fig.subplots(2, 2)
     _plot_growth(growth, axes[0, 0])
     tables = {
-        f"{n} pattern{'s' if n > 1 else ''}, {protocol}": (part, "confidence")
+        f"{n} pattern{'s' if n > 1 else ''}, {condition}": (part, "confidence")
         for n in (1, most)
-        for protocol, part in answers[answers["patterns"] == n].groupby("protocol")
+        for condition, part in answers[answers["patterns"] == n].groupby("condition")
     }
     plot_confidences(tables, axes[0, 1], axes[1, 0])
     axes[0, 1].legend(loc="upper left")
     axes[1, 0].legend(loc="lower left")
-    protocol = answers["protocol"].unique()[-1]
-    chosen = answers[(answers["patterns"] == most) & (answers["protocol"] == protocol)]
+    condition = answers["condition"].unique()[-1]
+    chosen = answers[(answers["patterns"] == most) & (answers["condition"] == condition)]
     confusion = evaluation.compute_confusion(chosen, ALL_SYSTEMS)
     shares = confusion.div(confusion.sum(axis=1), axis=0)
     plot_matrix(shares, axes[1, 1], digits=1, vmax=1.0)
-    axes[1, 1].set_title(f"{most} patterns, {protocol}: % of each row")
+    axes[1, 1].set_title(f"{most} patterns, {condition}: % of each row")
     style.label_panels(axes.flat, -0.15)
     return fig

@@ -73,7 +73,9 @@ def plot_confidences(
     styles = style.series_styles(tables)
     for i, (name, (table, confidence)) in enumerate(tables.items()):
         look, slot = styles[name] | {"label": name}, (i, len(tables))
-        _plot_reliability(compute_reliability(table, confidence), left, slot, **look)
+        # Where nothing could be told, nothing was claimed.
+        told = table[table["system"].notna()]
+        _plot_reliability(compute_reliability(told, confidence), left, slot, **look)
         _plot_coverage(compute_coverage(table, confidence), right, **look)
 
 

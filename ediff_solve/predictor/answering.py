@@ -10,7 +10,7 @@ import numpy as np
 
 from ediff_solve.lattice import BravaisLattice, LatticeCandidate
 from ediff_solve.predictor.boosting import SpaceGroupModel
-from ediff_solve.predictor.evidence import Evidence, compute_evidence, solve_alone
+from ediff_solve.predictor.evidence import CELL, Evidence, compute_evidence, solve_alone
 from ediff_solve.predictor.few import WEIGHTS, pool_few
 from ediff_solve.predictor.groups import sum_classes
 from ediff_solve.predictor.spot_checks import (
@@ -90,12 +90,11 @@ class Answer:
         """The answer as JSON has it."""
         lattice = None
         if self.lattice is not None:
-            names = ("a", "b", "c", "alpha", "beta", "gamma")
             errors = [None if np.isnan(e) else float(e) for e in self.lattice.errors]
             lattice = {
                 "bravais": self.lattice.symbol,
-                **dict(zip(names, map(float, self.lattice.parameters), strict=True)),
-                "errors": dict(zip(names, errors, strict=True)),
+                **dict(zip(CELL, map(float, self.lattice.parameters), strict=True)),
+                "errors": dict(zip(CELL, errors, strict=True)),
                 "volume": self.lattice.volume,
             }
         groups = [{"number": n, "symbol": s, "probability": p} for n, s, p in self.space_groups]

@@ -81,35 +81,21 @@ class Booster:
         raw = np.asarray(self.model.predict(vectors, num_threads=threads))
         if raw.ndim == 1:
             raw = np.column_stack([1 - raw, raw])
-        return soften(raw, self.temperature)
+        return _soften(raw, self.temperature)
 
 
-def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities to the power of one over a temperature, normalised.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, classes)
-    temperature : float
-        Above one: less sure.
-    """
+def _soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities of each row to the power of one over a temperature, normalised."""
     logarithm = np.log(np.maximum(probabilities, SMALLEST)) / temperature
     power = np.exp(logarithm - logarithm.max(axis=1, keepdims=True))
     return power / power.sum(axis=1, keepdims=True)
 
 
-def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which the truth is likeliest.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, classes)
-    truth : ndarray of int, shape (n,)
-        Positions of the right classes.
-    """
+def _fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which the right classes, given by their positions, are likeliest."""
 
     def loss(logarithm: float) -> float:
-        own = soften(probabilities, np.exp(logarithm))[np.arange(len(truth)), truth]
+        own = _soften(probabilities, np.exp(logarithm))[np.arange(len(truth)), truth]
         return -float(np.log(np.maximum(own, SMALLEST)).mean())
 
     bounds = tuple(np.log(TEMPERATURES))
@@ -139,7 +125,7 @@ def shorten(text: str) -> str:
     return "\n".join(lines)
 
 
-def train_booster(
+def _train_booster(
     vectors: np.ndarray,
     classes: np.ndarray,
     held_out: np.ndarray,
@@ -148,29 +134,7 @@ def train_booster(
     groups: bool = False,
     on_round: Callable[[int], None] | None = None,
 ) -> Booster:
-    """Grow trees on some rows until they help no more on the others.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n, features)
-    classes : ndarray of int, shape (n,)
-    held_out : ndarray of bool, shape (n,)
-        Rows that tell when to stop, and the temperature; of materials of their own.
-    settings : BoostingSettings
-    groups : bool
-        Whether these are the space groups of a system.
-    on_round : callable, optional
-        Called with the number of each round that is done.
-
-    Returns
-    -------
-    Booster
-
-    Raises
-    ------
-    UserError
-        Nothing to train on.
-    """
+    """Grow trees on some rows until they help no more on the others."""
     known = np.unique(classes[~held_out])
     if not len(known):
         raise UserError("examples: expected some to train on, found none")
@@ -216,7 +180,7 @@ def train_booster(
     kept = lightgbm.Booster(model_str=text, params={"verbosity": -1})
     booster = Booster(kept, known)
     if judged.any():
-        found = fit_temperature(booster.probabilities(vectors[judged]), position[judged])
+        found = _fit_temperature(booster.probabilities(vectors[judged]), position[judged])
         booster = Booster(kept, known, found)
     return booster
 
@@ -267,12 +231,6 @@ class SpaceGroupModel:
         return found
 
 
-def sum_systems(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities of the seven systems from those of the space groups; shape (n, 7)."""
-    ends = np.cumsum(probabilities, axis=1)[:, np.array(LAST_GROUPS) - 1]
-    return np.diff(ends, axis=1, prepend=0)
-
-
 def train_model(
     vectors: np.ndarray,
     space_groups: np.ndarray,
@@ -287,20 +245,25 @@ def train_model(
     vectors : ndarray of float32, shape (n, features)
     space_groups : ndarray of int, shape (n,)
     held_out : ndarray of bool, shape (n,)
-        See :func:`train_booster`.
+        Rows that tell when to stop, and the temperature; of materials of their own.
     settings : BoostingSettings
     on_round : callable, optional
 
     Returns
     -------
     SpaceGroupModel
+
+    Raises
+    ------
+    UserError
+        Nothing to train on.
     """
     systems = system_of(space_groups)
-    system = train_booster(vectors, systems, held_out, settings, on_round=on_round)
+    system = _train_booster(vectors, systems, held_out, settings, on_round=on_round)
     groups = {}
     for k in system.classes:
         own = systems == k
-        groups[int(k)] = train_booster(
+        groups[int(k)] = _train_booster(
             vectors[own],
             space_groups[own],
             held_out[own],

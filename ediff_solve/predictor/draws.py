@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ediff_solve.predictor.answering import Answer, Predictor
-from ediff_solve.predictor.evidence import solve_alone
+from ediff_solve.predictor.evidence import CELL, solve_alone
 from ediff_solve.predictor.spot_checks import CheckedPattern, check_patterns
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
@@ -23,7 +23,6 @@ from ediff_utils.crystals.groups import N_GROUPS, NUMBERED_SYSTEMS, crystal_syst
 
 #: Numbers of patterns at which growth is looked at, as far as there are so many.
 SIZES = (1, 2, 3, 5, 7, 10, 15, 20)
-_CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 STATUSES = ("sure", "not sure", "cannot tell")
 
 
@@ -38,7 +37,7 @@ def _row(answer: Answer, chosen: Sequence[int]) -> dict[str, object]:
         "confidence": answer.confidence,
         "space_groups": tuple(groups),
         "bravais": None if answer.lattice is None else answer.lattice.symbol,
-        **dict(zip(_CELL, map(float, cell), strict=True)),
+        **dict(zip(CELL, map(float, cell), strict=True)),
         "indexed": answer.indexed,
         **{f"p_{name}": answer.systems.get(name, np.nan) for name in NUMBERED_SYSTEMS},
     }
@@ -242,7 +241,7 @@ def summarise_answers(
         "status": status,
         "confidence": _mean(told["confidence"]),
         "bravais": lattices,
-        "cell": {name: float(own[name].median()) for name in _CELL} if len(own) else None,
+        "cell": {name: float(own[name].median()) for name in CELL} if len(own) else None,
         "indexed": float(told["indexed"].median()) if len(told) else None,
     }
     if truth is None:
@@ -266,14 +265,8 @@ def _mean(values: pd.Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def format_summaries(parts: Sequence[dict[str, object]]) -> str:
-    """Lines for the terminal, a column for each kind of answers.
-
-    Parameters
-    ----------
-    parts : sequence of dict
-        See :func:`summarise_answers`.
-    """
+def _format_summaries(parts: Sequence[dict[str, object]]) -> str:
+    """Lines for the terminal, a column for each kind of answers."""
     heads = ["one alone" if p["patterns"] == 1 else f"{p['patterns']} together" for p in parts]
     lines = [("", heads), ("answers", [f"{p['answers']}" for p in parts])]
     names = dict.fromkeys(name for p in parts for name in p["systems"])
@@ -283,7 +276,7 @@ def format_summaries(parts: Sequence[dict[str, object]]) -> str:
     lines += [("spots explained", [_percent(p["indexed"]) for p in parts])]
     lattices = [next(iter(p["bravais"].items()), ("-", None)) for p in parts]
     lines += [("commonest lattice", [f"{n} {_percent(s)}" for n, s in lattices])]
-    for axis in _CELL:
+    for axis in CELL:
         unit = "angstrom" if len(axis) == 1 else "degree"
         cells = ["-" if p["cell"] is None else f"{p['cell'][axis]:.3f}" for p in parts]
         lines.append((f"median {axis} [{unit}]", cells))
@@ -347,4 +340,4 @@ def answer_draws(
     }
     if as_json:
         return json.dumps(found, indent=1)
-    return format_summaries(list(found.values()))
+    return _format_summaries(list(found.values()))

@@ -10,7 +10,7 @@ import pandas as pd
 from ediff_solve.lattice import cell_parameters, find_bravais
 from ediff_solve.lattice.bravais import LARGEST_TOLERANCE
 from ediff_solve.lattice.matching import lattice_points
-from ediff_solve.predictor.evidence import Evidence
+from ediff_solve.predictor.evidence import CELL, Evidence
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
@@ -162,8 +162,7 @@ def compute_cells(evidence: Evidence | None) -> pd.DataFrame:
         [logarithm]. Symmetry is imposed on all of them as far as
         their errors allow, or, of one pattern, 1.5 % of a length.
     """
-    names = ("a", "b", "c", "alpha", "beta", "gamma")
-    columns = ["bravais", *names, "volume", "indexed", "gain"]
+    columns = ["bravais", *CELL, "volume", "indexed", "gain"]
     if evidence is None:
         return pd.DataFrame(columns=columns)
     sizes = np.array([len(one.order) for one in evidence.patterns])
@@ -178,7 +177,7 @@ def compute_cells(evidence: Evidence | None) -> pd.DataFrame:
     rows = [
         {
             "bravais": cell.symbol,
-            **dict(zip(names, cell_parameters(cell.conventional), strict=True)),
+            **dict(zip(CELL, cell_parameters(cell.conventional), strict=True)),
             "volume": cell.volume,
             "indexed": float(indexed),
             "gain": float(gain),

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.predictor.answering import Answer, Predictor, check_energy
+from ediff_solve.predictor.evidence import CELL
 from ediff_solve.predictor.known import check_elements, look_up, read_known
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.scan.bragg import BraggLists
@@ -20,7 +21,6 @@ from ediff_utils.paper.scan.bragg import BraggLists
 WORTH_SAYING = 0.01
 #: Uncertainties below this are none: symmetry fixes the value.
 ROUNDING = 5e-7
-_CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
 def _listed(probabilities: dict[str, float], n: int = 4) -> str:
@@ -63,7 +63,7 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
             f"{'space group':16} {_listed(groups, 5)}",
         ]
     if answer.lattice is not None:
-        pairs = zip(_CELL, answer.lattice.parameters, answer.lattice.errors, strict=True)
+        pairs = zip(CELL, answer.lattice.parameters, answer.lattice.errors, strict=True)
         cell = [f"{name} {format_number(value, error)}" for name, value, error in pairs]
         lines += [
             f"{'cell solved':16} {answer.lattice.symbol}: {', '.join(cell[:3])} angstrom",

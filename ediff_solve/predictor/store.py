@@ -16,7 +16,7 @@ import lightgbm
 import numpy as np
 
 from ediff_solve.predictor.boosting import Booster, SpaceGroupModel, shorten
-from ediff_solve.predictor.evidence import NAMES
+from ediff_solve.predictor.evidence import NAMES, VERSION
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write
 
@@ -25,6 +25,10 @@ KINDS = ("single", "several")
 #: Counts up when files of an older program can no longer be understood.
 FORMAT = 1
 CARD = "card.json"
+#: What the numbers that trees ask for are called.
+_FEATURES = hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
+#: What a card must say for the predictor to be understood.
+_CURRENT = {"format": FORMAT, "features": _FEATURES, "evidence": VERSION}
 _PACKAGES = ("ediff-utils", "lightgbm", "numpy", "scipy", "numba")
 
 
@@ -76,12 +80,22 @@ def save_models(models: dict[str, SpaceGroupModel], card: dict, folder: Path) ->
             partial.write_bytes(data)
         digests[kind] = hashlib.sha256(data).hexdigest()
     card = card | {
-        "format": FORMAT,
-        "features": hashlib.sha256("\n".join(NAMES).encode()).hexdigest(),
+        **_CURRENT,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "sha256": digests,
     }
-    with atomic_write(folder / CARD) as partial:
+    write_card(card, folder)
+
+
+def write_card(card: dict, folder: Path) -> None:
+    """Write a predictor's card, whose format, features, versions and checksums are there already.
+
+    Raises
+    ------
+    UserError
+        The file cannot be written.
+    """
+    with atomic_write(Path(folder) / CARD) as partial:
         partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
@@ -98,13 +112,12 @@ def read_card(folder: Path) -> dict:
         raise UserError(f"{path}: no predictor there; expected a folder with a model card")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        complete = {"format", "features", "packages", "sha256"} <= set(card)
+        complete = {"format", "packages", "sha256"} <= set(card)
     except (ValueError, TypeError, OSError):
         complete = False
     if not complete:
         raise UserError(f"{path}: damaged; expected a model card in JSON")
-    names = hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
-    if card["format"] != FORMAT or card["features"] != names:
+    if any(card.get(name) != value for name, value in _CURRENT.items()):
         own = metadata.version("ediff-utils")
         made = card["packages"].get("ediff-utils", "unknown")
         raise UserError(f"{path}: made by version {made}, which {own} cannot use; train it again")

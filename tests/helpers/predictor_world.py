@@ -44,7 +44,7 @@ def make_world(
             axes = dict(zip("abc", CELLS[symbol][:3], strict=True))
             labels.append({"material_id": name, "space_group": number, "part": part} | axes)
             for chosen in (patterns[:1], patterns[1:2], patterns):
-                rows.append({"material_id": name, "protocol": "clean", "patterns": len(chosen)})
+                rows.append({"material_id": name, "condition": "clean", "patterns": len(chosen)})
                 vectors.append(compute_evidence(chosen).vector)
     table = pd.DataFrame(labels)
     return (

@@ -3,6 +3,13 @@
 :func:`compute_evidence` solves the lattice and looks at the intensities of the indexed spots.
 """
 
-from ediff_solve.predictor.evidence.compute import NAMES, Evidence, compute_evidence, solve_alone
+from ediff_solve.predictor.evidence.compute import (
+    CELL,
+    NAMES,
+    Evidence,
+    compute_evidence,
+    solve_alone,
+)
+from ediff_solve.predictor.evidence.rings import VERSION
 
-__all__ = ["NAMES", "Evidence", "compute_evidence", "solve_alone"]
+__all__ = ["CELL", "NAMES", "VERSION", "Evidence", "compute_evidence", "solve_alone"]

@@ -16,7 +16,7 @@ import numpy as np
 from ediff_solve.predictor.evidence.laue import metric_system
 from ediff_solve.predictor.evidence.reflections import Reflections
 
-Condition = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_Condition = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Zone(NamedTuple):
@@ -32,11 +32,11 @@ class Zone(NamedTuple):
     """
 
     name: str
-    members: Condition
-    extinct: Condition
+    members: _Condition
+    extinct: _Condition
 
 
-def _odd(n: int) -> Condition:
+def _odd(n: int) -> _Condition:
     return lambda h, k, l: (
         (n == 0) * (h % 2 != 0) | (n == 1) * (k % 2 != 0) | (n == 2) * (l % 2 != 0)
     )
@@ -72,7 +72,7 @@ def _row(axis: int, *multiples: int) -> list[Zone]:
     def members(*hkl: np.ndarray) -> np.ndarray:
         return np.logical_and.reduce([hkl[i] == 0 for i in range(3) if i != axis])
 
-    def beyond(multiple: int) -> Condition:
+    def beyond(multiple: int) -> _Condition:
         return lambda *hkl: hkl[axis] % multiple != 0
 
     return [Zone(f"{name}: not {m}n", members, beyond(m)) for m in multiples]
@@ -126,19 +126,8 @@ NAMES = tuple(
 _CYCLES = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
 
 
-def equivalents(hkl: np.ndarray, system: str) -> list[np.ndarray]:
-    """The reflections and those that the lowest Laue class of the system makes of them.
-
-    Parameters
-    ----------
-    hkl : ndarray of int, shape (n, 3)
-    system : str
-        As :data:`ZONES` has them.
-
-    Returns
-    -------
-    list of ndarray of int, shape (n, 3)
-    """
+def _equivalents(hkl: np.ndarray, system: str) -> list[np.ndarray]:
+    """Indices, and those that the lowest Laue class of a system of axes makes of them."""
     if system == "cubic":
         return [hkl[:, list(cycle)] for cycle in _CYCLES]
     if system == "tetragonal":
@@ -172,7 +161,7 @@ def absence_scores(reflections: Reflections, symbol: str) -> np.ndarray:
     found = np.full((N_SLOTS, 3), np.nan)
     if not len(reflections.hkl):
         return found.ravel()
-    copies = equivalents(reflections.hkl, system)
+    copies = _equivalents(reflections.hkl, system)
     h, k, l = np.concatenate(copies).T
     value = np.tile(reflections.value, len(copies))
     weight = np.tile(reflections.weight, len(copies))

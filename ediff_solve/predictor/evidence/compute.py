@@ -24,25 +24,27 @@ from ediff_solve.lattice.single import check_spots
 from ediff_solve.predictor.evidence import absences, hypotheses, laue
 from ediff_solve.predictor.evidence.kernels import pattern
 from ediff_solve.predictor.evidence.reflections import Reflections, merge
+from ediff_solve.predictor.evidence.rings import N_ORDERS, N_RINGS, ring_magnitudes
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
-from ediff_utils.paper.features import N_RADIAL, normalise, transform
 
 #: Patterns that the lattice is solved from at most, those with most spots.
 MOST_PATTERNS = 20
-#: Angular orders and every how many-th ring whose magnitudes are looked at.
-N_ORDERS, RING_STEP = 7, 2
+#: Every how many-th ring is looked at.
+RING_STEP = 2
 #: Added to a ring's total before others are divided by it.
 NO_RING = 1e-6
 #: Two-fold axes whose obliquities are looked at.
 N_AXES = 9
+#: What a cell's lengths and angles are called.
+CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 _LATTICE = (
     *(f"two_fold_{k + 1}" for k in range(N_AXES)),
-    *(f"niggli_{name}" for name in ("a", "b", "c", "alpha", "beta", "gamma")),
+    *(f"niggli_{name}" for name in CELL),
     "log_volume",
     "bravais",
-    *(f"conventional_{name}" for name in ("a", "b", "c", "alpha", "beta", "gamma")),
+    *(f"conventional_{name}" for name in CELL),
     "distortion",
 )
 _SOLUTION = (
@@ -69,7 +71,7 @@ _REFLECTIONS = (
 _RADIAL = tuple(
     f"{kind}_{ring}_{order}"
     for kind, first in (("ring", 0), ("ratio", 1))
-    for ring in range(0, N_RADIAL, RING_STEP)
+    for ring in range(0, N_RINGS, RING_STEP)
     for order in range(first, N_ORDERS)
 )
 #: What each number of the vector is.
@@ -389,9 +391,6 @@ def _pattern_numbers(patterns: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
 
 def _radial_numbers(patterns: list[tuple]) -> np.ndarray:
     """Means over the patterns of rings' magnitudes, and of angular orders in terms of order 0."""
-    offsets = np.concatenate([[0], np.cumsum([len(p[0]) for p in patterns])])
-    x, y, intensity = (np.concatenate(column) for column in zip(*patterns, strict=True))
-    magnitude = np.abs(transform(x, y, normalise(intensity, offsets), offsets))
-    magnitude = magnitude[:, ::RING_STEP, :N_ORDERS].astype(float)
+    magnitude = ring_magnitudes(patterns)[:, ::RING_STEP].astype(float)
     ratio = magnitude[:, :, 1:] / (magnitude[:, :, :1] + NO_RING)
     return np.concatenate([magnitude.mean(axis=0).ravel(), ratio.mean(axis=0).ravel()])

@@ -27,7 +27,6 @@ AXES = {
 }
 N_SLOTS = max(len(axes) for axes in AXES.values())
 #: Score, share of reflections with a partner, and logarithm of the number of pairs of each.
-N_LAUE = 3 * N_SLOTS
 NAMES = tuple(f"laue_{k}_{what}" for k in range(N_SLOTS) for what in ("score", "share", "pairs"))
 #: Index beyond which two reflections might be taken for one.
 LARGEST_INDEX = 500

@@ -1,1 +1,1 @@
-"""ediff_solve/predictor/training"""
+"""Examples, trees and cards: how a predictor is made, and what is said of it."""

@@ -1,12 +1,16 @@
-"""What a predictor's card says of its answers to test patterns."""
+"""What a predictor's card says of its answers to test patterns.
+
+"Cannot tell" counts as wrong, and is counted apart beside that.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from ediff_utils.paper.reliability import compute_accuracy_at_coverage, compute_ece
 from sklearn.isotonic import IsotonicRegression
 
-from ediff_solve.predictor.training.fitting import ERRORS, LENGTHS, TOP, summarise
+from ediff_solve.predictor.training.judging import ERRORS, LENGTHS
 from ediff_utils.core.estimates import compute_wilson_interval
 from ediff_utils.paper.evaluation import right_system
 
@@ -16,69 +20,123 @@ SURE = 0.9
 ONE_GRAIN = 0.02
 #: Patterns that the card speaks of as "ten".
 TEN = 10
+#: What the card calls an answer to one pattern and to so many.
+_NUMBERS = {"one": 1, "ten": TEN}
+#: Space groups of which one may be right.
+_TOP = 5
+#: Share of the answers that is left when the least confident are set aside.
+_COVERAGE = 0.8
 #: Where ranges of the number of spots and of thickness [angstrom] begin.
-SPOTS = (0, 15, 30, 60, 120)
-THICKNESSES = (0, 100, 200, 400, 700)
+_SPOTS = (0, 15, 30, 60, 120)
+_THICKNESSES = (0, 100, 200, 400, 700)
+#: Lines of a card: key and form of each.
+LINES = {
+    "crystal system, one pattern": ("one", ".1%"),
+    "cannot tell, one pattern": ("cannot_tell_one", ".1%"),
+    "right where it tells, one pattern": ("right_of_told_one", ".1%"),
+    "said to be sure, one pattern": ("sure_one", ".1%"),
+    "right where it is sure, one pattern": ("right_of_sure_one", ".1%"),
+    "crystal system, ten patterns": ("ten", ".1%"),
+    "the most confident 80 % of these": ("ten_at_80_coverage", ".1%"),
+    "cannot tell, ten patterns": ("cannot_tell_ten", ".1%"),
+    "said to be sure, ten patterns": ("sure_ten", ".1%"),
+    "right where it is sure, ten patterns": ("right_of_sure_ten", ".1%"),
+    "space group, ten patterns": ("space_group_top1_ten", ".1%"),
+    "among the first five": ("space_group_top5_ten", ".1%"),
+    "space group, one pattern": ("space_group_top1_one", ".1%"),
+    "calibration error, one pattern": ("ece_one", ".3f"),
+    "calibration error, ten patterns": ("ece_ten", ".3f"),
+    "median error of an axis, ten patterns": ("axes_relative_ten", ".2%"),
+    "processor time, one pattern [ms]": ("ms_one", ".1f"),
+    "processor time, ten patterns [ms]": ("ms_ten", ".0f"),
+}
 
 
-def describe(table: pd.DataFrame) -> dict[str, dict]:
-    """Figures of a card, by protocol.
+def describe(answers: pd.DataFrame) -> dict[str, dict]:
+    """Figures of a card, by condition.
 
     Parameters
     ----------
-    table : DataFrame
-        Answers (:func:`ediff_solve.predictor.training.fitting.judge`).
+    answers : DataFrame
+        See :func:`ediff_solve.predictor.training.judging.answer_material`.
 
     Returns
     -------
     dict of str to dict
-        For "clean" and "detector": ``one`` and ``ten``, accuracies of the crystal system;
-        ``space_group_top1_ten``, ``space_group_top5_ten``, ``ece``, ``ece_one``,
-        ``ten_at_80_coverage``, ``by_system`` (with median errors of ten patterns' axes, in angstrom
-        and relative, and ``said_ten``, the shares of the systems that were answered),
-        ``without_triclinic``, and for one pattern ``by_spots`` and ``by_thickness``.
+        For "clean" and "detector". Of one pattern and of ten: ``one`` and ``ten``, accuracies of
+        the crystal system, and with ``_one`` and ``_ten`` behind them ``cannot_tell``, a share,
+        ``right_of_told``, the accuracy of the others, ``sure`` and ``right_of_sure``, the same of
+        those called sure (None without any), ``space_group_top1``, ``space_group_top5`` and, of
+        answers that tell something, ``ece``. Then ``ten_at_80_coverage``, ``axes_relative_ten``,
+        ``by_system`` (with median errors of ten patterns' axes, in angstrom and relative, and
+        ``said_ten``, the shares of what was answered), ``without_triclinic``, and for one pattern
+        ``by_spots`` and ``by_thickness``.
     """
-    errors, lengths = table[list(ERRORS)].to_numpy(), table[list(LENGTHS)].to_numpy()
-    found = {}
-    for protocol in table["protocol"].unique():
-        own = (table["protocol"] == protocol).to_numpy()
-        one, ten = (own & (table["patterns"] == n).to_numpy() for n in (1, TEN))
-        single, joint = summarise(table[one]), summarise(table[ten])
-        systems = {}
-        for system in table["true_system"].unique():
-            these = ten & (table["true_system"] == system).to_numpy()
-            alone = one & (table["true_system"] == system).to_numpy()
-            systems[system] = {
-                "one": float(right_system(table[alone]).mean()),
-                "ten": float(right_system(table[these]).mean()),
-                "space_group_top1_ten": float((table.loc[these, "rank"] == 1).mean()),
-                "axes_error_ten": np.median(errors[these], axis=0).tolist(),
-                "axes_relative_ten": np.median(errors[these] / lengths[these], axis=0).tolist(),
-                "said_ten": table.loc[these, "system"].value_counts(normalize=True).to_dict(),
-                "materials": int(these.sum()),
-            }
-        known = table["true_system"] != "triclinic"
-        found[protocol] = {
-            "one": single["accuracy"],
-            "ten": joint["accuracy"],
-            "space_group_top1_one": single["space_group_top1"],
-            "space_group_top5_one": single["space_group_top5"],
-            "space_group_top1_ten": joint["space_group_top1"],
-            "space_group_top5_ten": joint["space_group_top5"],
-            "ece_one": single["ece"],
-            "ece": joint["ece"],
-            "ten_at_80_coverage": joint["at_80_coverage"],
-            "axes_relative_ten": float(np.median(errors[ten] / lengths[ten])),
-            "without_triclinic": {
-                "one": float(right_system(table[one & known]).mean()),
-                "ten": float(right_system(table[ten & known]).mean()),
-            },
-            "by_system": systems,
-            "by_spots": _by(table[one], "spots", SPOTS),
-            "by_thickness": _by(table[one], "thickness", THICKNESSES),
-            "n": {"one": single["n"], "ten": joint["n"]},
-        }
-    return found
+    return {str(name): _describe(part) for name, part in answers.groupby("condition", sort=False)}
+
+
+def _describe(answers: pd.DataFrame) -> dict[str, object]:
+    """Figures of one condition."""
+    parts = {name: answers[answers["patterns"] == n] for name, n in _NUMBERS.items()}
+    found: dict[str, object] = {}
+    for name, part in parts.items():
+        found |= {key.format(name): value for key, value in _shares(part).items()}
+    ten = parts["ten"]
+    known = {name: part[part["true_system"] != "triclinic"] for name, part in parts.items()}
+    return found | {
+        "ten_at_80_coverage": compute_accuracy_at_coverage(ten, "confidence", _COVERAGE),
+        "axes_relative_ten": float(np.median(_errors(ten)[1])),
+        "without_triclinic": {name: _accuracy(part) for name, part in known.items()},
+        "by_system": {
+            str(system): _describe_system(
+                {name: part[part["true_system"] == system] for name, part in parts.items()}
+            )
+            for system in answers["true_system"].unique()
+        },
+        "by_spots": _by(parts["one"], "spots", _SPOTS),
+        "by_thickness": _by(parts["one"], "thickness", _THICKNESSES),
+        "n": {name: len(part) for name, part in parts.items()},
+    }
+
+
+def _shares(part: pd.DataFrame) -> dict[str, float | None]:
+    """What is counted of one pattern and of ten alike."""
+    told, sure = part[part["system"].notna()], part[part["status"] == "sure"]
+    return {
+        "{}": _accuracy(part),
+        "cannot_tell_{}": 1 - len(told) / len(part),
+        "right_of_told_{}": _accuracy(told),
+        "sure_{}": len(sure) / len(part),
+        "right_of_sure_{}": _accuracy(sure),
+        "space_group_top1_{}": float((part["rank"] == 1).mean()),
+        "space_group_top5_{}": float((part["rank"] <= _TOP).mean()),
+        "ece_{}": compute_ece(told, "confidence"),
+    }
+
+
+def _accuracy(part: pd.DataFrame) -> float | None:
+    """Share of right crystal systems, if there are any answers."""
+    return float(right_system(part).mean()) if len(part) else None
+
+
+def _errors(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Errors of the axes [angstrom] and relative; shape (n, 3)."""
+    errors = part[list(ERRORS)].to_numpy()
+    return errors, errors / part[list(LENGTHS)].to_numpy()
+
+
+def _describe_system(parts: dict[str, pd.DataFrame]) -> dict[str, object]:
+    """Figures of the materials of one crystal system."""
+    ten = parts["ten"]
+    errors, relative = _errors(ten)
+    return {
+        **{name: _accuracy(part) for name, part in parts.items()},
+        "space_group_top1_ten": float((ten["rank"] == 1).mean()),
+        "axes_error_ten": np.median(errors, axis=0).tolist(),
+        "axes_relative_ten": np.median(relative, axis=0).tolist(),
+        "said_ten": ten["system"].fillna("cannot tell").value_counts(normalize=True).to_dict(),
+        "materials": len(ten),
+    }
 
 
 def _by(table: pd.DataFrame, column: str, edges: tuple[int, ...]) -> list[dict]:
@@ -100,22 +158,22 @@ def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     table : DataFrame
-        See :func:`ediff_solve.predictor.training.fitting.judge`.
+        See :func:`ediff_solve.predictor.training.judging.answer_material`.
 
     Returns
     -------
     DataFrame
-        By ``protocol`` and ``patterns``: the shares ``system``, ``space_group`` and ``first_five``
+        By ``condition`` and ``patterns``: the shares ``system``, ``space_group`` and ``first_five``
         of right answers, with 95 % intervals ``<name>_low`` and ``<name>_high`` (Wilson) and ``n``.
     """
-    right = table[["protocol", "patterns"]].assign(
+    right = table[["condition", "patterns"]].assign(
         system=right_system(table),
         space_group=table["rank"] == 1,
-        first_five=table["rank"] <= TOP,
+        first_five=table["rank"] <= _TOP,
     )
     rows = []
-    for (protocol, patterns), part in right.groupby(["protocol", "patterns"]):
-        row = {"protocol": protocol, "patterns": patterns, "n": len(part)}
+    for (condition, patterns), part in right.groupby(["condition", "patterns"]):
+        row = {"condition": condition, "patterns": patterns, "n": len(part)}
         for name in ("system", "space_group", "first_five"):
             row[name] = float(part[name].mean())
             row[f"{name}_low"], row[f"{name}_high"] = compute_wilson_interval(row[name], len(part))
@@ -138,8 +196,7 @@ def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
         regression makes of the answers, and one where it never rises so far.
     """
     found = {}
-    for kind, own in (("single", table["patterns"] == 1), ("several", table["patterns"] > 1)):
-        part = table[own]
+    for kind, part in _split_kinds(table).items():
         found[kind] = 1.0
         if len(part):
             rising = IsotonicRegression().fit(part["confidence"], right_system(part))
@@ -161,42 +218,35 @@ def find_least_indexed(table: pd.DataFrame) -> dict[str, float]:
     dict of str to float
         For "single" and "several".
     """
-    kinds = (("single", table["patterns"] == 1), ("several", table["patterns"] > 1))
     return {
-        kind: float(table.loc[own, "indexed"].quantile(ONE_GRAIN)) if own.any() else 0.0
-        for kind, own in kinds
+        kind: float(part["indexed"].quantile(ONE_GRAIN)) if part["indexed"].notna().any() else 0.0
+        for kind, part in _split_kinds(table).items()
     }
 
 
-#: Lines of :func:`format_figures`: shares, and times.
-_LINES = {
-    "one": "crystal system, one pattern",
-    "ten": "crystal system, ten patterns",
-    "ten_at_80_coverage": "the most confident 80 % of these",
-    "space_group_top1_ten": "space group, ten patterns",
-    "space_group_top5_ten": "among the first five",
-    "ece_one": "calibration error, one pattern",
-    "ece": "calibration error, ten patterns",
-    "axes_relative_ten": "median error of an axis, ten patterns",
-    "ms_one": "ms of processor time, one pattern",
-    "ms_ten": "ms of processor time, ten patterns",
-}
+def _split_kinds(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Answers to single patterns, and to several together."""
+    alone = table["patterns"] == 1
+    return {"single": table[alone], "several": table[~alone]}
+
+
+def format_line(figures: dict[str, dict], key: str, form: str) -> list[str]:
+    """A figure of every condition, as the terminal and the card in words show it."""
+    values = [found[key] for found in figures.values()]
+    return ["-" if value is None else f"{value:{form}}".replace("%", " %") for value in values]
 
 
 def format_figures(figures: dict[str, dict]) -> str:
-    """Lines for the terminal, a column a protocol.
+    """Lines for the terminal, a column a condition.
 
     Parameters
     ----------
     figures : dict of str to dict
         See :func:`describe`, with or without times.
     """
-    names = list(figures)
-    lines = [f"{'':40}" + "".join(f"{name:>10}" for name in names)]
-    for key, label in _LINES.items():
-        form = "10.1f" if key.startswith("ms_") else "10.2%"
-        if all(key in figures[name] for name in names):
-            values = "".join(f"{figures[name][key]:{form}}" for name in names)
-            lines.append(f"{label:40}{values}")
-    sizes = "".join(f"{figures[name]['n']['ten']:10,}" for name in names)
-    return "\n".join([*lines, f"{'test materials':40}{sizes}"])
+    lines = [("", list(figures))]
+    for label, (key, form) in LINES.items():
+        if all(key in found for found in figures.values()):
+            lines.append((label, format_line(figures, key, form)))
+    lines.append(("test materials", [f"{found['n']['ten']:,}" for found in figures.values()]))
+    return "\n".join(f"{label:40}" + "".join(f"{v:>10}" for v in each) for label, each in lines)

@@ -8,7 +8,7 @@ file when it is whole, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,14 @@ EXAMPLES = made_from.Stage(
     ("ediff_solve.predictor.training.examples",),
     without=("ediff_utils.bloch.dataset.manifest", "ediff_utils.bloch.dataset.table"),
 )
+#: What is read of a dataset; the last two where it holds no more patterns than are needed.
+_COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity", "position", "of")
 
 
 class ExampleSettings(Settings):
     """Which patterns of a crystal are taken, and how many together."""
 
-    protocol: str = Field("clean", description="clean or detector")
+    condition: str = Field("clean", description="clean or detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
     together: tuple[int, ...] = Field((10,), description="sizes of groups")
     random_groups: int = Field(1, ge=0, le=100, description="groups of random sizes")
@@ -84,41 +86,104 @@ def build_examples(
     Raises
     ------
     UserError
-        No patterns there, an unknown protocol, or a folder that cannot be written to.
+        No patterns there, an unknown condition, or a folder that cannot be written to.
     """
-    if settings.protocol not in DETECTORS:
-        raise UserError(f"protocol: expected one of {', '.join(DETECTORS)}")
+    if settings.condition not in DETECTORS:
+        raise UserError(f"condition: expected one of {', '.join(DETECTORS)}")
     chosen = None if materials is None else frozenset(materials)
+    run_blocks(
+        _write_examples,
+        EXAMPLES,
+        identify_blocks(EXAMPLES, patterns, settings, {"materials": _digest(chosen)}),
+        patterns,
+        folder,
+        (settings, chosen),
+        jobs=jobs,
+        cluster=cluster,
+        progress=progress,
+    )
+    return Path(folder)
+
+
+def identify_blocks(
+    stage: made_from.Stage, patterns: Path, settings: ExampleSettings, inputs: Mapping[str, str]
+) -> dict[str, dict]:
+    """What the files of :func:`run_blocks` are made from; ``inputs`` beside the patterns."""
+    detector = DETECTORS[settings.condition].model_dump(mode="json")
+    found = {"patterns": fingerprint(patterns), **inputs}
+    return stage.identify(settings.model_dump(mode="json"), found, detector=detector)
+
+
+def run_blocks(
+    function: Callable[..., None],
+    stage: made_from.Stage,
+    identity: made_from.Identity,
+    patterns: Path,
+    folder: Path,
+    arguments: tuple,
+    *,
+    jobs: int = -1,
+    cluster: str = "",
+    progress: bool = True,
+) -> list[Path]:
+    """Make a file of every row group of a dataset, where it is not there yet.
+
+    Parameters
+    ----------
+    function : callable
+        Of the row group's table, the file and the identity, which :func:`write_block` writes, and
+        ``arguments``; runs in a worker process.
+    stage : made_from.Stage
+    identity : mapping
+        A file with another one is made again.
+    patterns, folder : Path
+        See :func:`build_examples`.
+    arguments : tuple
+    jobs, cluster, progress
+        See :func:`build_examples`.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of the dataset.
+    """
     places = [
         (path, group, Path(folder) / f"{path.stem}-{group:03d}.parquet")
         for path in part_files(patterns)
         for group in range(pq.ParquetFile(path).num_row_groups)
     ]
-    identity = _identify(patterns, settings, chosen)
-    same = EXAMPLES.which_same([made_from.read(target) for *_, target in places], identity)
+    same = stage.which_same([made_from.read(target) for *_, target in places], identity)
     tasks = [
-        (*place, settings, chosen, identity)
+        (function, *place, identity, *arguments)
         for place, done in zip(places, same, strict=True)
         if not done
     ]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(tasks), desc=f"examples, {settings.protocol}", disable=not progress) as bar:
-        for _ in run_tasks(_write_block, tasks, jobs=jobs, cluster=cluster):
+    with tqdm(total=len(tasks), desc=f"{stage.name}, {folder.name}", disable=not progress) as bar:
+        for _ in run_tasks(_run_block, tasks, jobs=jobs, cluster=cluster):
             bar.update()
-    return Path(folder)
+    return [target for *_, target in places]
 
 
-def _identify(
-    patterns: Path, settings: ExampleSettings, materials: frozenset[str] | None
-) -> dict[str, dict]:
-    """What examples are made from."""
+def _run_block(
+    function: Callable[..., None], source: Path, row_group: int, target: Path, *arguments: object
+) -> None:
+    """One row group's patterns by a function; runs in a worker process."""
+    file = pq.ParquetFile(source)
+    columns = [name for name in _COLUMNS if name in file.schema_arrow.names]
+    function(file.read_row_group(row_group, columns=columns), target, *arguments)
+
+
+def write_block(table: pa.Table, target: Path, identity: made_from.Identity) -> None:
+    """Write what was made of a row group, with what it was made from."""
+    with atomic_write(target) as partial:
+        made = table.replace_schema_metadata(made_from.metadata(identity))
+        pq.write_table(made, partial, compression="zstd")
+
+
+def _digest(materials: frozenset[str] | None) -> str:
     names = "all" if materials is None else "\n".join(sorted(materials))
-    inputs = {
-        "patterns": fingerprint(patterns),
-        "materials": hashlib.sha256(names.encode()).hexdigest(),
-    }
-    detector = DETECTORS[settings.protocol].model_dump(mode="json")
-    return EXAMPLES.identify(settings.model_dump(mode="json"), inputs, detector=detector)
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.ndarray]:
@@ -151,35 +216,51 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     return groups
 
 
-def _write_block(
-    source: Path,
-    row_group: int,
+def place_groups(table: pa.Table, settings: ExampleSettings, material: str) -> list[np.ndarray]:
+    """:func:`choose_groups` as rows of a crystal's table of patterns.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        All of its patterns; or those that are needed, with ``position``, which of all each is, and
+        ``of``, how many there are.
+    settings : ExampleSettings
+    material : str
+
+    Returns
+    -------
+    list of ndarray of int
+    """
+    if "position" not in table.column_names:
+        return choose_groups(table.num_rows, settings, material)
+    rows = {int(k): row for row, k in enumerate(table["position"].to_pylist())}
+    groups = choose_groups(table["of"][0].as_py(), settings, material)
+    return [np.array([rows[int(k)] for k in group]) for group in groups]
+
+
+def _write_examples(
+    table: pa.Table,
     target: Path,
+    identity: made_from.Identity,
     settings: ExampleSettings,
     materials: frozenset[str] | None,
-    identity: made_from.Identity,
-) -> int:
+) -> None:
     """Examples of one row group's crystals into one file; runs in a worker process."""
-    columns = ["material_id", "pattern", "thickness", "qx", "qy", "intensity"]
-    table = pq.ParquetFile(source).read_row_group(row_group, columns=columns)
     rows: list[dict] = []
-    for material, part in _by_material(table):
+    for material, part in split_materials(table):
         if materials is None or material in materials:
             rows += compute_examples(material, part, settings)
     vectors = np.array([row.pop("evidence") for row in rows], np.float32).reshape(-1, len(NAMES))
     frame = pd.DataFrame(
-        rows, columns=["material_id", "protocol", "patterns", "spots", "thickness"]
+        rows, columns=["material_id", "condition", "patterns", "spots", "thickness"]
     )
     found = pa.Table.from_pandas(frame, preserve_index=False)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), len(NAMES))
-    found = found.append_column("evidence", flat)
-    found = found.replace_schema_metadata(made_from.metadata(identity))
-    with atomic_write(target) as partial:
-        pq.write_table(found, partial, compression="zstd")
-    return len(rows)
+    write_block(found.append_column("evidence", flat), target, identity)
 
 
-def _by_material(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def split_materials(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Each material of a dataset's table, and its patterns."""
     names = np.array(table["material_id"].to_pylist())
     if not len(names):
         return
@@ -192,7 +273,6 @@ def compute_examples(
     material: str,
     table: pa.Table,
     settings: ExampleSettings,
-    groups: Sequence[np.ndarray] | None = None,
 ) -> list[dict]:
     """Vectors of evidence of one crystal.
 
@@ -202,26 +282,22 @@ def compute_examples(
     table : pyarrow.Table
         Its patterns.
     settings : ExampleSettings
-    groups : sequence of ndarray of int, optional
-        Which of them are taken together, instead of what the settings say.
 
     Returns
     -------
     list of dict
-        ``material_id, protocol, patterns`` (how many together), ``spots`` (median), ``thickness``
+        ``material_id, condition, patterns`` (how many together), ``spots`` (median), ``thickness``
         (mean) and ``evidence``.
     """
-    patterns = show_patterns(material, table, DETECTORS[settings.protocol], settings.seed)
-    n = len(patterns)
+    patterns = show_patterns(material, table, DETECTORS[settings.condition], settings.seed)
     thickness = table["thickness"].to_numpy()
-    if groups is None:
-        groups = choose_groups(n, settings, material)
+    groups = place_groups(table, settings, material)
     # A pattern is in more than one group.
     alone = {j: solve_alone(patterns[j]) for j in sorted({int(j) for g in groups for j in g})}
     return [
         {
             "material_id": material,
-            "protocol": settings.protocol,
+            "condition": settings.condition,
             "patterns": len(group),
             "spots": float(np.median([len(patterns[j][0]) for j in group])),
             "thickness": float(thickness[group].mean()),
@@ -280,7 +356,7 @@ def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
     Returns
     -------
     index : DataFrame
-        ``material_id, protocol, patterns, spots, thickness``.
+        ``material_id, condition, patterns, spots, thickness``.
     vectors : ndarray of float32, shape (n, len(NAMES))
 
     Raises

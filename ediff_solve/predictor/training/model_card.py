@@ -5,25 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ediff_solve.predictor.training.card import SURE
+from ediff_solve.predictor.training.card import LINES, SURE, format_line
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.crystals.groups import NUMBERED_SYSTEMS
 
 README = "README.md"
-#: Figures of both protocols, with the form of each.
-_FIGURES = {
-    "crystal system, one pattern": ("one", ".1%"),
-    "crystal system, ten patterns": ("ten", ".1%"),
-    "the most confident 80 % of these": ("ten_at_80_coverage", ".1%"),
-    "space group, ten patterns": ("space_group_top1_ten", ".1%"),
-    "among the first five": ("space_group_top5_ten", ".1%"),
-    "space group, one pattern": ("space_group_top1_one", ".1%"),
-    "calibration error, one pattern": ("ece_one", ".3f"),
-    "calibration error, ten patterns": ("ece", ".3f"),
-    "median error of an axis, ten patterns": ("axes_relative_ten", ".2%"),
-    "processor time, one pattern [ms]": ("ms_one", ".1f"),
-    "processor time, ten patterns [ms]": ("ms_ten", ".0f"),
-}
 _LIMITS = """
 - Nothing that it looks at tells enantiomorphic pairs, such as P3_121 and P3_221, apart: of two
   hands one is named by chance.
@@ -46,7 +32,7 @@ def format_card(card: Mapping[str, object]) -> str:
     -------
     str
     """
-    protocols = list(card["detectors"])
+    conditions = list(card["detectors"])
     materials = card["materials"]
     parts = [
         "# Model card",
@@ -57,24 +43,26 @@ def format_card(card: Mapping[str, object]) -> str:
         f"**Data.** {card['source']}. {materials['train']:,} crystals to train on, "
         f"{materials['test']:,} others to test, divided by {card['split_by']}. "
         "Bloch-wave patterns, "
-        + "; ".join(_simulation(name, card["simulation"][name]) for name in protocols)
+        + "; ".join(_simulation(name, card["simulation"][name]) for name in conditions)
         + ". *Detector*: "
         + _detector(card["detectors"].get("detector", {})),
-        _table(["", *protocols], _figures(card, protocols)),
+        "**Answers** are those of `Predictor.predict`. *Cannot tell*, where spots are too few or "
+        "no lattice explains them, counts as wrong. Calibration errors are those of the others.",
+        _table(["", *conditions], _figures(card, conditions)),
         "**By crystal system**, one pattern and ten, then what else ten patterns are taken for.",
-        _table(["", *_heads(protocols), "taken for"], _systems(card, protocols)),
+        _table(["", *_heads(conditions), "taken for"], _systems(card, conditions)),
         "**One pattern, by its number of spots and by thickness.**",
         _table(
-            ["", *protocols],
+            ["", *conditions],
             [*_ranges(card, "by_spots", " spots"), *_ranges(card, "by_thickness", " \u00c5")],
         ),
         _confidence(card),
-        "**Where it fails.**" + _weakest(card, protocols) + _LIMITS.rstrip(),
+        "**Where it fails.**" + _weakest(card, conditions) + _LIMITS.rstrip(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def write_card(card: Mapping[str, object], folder: Path) -> Path:
+def write_readme(card: Mapping[str, object], folder: Path) -> Path:
     """Write :func:`format_card` beside the predictor.
 
     Raises
@@ -93,8 +81,8 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _heads(protocols: list[str]) -> list[str]:
-    return [f"{name}, {n}" for name in protocols for n in ("one", "ten")]
+def _heads(conditions: list[str]) -> list[str]:
+    return [f"{name}, {n}" for name in conditions for n in ("one", "ten")]
 
 
 def _simulation(name: str, made: Mapping[str, object]) -> str:
@@ -119,18 +107,20 @@ def _detector(settings: Mapping[str, object]) -> str:
     )
 
 
-def _figures(card: Mapping[str, object], protocols: list[str]) -> list[list[str]]:
+def _figures(card: Mapping[str, object], conditions: list[str]) -> list[list[str]]:
+    """Rows of the first table."""
+    figures = {name: card[name] for name in conditions}
     return [
-        [label, *(f"{card[name][key]:{form}}".replace("%", " %") for name in protocols)]
-        for label, (key, form) in _FIGURES.items()
-        if all(key in card[name] for name in protocols)
+        [label, *format_line(figures, key, form)]
+        for label, (key, form) in LINES.items()
+        if all(key in found for found in figures.values())
     ]
 
 
-def _systems(card: Mapping[str, object], protocols: list[str]) -> list[list[str]]:
+def _systems(card: Mapping[str, object], conditions: list[str]) -> list[list[str]]:
     rows = []
     for system in NUMBERED_SYSTEMS:
-        found = [card[name]["by_system"].get(system) for name in protocols]
+        found = [card[name]["by_system"].get(system) for name in conditions]
         if not any(found):
             continue
         numbers = [f"{100 * f[n]:.0f} %" if f else "-" for f in found for n in ("one", "ten")]
@@ -145,12 +135,12 @@ def _systems(card: Mapping[str, object], protocols: list[str]) -> list[list[str]
 
 
 def _ranges(card: Mapping[str, object], key: str, unit: str) -> list[list[str]]:
-    protocols = list(card["detectors"])
-    found = {name: {(r["from"], r["to"]): r for r in card[name][key]} for name in protocols}
+    conditions = list(card["detectors"])
+    found = {name: {(r["from"], r["to"]): r for r in card[name][key]} for name in conditions}
     rows = []
-    for low, high in sorted({r for name in protocols for r in found[name]}, key=lambda r: r[0]):
+    for low, high in sorted({r for name in conditions for r in found[name]}, key=lambda r: r[0]):
         label = f"from {low}{unit}" if high is None else f"{low} to {high}{unit}"
-        cells = [found[name].get((low, high)) for name in protocols]
+        cells = [found[name].get((low, high)) for name in conditions]
         shown = [f"{100 * c['accuracy']:.0f} % of {c['n']:,}" if c else "-" for c in cells]
         rows.append([label, *shown])
     return rows
@@ -165,10 +155,10 @@ def _confidence(card: Mapping[str, object]) -> str:
     )
     rows = [
         [
-            f"{protocol}, {kind}",
+            f"{condition}, {kind}",
             *(f"{100 * found[key]:.0f} %" for key in ("noticed", "false_alarms", "sure_and_wrong")),
         ]
-        for protocol, kinds in card.get("second_grain", {}).items()
+        for condition, kinds in card.get("second_grain", {}).items()
         for kind, found in kinds.items()
     ]
     if not rows:
@@ -177,8 +167,8 @@ def _confidence(card: Mapping[str, object]) -> str:
     return f"{text}\n\n{_table(heads, rows)}"
 
 
-def _weakest(card: Mapping[str, object], protocols: list[str]) -> str:
-    by = card[protocols[-1]]["by_system"]
+def _weakest(card: Mapping[str, object], conditions: list[str]) -> str:
+    by = card[conditions[-1]]["by_system"]
     order = sorted(by, key=lambda system: by[system]["ten"])[:2]
     worst = " and ".join(f"{name} ({100 * by[name]['ten']:.0f} %)" for name in order)
-    return f" Ten patterns, {protocols[-1]}: weakest are {worst}.\n"
+    return f" Ten patterns, {conditions[-1]}: weakest are {worst}.\n"

@@ -1,9 +1,10 @@
-"""From two datasets of patterns to a predictor with its model card."""
+"""From two datasets of patterns to a predictor with its model card, and to another card of it."""
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,8 @@ import pandas as pd
 from pydantic import Field
 
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import BoostingSettings
-from ediff_solve.predictor.store import CARD, load_models, save_models
+from ediff_solve.predictor.boosting import BoostingSettings, SpaceGroupModel
+from ediff_solve.predictor.store import CARD, KINDS, load_models, read_card, save_models, write_card
 from ediff_solve.predictor.training.card import TEN, describe, find_least_indexed, find_thresholds
 from ediff_solve.predictor.training.examples import (
     DETECTORS,
@@ -21,13 +22,15 @@ from ediff_solve.predictor.training.examples import (
     build_examples,
     read_examples,
 )
-from ediff_solve.predictor.training.fitting import hold_out, judge, train_predictor
-from ediff_solve.predictor.training.model_card import write_card
+from ediff_solve.predictor.training.fitting import hold_out, train_predictor
+from ediff_solve.predictor.training.judging import ask_dataset
+from ediff_solve.predictor.training.model_card import write_readme
 from ediff_solve.predictor.training.sample import (
     ANSWERS,
     answer_sample,
     compare_answers,
     read_answers,
+    read_test_materials,
     write_answers,
     write_sample,
 )
@@ -40,10 +43,15 @@ from ediff_utils.core.settings import ForestSettings, Settings, check
 from ediff_utils.crystals.tables import read_crystals
 from ediff_utils.paper.labels import make_split
 
-SOURCE = (
+_SOURCE = (
     "Materials Project (Jain et al., APL Materials 1, 011002, 2013), CC BY 4.0, "
     "https://materialsproject.org"
 )
+#: Limits of a predictor that is asked before they are known: nothing is sure, nothing is doubted.
+_NO_LIMITS = {
+    "thresholds": dict.fromkeys(KINDS, 1.0),
+    "least_indexed": dict.fromkeys(KINDS, 0.0),
+}
 
 
 class PredictorSettings(Settings):
@@ -61,50 +69,25 @@ class PredictorSettings(Settings):
 
 
 def example_settings(
-    settings: PredictorSettings, protocols: Iterable[str]
+    settings: PredictorSettings, conditions: Iterable[str]
 ) -> dict[str, ExampleSettings]:
-    """Which examples a predictor is made of, by protocol."""
+    """Which examples a predictor is made of, by condition."""
     return {
-        protocol: ExampleSettings(
-            protocol=protocol,
+        condition: ExampleSettings(
+            condition=condition,
             singles=settings.singles,
             together=(TEN,),
             random_groups=settings.random_groups,
             seed=settings.seed,
         )
-        for protocol in protocols
+        for condition in conditions
     }
 
 
-def gather_examples(
-    runs: dict[str, Run],
-    settings: PredictorSettings,
-    *,
-    jobs: int = -1,
-    progress: bool = True,
+def _gather_examples(
+    runs: dict[str, Run], settings: PredictorSettings, jobs: int, progress: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Examples of all protocols, computed where they are not there yet.
-
-    Parameters
-    ----------
-    runs : dict of str to Run
-        "clean" and "detector", or one of them: whose patterns.
-    settings : PredictorSettings
-    jobs, progress
-        See :func:`ediff_solve.predictor.training.examples.build_examples`.
-
-    Returns
-    -------
-    crystals : DataFrame
-        Of the materials that examples are made of.
-    index, vectors
-        See :func:`ediff_solve.predictor.training.examples.read_examples`.
-
-    Raises
-    ------
-    UserError
-        Patterns that are not there, or are not of the same crystals.
-    """
+    """Crystals, and index and vectors of their examples, computed where they are not there yet."""
     first = next(iter(runs.values()))
     crystals = read_crystals(first.crystals)
     if settings.materials:
@@ -112,15 +95,15 @@ def gather_examples(
         crystals = crystals.sample(n, random_state=settings.seed).sort_index()
     chosen = set(crystals["material_id"]) if settings.materials else None
     folders, wanted = [], example_settings(settings, runs)
-    for protocol, run in runs.items():
+    for condition, run in runs.items():
         if read_settings(run.patterns).sampling != settings.orientations:
             raise UserError(
                 f"{run.patterns}: sampling: expected orientations '{settings.orientations}'"
             )
-        folder = run.data / f"examples-{protocol}"
+        folder = run.data / f"examples-{condition}"
         folders.append(
             build_examples(
-                run.patterns, folder, wanted[protocol], chosen, jobs=jobs, progress=progress
+                run.patterns, folder, wanted[condition], chosen, jobs=jobs, progress=progress
             )
         )
     index, vectors = read_examples(*folders)
@@ -141,12 +124,12 @@ def build_predictor(
     jobs: int = -1,
     progress: bool = True,
 ) -> dict:
-    """Make examples, train, judge by materials that were not trained on, and write it all.
+    """Make examples, train, ask about materials that were not trained on, and write it all.
 
     Parameters
     ----------
     runs : dict of str to Run
-        See :func:`gather_examples`.
+        "clean" and "detector", or one of them: whose patterns.
     folder : Path
         Where the predictor goes.
     settings : PredictorSettings
@@ -157,9 +140,14 @@ def build_predictor(
     -------
     dict
         The model card.
+
+    Raises
+    ------
+    UserError
+        Patterns that are not there, or are not of the same crystals.
     """
     times = [time.perf_counter()]
-    crystals, index, vectors = gather_examples(runs, settings, jobs=jobs, progress=progress)
+    crystals, index, vectors = _gather_examples(runs, settings, jobs, progress)
     times.append(time.perf_counter())
     by = "prototype" if settings.by_prototype else "material"
     split = make_split(crystals, ForestSettings(split_by=by, seed=settings.seed))
@@ -168,42 +156,173 @@ def build_predictor(
             index, vectors, crystals, split, settings.boosting, on_round=_report(bar)
         )
     times.append(time.perf_counter())
-    judged = {
-        name: judge(models, index[own].reset_index(drop=True), vectors[own], crystals)
-        for name, own in _untrained(index, split, settings.boosting.seed).items()
+    wanted = example_settings(settings, runs)
+    parts = {
+        "apart": hold_out(split, settings.boosting.seed),
+        "test": set(split.loc[split["part"] == "test", "material_id"]),
     }
+    labels = {name: crystals[crystals["material_id"].isin(own)] for name, own in parts.items()}
+    answers, limits = _ask_untrained(models, runs, wanted, labels, jobs, progress)
+    times.append(time.perf_counter())
+    minutes = (np.diff(times) / 60).round(1).tolist()
     card = {
-        "source": SOURCE,
+        "source": _SOURCE,
         "materials": {name: int((split["part"] == name).sum()) for name in ("train", "test")},
         "split_by": by,
         "detectors": {name: DETECTORS[name].model_dump() for name in runs},
-        "simulation": {name: _protocol(run) for name, run in runs.items()},
+        "simulation": {name: _simulation(run) for name, run in runs.items()},
         "settings": settings.model_dump(),
-        "minutes": dict(zip(("examples", "training"), (np.diff(times) / 60).round(1), strict=True)),
-        **describe(judged["test"]),
-        # Of materials that no tree was grown on, but none of the test's.
-        "thresholds": find_thresholds(judged["apart"]),
-        "least_indexed": find_least_indexed(judged["apart"]),
+        "minutes": dict(zip(("examples", "training", "answers"), minutes, strict=True)),
+        **describe(answers),
+        **limits,
     }
-    write_answers(judged["test"], folder)
-    wanted = example_settings(settings, runs)
-    write_sample(runs, wanted, judged["test"]["material_id"], crystals, folder)
+    write_answers(answers, folder)
+    write_sample(runs, wanted, answers["material_id"], crystals, folder)
     predictor = Predictor(models, card)
-    for protocol, times in time_sample(predictor, wanted, folder).items():
-        card[protocol] |= times
+    for condition, found in time_sample(predictor, wanted, folder).items():
+        card[condition] |= found
     card["second_grain"] = find_mixtures(predictor, wanted, folder)
-    write_card(card, folder)
+    write_readme(card, folder)
     save_models(models, card, folder)
     return card
 
 
-def _untrained(index: pd.DataFrame, split: pd.DataFrame, seed: int) -> dict[str, np.ndarray]:
-    """Which examples are the test's, and which are of training materials without trees of them."""
-    parts = {
-        "test": set(split.loc[split["part"] == "test", "material_id"]),
-        "apart": hold_out(split, seed),
-    }
-    return {name: index["material_id"].isin(these).to_numpy() for name, these in parts.items()}
+def _ask_untrained(
+    models: dict[str, SpaceGroupModel],
+    runs: Mapping[str, Run],
+    settings: Mapping[str, ExampleSettings],
+    labels: Mapping[str, pd.DataFrame],
+    jobs: int,
+    progress: bool,
+) -> tuple[pd.DataFrame, dict[str, dict[str, float]]]:
+    """Answers about test materials, and limits from training materials without trees of them."""
+    draft = next(iter(runs.values())).data / "draft"
+    sources = {name: run.patterns for name, run in runs.items()}
+    limits = _NO_LIMITS
+    for part in ("apart", "test"):
+        # Worker processes read the predictor from files.
+        save_models(models, limits, draft)
+        answers = _ask(draft, part, sources, settings, labels[part], jobs, progress)
+        if part == "apart":
+            limits = {
+                "thresholds": find_thresholds(answers),
+                "least_indexed": find_least_indexed(answers),
+            }
+    shutil.rmtree(draft)
+    return answers, limits
+
+
+def _ask(
+    predictor: Path,
+    part: str,
+    sources: Mapping[str, Path],
+    settings: Mapping[str, ExampleSettings],
+    labels: pd.DataFrame,
+    jobs: int,
+    progress: bool,
+) -> pd.DataFrame:
+    """Answers about some materials of all datasets; they are kept beside these."""
+    tables = [
+        ask_dataset(
+            predictor,
+            patterns,
+            patterns.parent / f"answers-{part}-{name}",
+            settings[name],
+            labels,
+            jobs=jobs,
+            progress=progress,
+        )
+        for name, patterns in sources.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def judge_again(
+    folder: Path,
+    sources: Mapping[str, Path],
+    crystals: pd.DataFrame,
+    *,
+    jobs: int = -1,
+    progress: bool = True,
+) -> dict:
+    """Ask a predictor about its test materials again, and write answers and cards anew.
+
+    Parameters
+    ----------
+    folder : Path
+        The predictor's.
+    sources : mapping of str to Path
+        Datasets of patterns by condition, of the same simulation as those that it was made of.
+        The answers are kept beside them, so that what was stopped goes on.
+    crystals : DataFrame
+        The crystals' table, the test materials among them.
+    jobs, progress
+        See :func:`build_predictor`.
+
+    Returns
+    -------
+    dict
+        The new card. Limits, times and what it says of second grains are those of the old one.
+
+    Raises
+    ------
+    UserError
+        A condition or a test material is missing, or patterns are.
+
+    Notes
+    -----
+    Of the materials whose patterns go with the predictor, these are asked about: on other
+    processors a simulation differs in its last digits.
+    """
+    models, card = load_models(folder)
+    settings = _read_example_settings(card, folder)
+    for name in settings:
+        if name not in sources:
+            raise UserError(f"{name}: expected patterns of this condition too")
+    names = read_test_materials(folder)
+    labels = crystals[crystals["material_id"].isin(names)]
+    if len(labels) < len(names):
+        raise UserError(f"crystals: {len(names) - len(labels)} of the test materials are missing")
+    answers = _ask(folder, "test", sources, settings, labels, jobs, progress)
+    if missing := len(names) - answers["material_id"].nunique():
+        raise UserError(f"patterns: those of {missing} of the test materials are missing")
+    stored = answer_sample(Predictor(models, card), settings, folder)
+    others = answers[~answers["material_id"].isin(set(stored["material_id"]))]
+    answers = pd.concat([others, stored], ignore_index=True).sort_values(
+        ["condition", "material_id"], kind="stable", ignore_index=True
+    )
+    for condition, figures in describe(answers).items():
+        kept = {name: card[condition][name] for name in ("ms_one", "ms_ten")}
+        card[condition] = figures | kept
+    write_answers(answers, folder)
+    write_readme(card, folder)
+    write_card(card, folder)
+    return card
+
+
+def judge_runs_again(
+    folder: Path, runs: Mapping[str, Run], *, jobs: int = -1, progress: bool = True
+) -> dict:
+    """:func:`judge_again` on the datasets of runs, by condition.
+
+    Raises
+    ------
+    UserError
+        As :func:`judge_again`, or patterns of another simulation than the card's.
+    """
+    made_of = read_card(folder)["simulation"]
+    for condition, run in runs.items():
+        if _simulation(run) != made_of.get(condition):
+            raise UserError(f"{run.patterns}: not simulated as {folder / CARD} has it")
+    sources = {condition: run.patterns for condition, run in runs.items()}
+    crystals = read_crystals(next(iter(runs.values())).crystals)
+    return judge_again(folder, sources, crystals, jobs=jobs, progress=progress)
+
+
+def _read_example_settings(card: Mapping[str, object], folder: Path) -> dict[str, ExampleSettings]:
+    """Which examples a predictor that there is was made of, by condition."""
+    settings = check(PredictorSettings, where=f"{folder / CARD}: ", **card["settings"])
+    return example_settings(settings, card["detectors"])
 
 
 def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
@@ -230,19 +349,28 @@ def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
     models, card = load_models(folder)
     shipped = read_answers(folder)
     figures = describe(shipped)
-    for protocol, values in figures.items():
+    for condition, values in figures.items():
         for name, value in values.items():
-            if np.isscalar(value) and not np.isclose(value, card[protocol][name], atol=1e-4):
+            said = card[condition].get(name)
+            if not _agree(value, said):
                 raise UserError(
-                    f"{folder / CARD}: {protocol}.{name}: expected {value:.4f} from {ANSWERS}, "
-                    f"got {card[protocol][name]:.4f}"
+                    f"{folder / CARD}: {condition}.{name}: expected {value} from {ANSWERS}, "
+                    f"got {said}"
                 )
-    settings = check(PredictorSettings, where=f"{folder / CARD}: ", **card["settings"])
-    wanted = example_settings(settings, figures)
-    made = answer_sample(models, wanted, folder)
-    for protocol, times in time_sample(Predictor(models, card), wanted, folder).items():
-        figures[protocol] |= times
+    predictor, wanted = Predictor(models, card), _read_example_settings(card, folder)
+    made = answer_sample(predictor, wanted, folder)
+    for condition, times in time_sample(predictor, wanted, folder).items():
+        figures[condition] |= times
     return figures, compare_answers(made, shipped)
+
+
+def _agree(value: object, said: object) -> bool:
+    """Whether a figure is that of a card; lists and tables are not looked at."""
+    if isinstance(value, dict | list):
+        return True
+    if value is None or said is None:
+        return value is said
+    return bool(np.isclose(value, said, atol=1e-4, equal_nan=True))
 
 
 def _report(bar: tqdm) -> Callable[[str, int], None]:
@@ -253,5 +381,6 @@ def _report(bar: tqdm) -> Callable[[str, int], None]:
     return on_round
 
 
-def _protocol(run: Run) -> dict[str, object]:
+def _simulation(run: Run) -> dict[str, object]:
+    """How the patterns of a run were simulated, as cards have it."""
     return read_settings(run.patterns).model_dump(mode="json", exclude={"jobs", "cluster"})

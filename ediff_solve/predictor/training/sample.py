@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ediff_solve.predictor.boosting import SpaceGroupModel
-from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups, compute_examples
-from ediff_solve.predictor.training.fitting import judge
+from ediff_solve.predictor.answering import Predictor
+from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups, place_groups
+from ediff_solve.predictor.training.judging import SCHEMA, answer_material, make_table
 from ediff_utils.bloch.dataset.reading import part_files
 from ediff_utils.core.files import read_table
 from ediff_utils.core.paths import Run, atomic_write
@@ -28,7 +28,7 @@ MATERIALS = 100
 #: Answers that agree have confidences this near: other processors round otherwise.
 NEAR = 0.01
 _COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity")
-_KEY = ["material_id", "protocol", "patterns"]
+_KEY = ["material_id", "condition", "patterns"]
 
 
 def write_answers(answers: pd.DataFrame, folder: Path) -> Path:
@@ -37,16 +37,14 @@ def write_answers(answers: pd.DataFrame, folder: Path) -> Path:
     Parameters
     ----------
     answers : DataFrame
-        See :func:`ediff_solve.predictor.training.fitting.judge`.
+        See :func:`ediff_solve.predictor.training.judging.answer_material`.
     folder : Path
         The predictor's.
     """
     path = Path(folder) / ANSWERS
-    small = answers.astype({name: np.float32 for name in answers.select_dtypes("float64")})
+    table = pa.Table.from_pandas(answers, schema=SCHEMA, preserve_index=False)
     with atomic_write(path) as partial:
-        pq.write_table(
-            pa.Table.from_pandas(small, preserve_index=False), partial, compression="zstd"
-        )
+        pq.write_table(table, partial, compression="zstd")
     return path
 
 
@@ -56,13 +54,20 @@ def read_answers(folder: Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        Not there, or damaged.
+        Not there, damaged, or of another version of the program.
     """
-    return _read(Path(folder) / ANSWERS).to_pandas()
+    return _read(Path(folder) / ANSWERS, SCHEMA.names).to_pandas()
 
 
-def _read(path: Path) -> pa.Table:
-    return read_table(path, made_by="training the predictor")
+def read_test_materials(folder: Path) -> set[str]:
+    """The materials that the answers of a predictor are about, whatever version wrote them."""
+    table = _read(Path(folder) / ANSWERS, ("material_id",))
+    return set(table["material_id"].unique().to_pylist())
+
+
+def _read(path: Path, needed: Iterable[str]) -> pa.Table:
+    """A file that goes with a predictor, with the columns that it must have."""
+    return read_table(path, tuple(needed), made_by="training the predictor")
 
 
 def write_sample(
@@ -77,9 +82,9 @@ def write_sample(
     Parameters
     ----------
     runs : mapping of str to Run
-        By protocol.
+        By condition.
     settings : mapping of str to ExampleSettings
-        By protocol.
+        By condition.
     materials : iterable of str
         The test's; :data:`MATERIALS` of them are drawn.
     crystals : DataFrame
@@ -89,7 +94,7 @@ def write_sample(
     names = np.unique(list(materials))
     seed = next(iter(settings.values())).seed
     drawn = np.random.default_rng(seed).permutation(names)[:MATERIALS]
-    parts = [_used(run, settings[protocol], drawn, protocol) for protocol, run in runs.items()]
+    parts = [_used(run, settings[condition], drawn, condition) for condition, run in runs.items()]
     table = pa.concat_tables(parts)
     labels = crystals.set_index("material_id").loc[table["material_id"].to_pylist()]
     for name in ("space_group", "a", "b", "c"):
@@ -100,7 +105,7 @@ def write_sample(
     return path
 
 
-def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, protocol: str) -> pa.Table:
+def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, condition: str) -> pa.Table:
     """Patterns of some materials that examples are made of, and which of all they are."""
     parts = []
     for path in part_files(run.patterns):
@@ -111,7 +116,7 @@ def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, protocol: str)
             own = table.filter(pc.equal(table["material_id"], material))
             used = np.unique(np.concatenate(choose_groups(own.num_rows, settings, material)))
             part = own.take(used).replace_schema_metadata(None)
-            part = part.append_column("protocol", pa.array([protocol] * len(used)))
+            part = part.append_column("condition", pa.array([condition] * len(used)))
             part = part.append_column("position", pa.array(used))
             parts.append(part.append_column("of", pa.array([own.num_rows] * len(used))))
     return pa.concat_tables(parts)
@@ -125,13 +130,13 @@ def read_sample(
     Parameters
     ----------
     settings : mapping of str to ExampleSettings
-        By protocol.
+        By condition.
     folder : Path
         The predictor's.
 
     Yields
     ------
-    protocol, material : str
+    condition, material : str
     patterns : pyarrow.Table
         The material's, as simulated.
     groups : list of ndarray of int
@@ -142,34 +147,31 @@ def read_sample(
     UserError
         No patterns there.
     """
-    table = _read(Path(folder) / PATTERNS)
-    for protocol in table["protocol"].unique().to_pylist():
-        own = table.filter(pc.equal(table["protocol"], protocol))
+    table = _read(Path(folder) / PATTERNS, (*_COLUMNS, "condition", "position", "of"))
+    for condition in table["condition"].unique().to_pylist():
+        own = table.filter(pc.equal(table["condition"], condition))
         for material in own["material_id"].unique().to_pylist():
             part = own.filter(pc.equal(own["material_id"], material))
-            place = {int(k): row for row, k in enumerate(part["position"].to_pylist())}
-            groups = choose_groups(part["of"][0].as_py(), settings[protocol], material)
-            here = [np.array([place[int(k)] for k in group]) for group in groups]
-            yield protocol, material, part, here
+            yield condition, material, part, place_groups(part, settings[condition], material)
 
 
 def answer_sample(
-    models: Mapping[str, SpaceGroupModel], settings: Mapping[str, ExampleSettings], folder: Path
+    predictor: Predictor, settings: Mapping[str, ExampleSettings], folder: Path
 ) -> pd.DataFrame:
     """Answers to the patterns that go with a predictor, from their spots.
 
     Parameters
     ----------
-    models : mapping of str to SpaceGroupModel
+    predictor : Predictor
     settings : mapping of str to ExampleSettings
-        By protocol.
+        By condition.
     folder : Path
         The predictor's.
 
     Returns
     -------
     DataFrame
-        See :func:`ediff_solve.predictor.training.fitting.judge`.
+        See :func:`ediff_solve.predictor.training.judging.answer_material`.
 
     Raises
     ------
@@ -177,13 +179,10 @@ def answer_sample(
         No patterns there.
     """
     rows: list[dict] = []
-    for protocol, material, part, here in read_sample(settings, folder):
-        rows += compute_examples(material, part, settings[protocol], here)
-    vectors = np.array([row.pop("evidence") for row in rows])
-    columns = ["material_id", "space_group", "a", "b", "c"]
-    labels = _read(Path(folder) / PATTERNS).select(columns).to_pandas()
-    labels = labels.drop_duplicates("material_id")
-    return judge(dict(models), pd.DataFrame(rows), vectors, labels)
+    for condition, material, part, _ in read_sample(settings, folder):
+        truth = {name: part[name][0].as_py() for name in ("space_group", "a", "b", "c")}
+        rows += answer_material(predictor, material, part, settings[condition], truth)
+    return make_table(rows).to_pandas()
 
 
 def compare_answers(made: pd.DataFrame, shipped: pd.DataFrame) -> dict[str, float]:
@@ -192,14 +191,14 @@ def compare_answers(made: pd.DataFrame, shipped: pd.DataFrame) -> dict[str, floa
     Parameters
     ----------
     made, shipped : DataFrame
-        See :func:`ediff_solve.predictor.training.fitting.judge`.
+        See :func:`ediff_solve.predictor.training.judging.answer_material`.
 
     Returns
     -------
     dict
-        ``answers``, how many were made again, ``same``, the share of them with the same crystal
-        system, space group and, within :data:`NEAR`, confidence, and ``largest``, the largest
-        difference of confidence.
+        ``answers``, how many were made again, ``same``, the share of them with the same status,
+        crystal system, space group and, within :data:`NEAR`, confidence, and ``largest``, the
+        largest difference of confidence.
     """
     numbered = [
         table.assign(number=table.groupby(_KEY).cumcount()).set_index([*_KEY, "number"])
@@ -207,8 +206,10 @@ def compare_answers(made: pd.DataFrame, shipped: pd.DataFrame) -> dict[str, floa
     ]
     both = numbered[0].join(numbered[1], rsuffix="_shipped", how="left")
     difference = (both["confidence"] - both["confidence_shipped"]).abs().fillna(1.0)
-    same = (both["system"] == both["system_shipped"]) & (difference < NEAR)
-    same &= both["space_group"] == both["space_group_shipped"]
+    same = difference < NEAR
+    for name in ("status", "system", "space_group"):
+        said, other = both[name], both[f"{name}_shipped"]
+        same &= (said == other) | (said.isna() & other.isna())
     return {
         "answers": len(both),
         "same": float(same.mean()),

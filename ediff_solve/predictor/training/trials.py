@@ -21,22 +21,15 @@ from ediff_utils.bloch.dataset.reading import spots
 from ediff_utils.crystals.groups import crystal_system
 
 #: Each is timed so often, of which the shortest counts.
-REPEATS = 3
+_REPEATS = 3
 #: Materials whose patterns are timed.
-TIMED = 20
+_TIMED = 20
 
 
-def measure_time(predictor: Predictor, patterns: Sequence[tuple]) -> float:
-    """Shortest of some answers' times [ms of processor time].
-
-    Parameters
-    ----------
-    predictor : Predictor
-    patterns : sequence of tuple of ndarray
-        Of one crystal, see :meth:`ediff_solve.predictor.answering.Predictor.predict`.
-    """
+def _measure_time(predictor: Predictor, patterns: Sequence[tuple]) -> float:
+    """Shortest of some answers' times [ms of processor time]."""
     times = []
-    for _ in range(REPEATS):
+    for _ in range(_REPEATS):
         start = time.process_time()
         predictor.predict(patterns)
         times.append(time.process_time() - start)
@@ -63,15 +56,15 @@ def measure_times(predictor: Predictor, groups: Sequence[Sequence[tuple]]) -> di
     predictor.predict(groups[0][:1])
     # Threads that only wait for each other count as processor time.
     with threadpool_limits(1):
-        one = [measure_time(predictor, [pattern]) for each in groups for pattern in each]
-        ten = [measure_time(predictor, each) for each in groups]
+        one = [_measure_time(predictor, [pattern]) for each in groups for pattern in each]
+        ten = [_measure_time(predictor, each) for each in groups]
     return {"ms_one": float(np.median(one)), "ms_ten": float(np.median(ten))}
 
 
 def time_sample(
     predictor: Predictor, settings: Mapping[str, ExampleSettings], folder: Path
 ) -> dict[str, dict[str, float]]:
-    """:func:`measure_times` by protocol, on ten patterns of each of some test materials.
+    """:func:`measure_times` by condition, on ten patterns of each of some test materials.
 
     Parameters
     ----------
@@ -79,12 +72,12 @@ def time_sample(
     settings, folder
         See :func:`ediff_solve.predictor.training.sample.read_sample`.
     """
-    groups: dict[str, list[list[tuple]]] = {protocol: [] for protocol in settings}
-    for protocol, material, table, chosen in read_sample(settings, folder):
+    groups: dict[str, list[list[tuple]]] = {condition: [] for condition in settings}
+    for condition, material, table, chosen in read_sample(settings, folder):
         tens = [rows for rows in chosen if len(rows) == TEN]
-        if tens and len(groups[protocol]) < TIMED:
-            seen = show_patterns(material, table, DETECTORS[protocol], settings[protocol].seed)
-            groups[protocol].append([seen[row] for row in tens[0]])
+        if tens and len(groups[condition]) < _TIMED:
+            seen = show_patterns(material, table, DETECTORS[condition], settings[condition].seed)
+            groups[condition].append([seen[row] for row in tens[0]])
     return {name: measure_times(predictor, found) for name, found in groups.items() if found}
 
 
@@ -105,30 +98,30 @@ def find_mixtures(
     Returns
     -------
     dict
-        By protocol and by "single" and "several": ``noticed``, the share of mixtures of which too
+        By condition and by "single" and "several": ``noticed``, the share of mixtures of which too
         few spots are explained, ``false_alarms``, that of the same patterns without a second
         grain, ``accuracy`` and ``sure``, of the crystal system of the stronger grain and how many
         mixtures are called sure, ``sure_and_wrong`` of all mixtures, and ``n``.
     """
     sample = list(read_sample(settings, folder))
     answers: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
-    for protocol in dict.fromkeys(name for name, *_ in sample):
-        own = [each[1:] for each in sample if each[0] == protocol]
+    for condition in dict.fromkeys(name for name, *_ in sample):
+        own = [each[1:] for each in sample if each[0] == condition]
         pool = _pool([table for _, table, _ in own])
-        mixed = DETECTORS[protocol].model_copy(update={"second_grain": 1.0})
+        mixed = DETECTORS[condition].model_copy(update={"second_grain": 1.0})
         for material, table, chosen in own:
-            seed = settings[protocol].seed
-            alone = show_patterns(material, table, DETECTORS[protocol], seed)
+            seed = settings[condition].seed
+            alone = show_patterns(material, table, DETECTORS[condition], seed)
             both = show_patterns(material, table, mixed, seed, pool)
             group = int(table["space_group"][0].as_py())
             for rows in chosen:
                 kind = "single" if len(rows) == 1 else "several"
                 row = _ask(predictor, [alone[r] for r in rows], [both[r] for r in rows], group)
-                answers.setdefault((protocol, kind), []).append(row)
+                answers.setdefault((condition, kind), []).append(row)
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for (protocol, kind), rows in answers.items():
+    for (condition, kind), rows in answers.items():
         alarm, noticed, right, sure = np.array(rows, bool).T
-        found.setdefault(protocol, {})[kind] = {
+        found.setdefault(condition, {})[kind] = {
             "noticed": float(noticed.mean()),
             "false_alarms": float(alarm.mean()),
             "accuracy": float(right.mean()),

@@ -21,11 +21,10 @@ from ediff_solve.predictor import groups
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.boosting import (
     BoostingSettings,
-    fit_temperature,
+    _fit_temperature,
+    _soften,
+    _train_booster,
     shorten,
-    soften,
-    sum_systems,
-    train_booster,
     train_model,
 )
 from ediff_solve.predictor.evidence import NAMES, compute_evidence
@@ -38,8 +37,10 @@ from ediff_solve.predictor.training.card import (
     ONE_GRAIN,
     SURE,
     compute_growth,
+    describe,
     find_least_indexed,
     find_thresholds,
+    format_figures,
 )
 from ediff_solve.predictor.training.examples import (
     ExampleSettings,
@@ -47,9 +48,10 @@ from ediff_solve.predictor.training.examples import (
     choose_groups,
     read_examples,
 )
-from ediff_solve.predictor.training.fitting import judge, summarise, train_predictor
+from ediff_solve.predictor.training.fitting import train_predictor
+from ediff_solve.predictor.training.judging import ask_dataset
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.groups import NUMBERED_SYSTEMS, laue_group
+from ediff_utils.crystals.groups import LAST_GROUPS, NUMBERED_SYSTEMS, laue_group
 
 #: Lattices of a small world with one space group each.
 WORLD = {"cF": 225, "cP": 221, "hP": 191, "tP": 123, "oI": 71, "mC": 12}
@@ -63,11 +65,9 @@ class TestGroups:
     def test_sums_agree(self, numbers):
         probabilities = np.array(numbers) / sum(numbers)
         systems = groups.sum_classes(probabilities, "system")
-        np.testing.assert_allclose(
-            [systems[name] for name in NUMBERED_SYSTEMS],
-            sum_systems(probabilities[None])[0],
-            atol=1e-12,
-        )
+        first = np.array([0, *LAST_GROUPS[:-1]])
+        sums = np.add.reduceat(probabilities, first)
+        np.testing.assert_allclose([systems[name] for name in NUMBERED_SYSTEMS], sums, atol=1e-12)
         for kind in ("system", "laue_class", "bravais"):
             found = groups.sum_classes(probabilities, kind)
             assert sum(found.values()) == pytest.approx(1)
@@ -142,15 +142,15 @@ class TestBoosting:
         rng = np.random.default_rng(0)
         true = rng.dirichlet(np.full(4, 0.7), size=4000)
         truth = np.array([rng.choice(4, p=p) for p in true])
-        spoilt = soften(true, 1 / temperature)
-        assert fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
+        spoilt = _soften(true, 1 / temperature)
+        assert _fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
 
     def test_one_class_needs_no_trees(self):
-        booster = train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
+        booster = _train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
         assert booster.model is None
         np.testing.assert_array_equal(booster.probabilities(np.zeros((2, 3))), 1)
         with pytest.raises(UserError, match="to train on"):
-            train_booster(np.zeros((2, 3)), np.ones(2), np.ones(2, bool), SMALL)
+            _train_booster(np.zeros((2, 3)), np.ones(2), np.ones(2, bool), SMALL)
 
     def test_probabilities_of_groups(self):
         rng = np.random.default_rng(1)
@@ -162,7 +162,8 @@ class TestBoosting:
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
         systems = model.systems(vectors[held_out])
-        np.testing.assert_allclose(systems, sum_systems(found), atol=1e-12)
+        first = [0, *LAST_GROUPS[:-1]]
+        np.testing.assert_allclose(systems, np.add.reduceat(found, first, axis=1), atol=1e-12)
         np.testing.assert_array_equal(model.systems(vectors[held_out], threads=2), systems)
         assert model.systems(vectors[:0]).shape == (0, len(NUMBERED_SYSTEMS))
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
@@ -187,7 +188,7 @@ class TestBoosting:
         rng = np.random.default_rng(2)
         vectors, truth = rng.normal(size=(80, 5)), np.repeat([10, 20], 40)
         one, other = (
-            train_booster(vectors, truth, np.zeros(80, bool), SMALL).model.model_to_string()
+            _train_booster(vectors, truth, np.zeros(80, bool), SMALL).model.model_to_string()
             for _ in range(2)
         )
         assert one == other
@@ -208,11 +209,11 @@ class TestTraining:
     def test_unseen_materials_are_told(self, world, models):
         index, vectors, crystals, split = world
         test = index["material_id"].isin(split.loc[split["part"] == "test", "material_id"])
-        found = judge(models, index[test].reset_index(drop=True), vectors[test], crystals)
-        together = summarise(found[found["patterns"] == 3])
-        assert together["accuracy"] > 0.8
-        assert together["space_group_top5"] >= together["space_group_top1"] > 0.7
-        assert together["n"] == together["n_materials"] == 12
+        rows = np.flatnonzero(test & (index["patterns"] == 3))
+        truth = crystals.set_index("material_id").loc[index["material_id"].iloc[rows]]
+        said = models["several"].probabilities(vectors[rows]).argmax(axis=1) + 1
+        assert len(rows) == 12
+        assert (said == truth["space_group"]).mean() > 0.7
 
     def test_rounds_are_told(self, world):
         seen = []
@@ -231,7 +232,7 @@ class TestGrowth:
         table = pd.DataFrame(
             {
                 "material_id": list("abcabc"),
-                "protocol": "clean",
+                "condition": "clean",
                 "patterns": [1, 1, 1, 1, 10, 10],
                 "true_system": "cubic",
                 "system": ["cubic", "cubic", "cubic", "trigonal", "cubic", "trigonal"],
@@ -239,7 +240,7 @@ class TestGrowth:
                 "rank": [1, 2, 6, 9, 1, 5],
             }
         )
-        found = compute_growth(table).set_index(["protocol", "patterns"])
+        found = compute_growth(table).set_index(["condition", "patterns"])
         assert found.loc[("clean", 1), ["system", "space_group", "first_five", "n"]].tolist() == [
             0.75, 0.25, 0.5, 4,
         ]  # fmt: skip
@@ -247,6 +248,49 @@ class TestGrowth:
         # Wilson (1927): three of four at 95 %.
         assert found.loc[("clean", 1), "system_low"] == pytest.approx(0.3006, abs=1e-3)
         assert found.loc[("clean", 1), "system_high"] == pytest.approx(0.9544, abs=1e-3)
+
+
+class TestDescribe:
+    def test_cannot_tell_is_wrong_and_counted_apart(self):
+        """Four patterns: sure and right, not sure and right, not sure and wrong, cannot tell."""
+        nothing, wrong = None, "trigonal"
+        table = pd.DataFrame(
+            {
+                "material_id": list("abcd") * 2,
+                "condition": "clean",
+                "patterns": [1] * 4 + [10] * 4,
+                "spots": 20.0,
+                "thickness": 200.0,
+                "status": ["sure", "not sure", "not sure", "cannot tell"] * 2,
+                "true_system": "cubic",
+                "system": ["cubic", "cubic", wrong, nothing] * 2,
+                "confidence": [0.9, 0.6, 0.5, 0.0] * 2,
+                "rank": [1, 2, 6, 231] * 2,
+                **dict.fromkeys(("length_1", "length_2", "length_3"), 4.0),
+                **dict.fromkeys(("error_1", "error_2", "error_3"), [0.04, 0.04, 0.04, np.inf] * 2),
+            }
+        )
+        found = describe(table)["clean"]
+        for name in ("one", "ten"):
+            assert found[name] == 0.5
+            assert found[f"cannot_tell_{name}"] == 0.25
+            assert found[f"right_of_told_{name}"] == pytest.approx(2 / 3)
+            assert found[f"sure_{name}"] == 0.25
+            assert found[f"right_of_sure_{name}"] == 1
+            assert found[f"space_group_top1_{name}"] == 0.25
+            assert found[f"space_group_top5_{name}"] == 0.5
+            # Of three answers, each in a bin of its own.
+            assert found[f"ece_{name}"] == pytest.approx((0.1 + 0.4 + 0.5) / 3)
+        assert found["axes_relative_ten"] == pytest.approx(0.01)
+        assert found["by_system"]["cubic"]["said_ten"]["cannot tell"] == 0.25
+        assert found["by_spots"] == [{"from": 15, "to": 30, "accuracy": 0.5, "n": 4}]
+        lines = format_figures({"clean": found})
+        assert f"{'cannot tell, one pattern':40}    25.0 %" in lines
+        never = describe(table.assign(status="not sure"))["clean"]
+        assert never["right_of_sure_one"] is None
+        assert f"{'right where it is sure, one pattern':40}         -" in format_figures(
+            {"x": never}
+        )
 
 
 class TestThresholds:
@@ -327,10 +371,13 @@ class TestStore:
 
         assert "not a predictor's boosters" in self.broken(models, tmp_path, replace)
 
-    def test_of_another_version(self, models, tmp_path):
+    @pytest.mark.parametrize(
+        ("name", "value"), [("features", "other"), ("evidence", 0), ("evidence", None)]
+    )
+    def test_of_another_version(self, models, tmp_path, name, value):
         def age(folder):
             card = json.loads((folder / "card.json").read_text())
-            card["features"] = "other"
+            card[name] = value
             card["packages"]["ediff-utils"] = "0.0.1"
             (folder / "card.json").write_text(json.dumps(card))
 
@@ -490,13 +537,13 @@ class TestExamples:
         build_examples(
             dataset,
             tmp_path / "out",
-            settings.model_copy(update={"protocol": "detector"}),
+            settings.model_copy(update={"condition": "detector"}),
             jobs=1,
             progress=False,
         )
-        assert set(read_examples(folder)[0]["protocol"]) == {"detector"}
+        assert set(read_examples(folder)[0]["condition"]) == {"detector"}
         with pytest.raises(UserError, match="clean, detector"):
-            build_examples(dataset, tmp_path, ExampleSettings(protocol="other"))
+            build_examples(dataset, tmp_path, ExampleSettings(condition="other"))
         with pytest.raises(UserError, match="no examples"):
             read_examples(tmp_path / "nowhere")
 
@@ -508,6 +555,69 @@ class TestExamples:
         assert all(len(np.unique(g)) == len(g) and g.max() < n for g in found)
         again = choose_groups(n, settings, "mp-1")
         assert [g.tolist() for g in found] == [g.tolist() for g in again]
+
+    def test_answers_are_those_of_predict(self, models, dataset, tmp_path, monkeypatch):
+        """Asked block by block, and of a table of no more patterns than are needed."""
+        monkeypatch.setattr(examples_module, "part_files", lambda f: sorted(f.glob("part-*")))
+        save_models(models, CARD, tmp_path / "model")
+        predictor = Predictor.load(tmp_path / "model")
+        settings = ExampleSettings(singles=2, together=(3,), random_sizes=(2, 3))
+        labels = pd.DataFrame({"material_id": ["cP", "oI"], "space_group": [221, 71]})
+        labels = labels.assign(a=4.0, b=5.0, c=6.0)
+
+        def ask(patterns, folder="answers"):
+            where = (tmp_path / "model", patterns, tmp_path / folder, settings, labels)
+            return ask_dataset(*where, jobs=1, progress=False)
+
+        # Of one of the patterns too few spots are left to tell anything.
+        table = pq.read_table(dataset / "part-00000.parquet")
+        blind = choose_groups(5, settings, "cP")[0][0]
+        columns = {name: table[name].to_pylist() for name in table.column_names}
+        for name in ("qx", "qy", "intensity"):
+            columns[name][blind] = columns[name][blind][:2]
+        table = pa.table(columns, schema=table.schema)
+        pq.write_table(table, dataset / "part-00000.parquet", row_group_size=5)
+        found = ask(dataset)
+        assert found["material_id"].tolist() == ["cP"] * 4 + ["oI"] * 4
+        for name, own in found.groupby("material_id"):
+            part = table.filter(pa.compute.equal(table["material_id"], name)).to_pydict()
+            for chosen, row in zip(
+                choose_groups(5, settings, name), own.to_dict("records"), strict=True
+            ):
+                spots = [
+                    [np.array(part[k][j], float) for k in ("qx", "qy", "intensity")] for j in chosen
+                ]
+                said = predictor.predict(spots)
+                assert row["status"] == said.status
+                assert row["confidence"] == pytest.approx(said.confidence, abs=1e-6)
+                if said.system is None:
+                    assert pd.isna(row["system"])
+                    assert (row["space_group"], row["rank"]) == (0, 231)
+                    assert row["error_1"] == np.inf
+                    continue
+                assert (row["system"], row["space_group"]) == (said.system, said.space_groups[0][0])
+                order = np.argsort(-said.probabilities, kind="stable").tolist()
+                assert order[row["rank"] - 1] == row["true_space_group"] - 1
+                errors = np.abs(np.sort(said.lattice.parameters[:3]) - [4, 5, 6])
+                assert [row[f"error_{k}"] for k in (1, 2, 3)] == pytest.approx(errors, abs=1e-5)
+        assert found["status"].iloc[0] == "cannot tell"
+        # No more patterns than are needed, which say which they are.
+        thin = tmp_path / "thin"
+        thin.mkdir()
+        for n, name in enumerate(("cP", "oI")):
+            part = table.filter(pa.compute.equal(table["material_id"], name))
+            used = np.unique(np.concatenate(choose_groups(5, settings, name)))
+            part = part.take(used).append_column("position", pa.array(used))
+            part = part.append_column("of", pa.array([5] * len(used)))
+            pq.write_table(part, thin / f"part-{n:05d}.parquet")
+        pd.testing.assert_frame_equal(ask(thin, "others"), found)
+        # What is there is not asked again, but where the predictor is another.
+        stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "answers").iterdir()}
+        ask(dataset)
+        assert {p: p.stat().st_mtime_ns for p in (tmp_path / "answers").iterdir()} == stamps
+        never = CARD | {"thresholds": {"single": 1.1, "several": 1.1}}
+        save_models(models, never, tmp_path / "model")
+        assert set(ask(dataset)["status"]) == {"not sure", "cannot tell"}
 
 
 class TestIndexing:

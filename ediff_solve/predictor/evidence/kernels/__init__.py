@@ -1,1 +1,1 @@
-"""ediff_solve/predictor/evidence/kernels"""
+"""Numba code of the evidence: symmetric metrics, symmetry of a pattern in the plane, rings."""

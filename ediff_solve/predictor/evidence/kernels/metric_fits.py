@@ -14,37 +14,14 @@ STEPS, CONVERGED = 6, 1e-5
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fit_along(
+def _fit_along(
     plane: np.ndarray,
     along: np.ndarray,
     errors: np.ndarray,
     precision: np.ndarray,
     operators: np.ndarray,
 ) -> tuple[np.ndarray, float, float, float]:
-    """Components along the beam that make a metric symmetric and are near those measured.
-
-    Parameters
-    ----------
-    plane : ndarray, shape (3, 2)
-        Components of a reduced reciprocal basis in the plane [1/angstrom].
-    along : ndarray, shape (3,)
-        Measured [1/angstrom].
-    errors : ndarray, shape (3,)
-        Standard errors of the components in the plane [1/angstrom].
-    precision : ndarray, shape (3, 3)
-        Inverse covariance of the components along the beam.
-    operators : ndarray, shape (n, 6, 6)
-        Of the group (:func:`metric_operators`).
-
-    Returns
-    -------
-    z : ndarray, shape (3,)
-        [1/angstrom]
-    residual, metric : float
-        Root mean square of the metric's deviations, in standard errors and relative to it.
-    change : float
-        Of the components, in standard errors.
-    """
+    """Components along the beam that make a metric symmetric, and residual, metric and change."""
     # What of the six entries the mean over the group takes away.
     projection = np.eye(6)
     for i in range(operators.shape[0]):
@@ -122,8 +99,9 @@ def fit_groups(
     along : ndarray, shape (k, 3)
         Components of the basis along the beam [1/angstrom]; NaN where there is none.
     figures : ndarray, shape (k, 3)
-        residual, metric and change of :func:`fit_along`. Of the best the squares of
-        residual and change add up to least.
+        Residual and metric, root mean squares of the metric's deviations, in standard errors and
+        relative to it, and change of the components, in standard errors. Of the best the squares
+        of residual and change add up to least.
     """
     along, figures = np.full((len(orders), 3), np.nan), np.full((len(orders), 3), np.nan)
     most = len(reduced) * len(tolerances)
@@ -152,7 +130,7 @@ def fit_groups(
                 continue
             sizes[tried], origin[tried] = size, s
             tried += 1
-            z, residual, metric, off = fit_along(plane, beam, errors, precision, operators[group])
+            z, residual, metric, off = _fit_along(plane, beam, errors, precision, operators[group])
             best = np.hypot(figures[k, 0], figures[k, 2])
             if np.isfinite(residual) and not best <= np.hypot(residual, off):
                 along[k] = back @ z

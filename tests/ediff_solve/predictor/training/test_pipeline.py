@@ -54,16 +54,19 @@ def test_the_card(trained):
     root, said = trained
     card = json.loads((root / "data/models/default/card.json").read_text())
     assert card["materials"]["train"] + card["materials"]["test"] == 16
-    for protocol in ("clean", "detector"):
-        figures = card[protocol]
+    for condition in ("clean", "detector"):
+        figures = card[condition]
         assert f"one {figures['one']:.1%}" in said
-        for name in ("one", "ten", "space_group_top1_ten", "space_group_top5_ten", "ece"):
+        for name in ("one", "ten", "space_group_top1_ten", "space_group_top5_ten", "ece_ten"):
             assert 0 <= figures[name] <= 1
+        for name in ("one", "ten"):
+            told = figures[f"right_of_told_{name}"] * (1 - figures[f"cannot_tell_{name}"])
+            assert figures[name] == pytest.approx(told)
         assert figures["n"] == {"one": 8, "ten": 4}
         assert sum(system["materials"] for system in figures["by_system"].values()) == 4
         assert 0 < figures["ms_one"] < figures["ms_ten"]
         # Four test materials: two single patterns, a group of ten and one of any size.
-        mixtures = card["second_grain"][protocol]
+        mixtures = card["second_grain"][condition]
         assert {kind: mixtures[kind]["n"] for kind in mixtures} == {"single": 8, "several": 8}
         # A second grain takes spots away from the share that one lattice explains.
         assert mixtures["several"]["noticed"] > mixtures["several"]["false_alarms"]
@@ -84,22 +87,27 @@ def test_the_card_in_words(trained):
     assert "any orientation, 20 nm, 300 kV; *detector*: at any orientation, 2 to 30 nm" in words
     systems = {name for p in ("clean", "detector") for name in card[p]["by_system"]}
     assert all(any(line.startswith(f"{name} (") for line in lines) for name in systems)
-    for protocol in ("clean", "detector"):
+    for condition in ("clean", "detector"):
         for key in ("by_spots", "by_thickness"):
-            ranges = card[protocol][key]
-            assert sum(one["n"] for one in ranges) == card[protocol]["n"]["one"]
+            ranges = card[condition][key]
+            assert sum(one["n"] for one in ranges) == card[condition]["n"]["one"]
             share = sum(one["accuracy"] * one["n"] for one in ranges)
-            assert share / card[protocol]["n"]["one"] == pytest.approx(card[protocol]["one"])
-        assert f"{protocol}, several" in lines
-    # A predictor of one protocol has a column less.
+            assert share / card[condition]["n"]["one"] == pytest.approx(card[condition]["one"])
+        assert f"{condition}, several" in lines
+    # A predictor of one condition has a column less.
     alone = card | {"detectors": {"clean": card["detectors"]["clean"]}}
     assert "| crystal system, ten patterns | " + shown[0] + " |\n" in format_card(alone)
 
 
 def test_a_second_run_computes_nothing_again(trained):
     root, _ = trained
-    files = sorted((root / "data/runs").glob("*/examples-*/*.parquet"))
-    assert files
+    runs = root / "data/runs"
+    files = [p for kind in ("examples", "answers") for p in runs.glob(f"*/{kind}-*/*.parquet")]
+    assert {path.parent.name for path in files} == {
+        f"{kind}-{condition}"
+        for kind in ("examples", "answers-apart", "answers-test")
+        for condition in ("clean", "detector")
+    }
     stamps = [path.stat().st_mtime_ns for path in files]
     few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
     before = (root / "data/models/default/several.json.gz").read_bytes()
@@ -133,10 +141,39 @@ class TestCard:
         assert (root / "card.png").read_bytes().startswith(b"\x89PNG")
         card = json.loads((root / "data/models/default/card.json").read_text())
         line = next(x for x in found.stdout.splitlines() if x.startswith("crystal system, one"))
-        assert line.split()[-2:] == [f"{card[p]['one']:.2%}" for p in ("clean", "detector")]
+        assert line.split()[-4:] == [
+            word for p in ("clean", "detector") for word in (f"{100 * card[p]['one']:.1f}", "%")
+        ]
         # Four test materials, each with two single patterns, one group of ten and one of any size.
-        assert "ms of processor time, ten patterns" in found.stdout
+        assert "processor time, ten patterns [ms]" in found.stdout
         assert "32 answers made again from their spots: 100.0% the same" in found.stdout
+
+    def test_all_test_patterns_are_asked_about_again(self, trained, changed):
+        names = ("answers.parquet", "card.json", "README.md")
+        before = {name: (changed / name).read_bytes() for name in names}
+        table = pd.read_parquet(changed / "answers.parquet").assign(status="sure", confidence=1.0)
+        table.to_parquet(changed / "answers.parquet")
+        card = json.loads(before["card.json"])
+        card["detector"]["one"] = 1.0
+        (changed / "card.json").write_text(json.dumps(card))
+        found = run(trained[0], "card", "--model", str(changed), "--again")
+        assert found.returncode == 0, found.stderr
+        again = pd.read_parquet(changed / "answers.parquet")
+        first = pd.read_parquet(trained[0] / "data/models/default/answers.parquet")
+        order = ["condition", "material_id"]
+        first = first.sort_values(order, kind="stable", ignore_index=True)
+        pd.testing.assert_frame_equal(again, first)
+        assert (changed / "README.md").read_bytes() == before["README.md"]
+        assert json.loads((changed / "card.json").read_text()) == json.loads(before["card.json"])
+
+    def test_other_patterns_are_refused(self, trained, changed):
+        arguments = ("card", "--model", str(changed), "--again", "--clean", "detector")
+        found = run(trained[0], *arguments)
+        assert found.returncode == 2
+        assert "not simulated as" in found.stderr
+        found = run(trained[0], "card", "--model", str(changed), "--again", "--clean", "")
+        assert found.returncode == 2
+        assert "clean: expected patterns of this condition" in found.stderr
 
     @pytest.fixture
     def changed(self, trained, tmp_path):
