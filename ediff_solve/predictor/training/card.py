@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from ediff_utils.paper.reliability import compute_accuracy_at_coverage, compute_ece
 from sklearn.isotonic import IsotonicRegression
 
+from ediff_solve.forests.reliability import compute_accuracy_at_coverage, compute_ece
 from ediff_solve.predictor.training.judging import ERRORS, LENGTHS
 from ediff_utils.core.estimates import compute_wilson_interval
 from ediff_utils.paper.evaluation import right_system
