@@ -97,7 +97,7 @@ def build_checked_lists(
     if not bright.any():
         raise UserError(f"{where}no spots: expected at least one of intensity above 0")
     _check_units(columns["qx"][bright], columns["qy"][bright], where)
-    least = tuple(int(columns[axis][bright].max()) + 1 for axis in "xy")
+    least = int(columns["x"][bright].max()) + 1, int(columns["y"][bright].max()) + 1
     shape = least if shape is None else (int(shape[0]), int(shape[1]))
     if least[0] > shape[0] or least[1] > shape[1]:
         raise UserError(f"{where}x, y: positions go to {least}, beyond the scan's {shape}")
@@ -154,6 +154,8 @@ def read_bragg_lists(
         raise UserError(f"{path}: unknown ending '{path.suffix}', expected {', '.join(_ENDINGS)}")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
+    table: Mapping[str, object]
+    shape: tuple[int, int] | None
     if ending in _EMD_ENDINGS:
         # py4DSTEM takes seconds to import: only those who need it wait
         from ediff_solve.frames.emd import read_emd

@@ -9,6 +9,7 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import h5py
@@ -106,7 +107,9 @@ def _open_emd(path: Path, cube: str) -> Stored:
         raise UserError(f"{path}: {cube}: expected a DataCube with four-dimensional data")
     stored = file.get(f"{cube.split('/')[0]}/metadatabundle/calibration", {})
     values = {name: item[()] for name, item in stored.items() if hasattr(item, "shape")}
-    entries = {n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()}
+    entries: dict[str, Any] = {
+        n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()
+    }
     axes = [
         Axis(entries.get(f"{kind}_pixel_size"), entries.get(f"{kind}_pixel_units"), kind == "R")
         for kind in "RRQQ"

@@ -97,7 +97,7 @@ def compute_noise(
         Frames without any noise: blank ones.
     """
     narrow, wide, power = compute_band(settings)
-    if settings.gain is not None:
+    if settings.gain is not None and settings.read_noise is not None:
         least = _poisson(narrow, power, settings.gain)
         return least + power * np.array([settings.read_noise**2, 0])
     least = _poisson(narrow, power, _unit(frames))

@@ -52,12 +52,14 @@ class Frames:
     @property
     def scan_shape(self) -> tuple[int, int]:
         """Probe positions along x and y."""
-        return self.data.shape[:2]
+        nx, ny = self.data.shape[:2]
+        return nx, ny
 
     @property
     def detector_shape(self) -> tuple[int, int]:
         """Pixels along qx and qy."""
-        return self.data.shape[2:]
+        height, width = self.data.shape[2:]
+        return height, width
 
     def read(self, rows: slice, columns: slice = slice(None)) -> np.ndarray:
         """Frames of a rectangle of the scan; shape (n, height, width), columns fastest.
@@ -218,7 +220,9 @@ def _shape_scan(
     data, axes = stored.data, stored.axes
     steps = [_length(axis) for axis in axes[:-2]]
     # A scan has one step: of two that differ neither is it.
-    step = steps[0] if steps[0] and np.allclose(steps, steps[0], rtol=1e-3) else None
+    known = [step for step in steps if step is not None]
+    same = len(known) == len(steps) and np.allclose(known, known[0], rtol=1e-3)
+    step = known[0] if same else None
     if scan_shape is not None:
         n = math.prod(data.shape[:-2])
         if len(scan_shape) != 2 or min(scan_shape) < 1 or math.prod(scan_shape) != n:
@@ -241,8 +245,9 @@ def _shape_scan(
 def _length(axis: Axis) -> float | None:
     """Step of an axis in angstrom, where it is a length above 0."""
     factor = _LENGTHS.get((axis.units or "").strip().lower())
-    known = factor and axis.scale is not None and np.isfinite(axis.scale) and axis.scale > 0
-    return factor * float(axis.scale) if known else None
+    if factor is None or axis.scale is None or not (np.isfinite(axis.scale) and axis.scale > 0):
+        return None
+    return factor * float(axis.scale)
 
 
 def _reciprocal_unit(axis: Axis) -> str | None:

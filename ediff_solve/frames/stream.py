@@ -123,7 +123,8 @@ class Detected:
     @property
     def shape(self) -> tuple[int, int]:
         """Probe positions along x and y."""
-        return self.origins.shape[:2]
+        nx, ny = self.origins.shape[:2]
+        return nx, ny
 
 
 def compute_looks(
@@ -313,8 +314,9 @@ def calibrate_scan(
             centre = origins.reshape(-1, 2)[detected.position]
             off = detected.x - centre[:, 0], detected.y - centre[:, 1]
             ring = fit_ring(*off, *ring_window)
-        known = {"pixel_size": pixel_size, "ring": ring, "ring_radius": ring_radius}
-        calibration = compute_calibration(origins, **known, rotation=rotation)
+        calibration = compute_calibration(
+            origins, pixel_size=pixel_size, ring=ring, ring_radius=ring_radius, rotation=rotation
+        )
     except UserError as error:
         raise UserError(f"{detected.path}: {error}") from None
     return calibration, ring

@@ -281,7 +281,9 @@ _GENERAL = np.array([[1.0, 0.013, 0.029], [0.0, 1.171, 0.047], [0.0, 0.0, 1.393]
 
 def _type_of_lattice(lattice: np.ndarray) -> tuple[str, np.ndarray]:
     """Bravais symbol and conventional cell, as spglib sets it, of an exact primitive one."""
-    dataset = spglib.get_symmetry_dataset((lattice, [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT)
+    dataset = spglib.get_symmetry_dataset(
+        (lattice.tolist(), [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT
+    )
     if dataset is None or dataset.number not in SYMBOLS:
         raise UserError("lattice: no Bravais lattice found")
     return SYMBOLS[dataset.number], np.rint(np.linalg.inv(dataset.transformation_matrix).T)

@@ -18,6 +18,10 @@ from ediff_solve.lattice.refine import Spots
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
+#: Positions x and y and a third number of each spot: its height or its intensity.
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
+#: Spots x, y, height and weight that lattices are looked for with.
+_Strongest = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 #: Strongest spots that the search looks at; all are indexed in the end.
 MOST_SPOTS = 110
 #: Strongest spots by which triples are ranked.
@@ -106,17 +110,18 @@ class LatticeCandidate:
         return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
 
 
-def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> tuple:
+def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> Columns:
     """Spots as float arrays of one length; a UserError where they are none."""
-    arrays = [np.asarray(a, dtype=float) for a in (qx, qy)]
-    arrays.append(np.ones(arrays[0].shape) if intensity is None else np.asarray(intensity, float))
-    if any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+    x, y = np.asarray(qx, float), np.asarray(qy, float)
+    strength = np.ones(x.shape) if intensity is None else np.asarray(intensity, float)
+    arrays = (x, y, strength)
+    if any(a.ndim != 1 or a.shape != x.shape for a in arrays):
         raise UserError("spots: expected qx, qy and intensity of one length")
     if not all(np.isfinite(a).all() for a in arrays):
         raise UserError("spots: expected finite positions and intensities")
-    if (arrays[2] < 0).any():
+    if (strength < 0).any():
         raise UserError("spots: expected intensities that are not negative")
-    return tuple(arrays)
+    return arrays
 
 
 def solve_pattern(
@@ -171,7 +176,7 @@ def solve_pattern(
 
 def prepare_spots(
     qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None, energy: float, most: int
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
+) -> tuple[Columns, _Strongest] | None:
     """What a search for lattices begins with; None where the spots are few or on one line.
 
     Returns
@@ -190,22 +195,19 @@ def prepare_spots(
     height = Spots(x, y, wavelength(energy) / 2).height
     order = np.lexsort((height, -strength))[:most]
     weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
-    strongest = tuple(
-        np.concatenate([[first], a])
-        for first, a in ((0.0, x[order]), (0.0, y[order]), (0.0, height[order]), (1.0, weight))
-    )
-    return (x, y, height), strongest
+    beside_beam = (np.concatenate([[0.0], a[order]]) for a in (x, y, height))
+    return (x, y, height), (*beside_beam, np.concatenate([[1.0], weight]))
 
 
 def build_candidates(
-    spots: tuple, found: list[tuple[np.ndarray, np.ndarray]], n: int, slab: float = SLAB
+    spots: Columns, found: list[tuple[np.ndarray, np.ndarray]], n: int, slab: float = SLAB
 ) -> list[LatticeCandidate]:
     """At most n candidates of fitted bases and their figures (:func:`fit_triple`), best first."""
     return [_candidate(spots, basis, figures, slab) for basis, figures in _distinct(found, n)]
 
 
 def _search(
-    spots: tuple, width: float, tolerance: float, slab: float, slab_spread: float
+    spots: _Strongest, width: float, tolerance: float, slab: float, slab_spread: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
     x, y = spots[:2]
@@ -249,7 +251,7 @@ def _distinct(found: list, n: int) -> list:
 
 
 def _candidate(
-    spots: tuple, basis: np.ndarray, figures: np.ndarray, slab: float
+    spots: Columns, basis: np.ndarray, figures: np.ndarray, slab: float
 ) -> LatticeCandidate:
     gain, _, sigma, spread, log_error = (float(f) for f in figures)
     hkl = np.zeros((len(spots[0]), 4), np.int64)

@@ -38,7 +38,7 @@ def open_stream(state: np.uint64, purpose: int) -> np.uint64:
 def _uniform(stream: np.uint64, i: int) -> float:
     """The i-th number of a stream, in [0, 1)."""
     word = _mix(stream + np.uint64(i + 1) * _GOLDEN)
-    return np.float64(word >> np.uint64(11)) * 2.0**-53
+    return float(word >> np.uint64(11)) * 2.0**-53
 
 
 @njit(cache=True, nogil=True)
