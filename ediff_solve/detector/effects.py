@@ -168,8 +168,7 @@ def apply_detector(
         part = _cut(spots, slice(start, start + _BLOCK + 1))
         if settings.second_grain > 0:
             part = kernels.add_grains(*part, *pool, second[block], factor[block], turn[block])
-        drawn = states[block], matrix[block], centre[block], q_max[block]
-        found = _detect(*part, *drawn, settings)
+        found = _detect(part, states[block], matrix[block], centre[block], q_max[block], settings)
         blocks.append([a.astype(kind) for a, kind in zip(found, kinds, strict=True)])
     qx, qy, intensity, sizes, n_missing, n_spurious = (
         np.concatenate(column) for column in zip(*blocks, strict=True)
@@ -254,10 +253,7 @@ def _totals(intensity: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _detect(
-    qx: np.ndarray,
-    qy: np.ndarray,
-    intensity: np.ndarray,
-    offsets: np.ndarray,
+    patterns: _Patterns,
     states: np.ndarray,
     matrix: np.ndarray,
     centre: np.ndarray,
@@ -266,10 +262,7 @@ def _detect(
 ) -> tuple[np.ndarray, ...]:
     """Spots, sizes, and numbers of missing and spurious spots of a block of patterns."""
     qx, qy, intensity, offsets, n_missing = kernels.detect(
-        qx,
-        qy,
-        intensity,
-        offsets,
+        *patterns,
         states,
         matrix,
         centre,
@@ -280,11 +273,9 @@ def _detect(
         settings.dynamic_range,
         settings.missing,
     )
-    n_spurious = np.zeros(len(states), np.int64)
-    if settings.spurious > 0:
-        qx, qy, intensity, offsets, n_spurious = kernels.add_spurious(
-            qx, qy, intensity, offsets, states, q_max, settings.spurious
-        )
+    qx, qy, intensity, offsets, n_spurious = kernels.add_spurious(
+        qx, qy, intensity, offsets, states, q_max, settings.spurious
+    )
     return qx, qy, intensity, np.diff(offsets), n_missing, n_spurious
 
 
@@ -300,10 +291,7 @@ def _identities(values: np.ndarray, name: str, n: int) -> np.ndarray:
     if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values):
         raise UserError(f"{name}: expected whole numbers or text, got {values.dtype}")
     # Equal names come many times over.
-    known: dict[str, int] = {}
-    for value in values.tolist():
-        if value not in known:
-            known[value] = name_seed(value)
+    known = {value: name_seed(value) for value in set(values.tolist())}
     return np.array([known[value] for value in values.tolist()], np.uint64)
 
 

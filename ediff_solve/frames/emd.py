@@ -20,26 +20,10 @@ _OLD = "/data/pointlistarrays"
 
 
 def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-    """Read the spots of a ``BraggVectors`` or ``PointListArray``.
+    """Spots of a ``BraggVectors`` or ``PointListArray`` of py4DSTEM, and the shape of the scan.
 
-    Parameters
-    ----------
-    path : Path
-        A file that py4DSTEM saved.
-    node : str, optional
-        Name or path of the one to read where the file holds more.
-
-    Returns
-    -------
-    dict of ndarray
-        Columns x, y, qx, qy, intensity, one entry a spot.
-    tuple of int
-        Shape of the scan.
-
-    Raises
-    ------
-    UserError
-        Not such a file, nothing to read in it, or no calibration.
+    ``node`` is the name or path of the one to read where the file holds more. Columns are x, y, qx,
+    qy, intensity, shape (n_spots,).
     """
     where = _choose(path, node)
     import py4DSTEM

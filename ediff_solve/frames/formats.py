@@ -24,12 +24,9 @@ _HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".emd")
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of an array: step and units as the file has them, None where it has none.
+    """One axis of an array: step and units as the file has them, and whether it is the scan's.
 
-    Attributes
-    ----------
-    navigate : bool or None
-        Whether it belongs to the scan; None where the format does not say.
+    None where the file, or its format, does not say.
     """
 
     scale: float | None = None
@@ -47,13 +44,7 @@ class Stored:
 
 
 def open_stored(path: Path, node: str | None) -> Stored:
-    """Open a file without reading its frames; ``node`` names a DataCube of several.
-
-    Raises
-    ------
-    UserError
-        Not there, empty, cut short, of a format that nobody here reads.
-    """
+    """Open a file without reading its frames; ``node`` names a DataCube of several."""
     if not path.exists():
         raise UserError(f"{path}: no such file; expected a scan of detector frames")
     if path.is_file() and path.stat().st_size == 0:

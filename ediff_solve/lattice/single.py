@@ -22,6 +22,8 @@ from ediff_utils.core.errors import UserError
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 #: Spots x, y, height and weight that lattices are looked for with.
 _Strongest = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: A basis and its figures, as :func:`fit_triple` returns them.
+_Fit = tuple[np.ndarray, np.ndarray]
 #: Strongest spots that the search looks at; all are indexed in the end.
 MOST_SPOTS = 110
 #: Strongest spots by which triples are ranked.
@@ -165,9 +167,11 @@ def solve_pattern(
     if prepared is None:
         return []
     spots, strongest = prepared
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[_Fit] = []
     for width, tolerance in SEARCHES:
-        found += _search(strongest, width, tolerance, slab, slab_spread)
+        vectors, _ = difference_vectors(*strongest[:2], LONGEST_VECTOR, width, N_VECTORS)
+        numbers = (N_PAIRS, N_THIRDS, N_TRIPLES)
+        found += fit_triples(strongest, vectors, tolerance, numbers, slab, slab_spread)
         if found and max(f[1] for _, f in found) >= ENOUGH * len(strongest[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
@@ -179,12 +183,8 @@ def prepare_spots(
 ) -> tuple[Columns, _Strongest] | None:
     """What a search for lattices begins with; None where the spots are few or on one line.
 
-    Returns
-    -------
-    spots : tuple of ndarray, shape (n,)
-        qx, qy and the Ewald sphere's height above them [1/angstrom].
-    strongest : tuple of ndarray, shape (m + 1,)
-        The direct beam and the ``most`` strongest of them: x, y, height and weight.
+    All spots, qx, qy and the Ewald sphere's height above them, shape (n,); and the direct beam with
+    the ``most`` strongest of them, x, y, height and weight, shape (m + 1,) [1/angstrom].
     """
     x, y, strength = check_spots(qx, qy, intensity)
     if x.size < FEWEST_SPOTS:
@@ -200,29 +200,49 @@ def prepare_spots(
 
 
 def build_candidates(
-    spots: Columns, found: list[tuple[np.ndarray, np.ndarray]], n: int, slab: float = SLAB
+    spots: Columns, found: list[_Fit], n: int, slab: float = SLAB
 ) -> list[LatticeCandidate]:
-    """At most n candidates of fitted bases and their figures (:func:`fit_triple`), best first."""
-    return [_candidate(spots, basis, figures, slab) for basis, figures in _distinct(found, n)]
+    """At most n candidates of different fits, which come best first."""
+    kept: list[LatticeCandidate] = []
+    known: list[tuple[float, float]] = []
+    for basis, figures in found:
+        count, volume = figures[1], abs(np.linalg.det(basis))
+        if any(c == count and abs(v / volume - 1) < SAME_VOLUME for c, v in known):
+            continue
+        known.append((count, volume))
+        kept.append(_candidate(spots, basis, figures, slab))
+        if len(kept) == n:
+            break
+    return kept
 
 
-def _search(
-    spots: _Strongest, width: float, tolerance: float, slab: float, slab_spread: float
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
+def fit_triples(
+    spots: _Strongest,
+    vectors: np.ndarray,
+    tolerance: float,
+    numbers: tuple[int, int, int],
+    slab: float,
+    slab_spread: float,
+    least_gain: float = 0.0,
+    fewest: int = FEWEST_TRIPLES,
+) -> list[_Fit]:
+    """Plausible fits of the best triples of difference vectors, shape (m, 2), that have a gain.
+
+    ``numbers`` are those of :func:`best_triples`. After ``fewest`` triples one that indexes nearly
+    all spots is enough.
+    """
     x, y = spots[:2]
-    vectors, _ = difference_vectors(x, y, LONGEST_VECTOR, width, N_VECTORS)
     if len(vectors) < 3:
         return []
     ranking = slice(0, RANKING_SPOTS)
-    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, N_PAIRS, N_THIRDS, N_TRIPLES)
     hkl = np.zeros((len(x), 4), np.int64)
     fits = []
+    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, *numbers)
     for n, triple in enumerate(triples):
         basis, figures = fit_triple(*spots, triple, tolerance, slab, slab_spread, hkl)
-        if figures[0] > 0 and plausible(basis):
+        if figures[0] > least_gain and plausible(basis):
             fits.append((basis, figures))
-        if n + 1 >= FEWEST_TRIPLES and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
+        if n + 1 >= fewest and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
             break
     return fits
 
@@ -231,23 +251,6 @@ def plausible(reciprocal: np.ndarray) -> bool:
     """Whether the net planes of a reduced basis have spacings that a crystal's may have."""
     lengths = np.sqrt((reciprocal * reciprocal).sum(axis=1))
     return bool(lengths.max() < 1 / SMALLEST_SPACING and lengths.min() > 1 / LARGEST_SPACING)
-
-
-def _distinct(found: list, n: int) -> list:
-    kept: list = []
-    volumes: list[float] = []
-    for basis, figures in found:
-        volume = abs(np.linalg.det(basis))
-        known = any(
-            f[1] == figures[1] and abs(other / volume - 1) < SAME_VOLUME
-            for (_, f), other in zip(kept, volumes, strict=True)
-        )
-        if not known:
-            kept.append((basis, figures))
-            volumes.append(volume)
-        if len(kept) == n:
-            break
-    return kept
 
 
 def _candidate(

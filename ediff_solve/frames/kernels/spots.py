@@ -172,21 +172,11 @@ def find_spots(
     edge: int,
     max_spots: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spots of each frame.
+    """Spots of each frame, shape (n_spots, 4), and their numbers, int64 of shape (n,).
 
-    Parameters
-    ----------
-    frames : ndarray of float32, shape (n, height, width)
-    narrow, wide, noise, offset, bank, unit, variance, radii, threshold, spacing, edge, max_spots
-        See :class:`ediff_solve.frames.detect.DiskDetector`.
-
-    Returns
-    -------
-    spots : ndarray, shape (n_spots, 4)
-        Row and column [pixel], sum above the background, response in standard deviations; a
-        frame's strongest response first.
-    counts : ndarray of int64, shape (n,)
-        Spots of each frame.
+    Frames are float32 of shape (n, height, width); for the other parameters see
+    :class:`ediff_solve.frames.detect.DiskDetector`. A spot is row and column [pixel], sum above the
+    background, and response in standard deviations; a frame's strongest response comes first.
     """
     counts = np.zeros(len(frames), np.int64)
     height, width = frames.shape[1:]
