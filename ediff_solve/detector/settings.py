@@ -72,16 +72,6 @@ class DetectorSettings(Settings):
 
 
 #: A detector that changes nothing, to the last bit.
-CLEAN = DetectorSettings(
-    position_noise=0,
-    intensity_noise=0,
-    dynamic_range=0,
-    q_max_range=None,
-    scale_error=0,
-    ellipticity=0,
-    centre_error=0,
-    missing=0,
-    spurious=0,
-    second_grain=0,
-    counts=0,
+CLEAN = DetectorSettings.model_validate(
+    dict.fromkeys(DetectorSettings.model_fields, 0) | {"q_max_range": None}
 )

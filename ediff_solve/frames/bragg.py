@@ -67,22 +67,15 @@ def build_checked_lists(
     intensity: object,
     *,
     shape: tuple[int, int] | None = None,
+    radius: float = DIRECT_BEAM_RADIUS,
     where: str = "",
 ) -> BraggLists:
-    """Check spots and build lists of them.
+    """Check spots and build lists of them, without the direct beam.
 
-    Parameters
-    ----------
-    x, y, qx, qy, intensity, shape
-        See :func:`ediff_utils.paper.scan.bragg.build_bragg_lists`.
-    where : str
-        What stands before the field's name in an error, as a rule the file.
-
-    Raises
-    ------
-    UserError
-        A value that is no number, not finite or out of its range; no spots; coordinates that can
-        not be in 1/angstrom.
+    See :func:`ediff_utils.paper.scan.bragg.build_bragg_lists`. A UserError tells, after ``where``,
+    as a rule the file, of a value that is no number, not finite or out of its range, of coordinates
+    that cannot be in 1/angstrom, and of no spots but those within ``radius`` of the origin, the
+    direct beam, which are dropped [1/angstrom].
     """
     columns = {"x": _positions(x, "x", where), "y": _positions(y, "y", where)}
     spots = zip(_SPOT_COLUMNS, (qx, qy, intensity), strict=True)
@@ -97,13 +90,16 @@ def build_checked_lists(
     if not bright.any():
         raise UserError(f"{where}no spots: expected at least one of intensity above 0")
     _check_units(columns["qx"][bright], columns["qy"][bright], where)
-    least = tuple(int(columns[axis][bright].max()) + 1 for axis in "xy")
+    least = int(columns["x"][bright].max()) + 1, int(columns["y"][bright].max()) + 1
     shape = least if shape is None else (int(shape[0]), int(shape[1]))
     if least[0] > shape[0] or least[1] > shape[1]:
         raise UserError(f"{where}x, y: positions go to {least}, beyond the scan's {shape}")
     if shape[0] * shape[1] > MAX_POSITIONS:
         raise UserError(f"{where}x, y: a scan of {shape[0]} x {shape[1]} probe positions, too many")
-    return build_bragg_lists(**columns, shape=shape)
+    lists = drop_direct_beam(build_bragg_lists(**columns, shape=shape), radius)
+    if len(lists) == 0:
+        raise UserError(f"{where}no spots besides the direct beam")
+    return lists
 
 
 def _check_units(qx: np.ndarray, qy: np.ndarray, where: str) -> None:
@@ -154,6 +150,8 @@ def read_bragg_lists(
         raise UserError(f"{path}: unknown ending '{path.suffix}', expected {', '.join(_ENDINGS)}")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
+    table: Mapping[str, object]
+    shape: tuple[int, int] | None
     if ending in _EMD_ENDINGS:
         # py4DSTEM takes seconds to import: only those who need it wait
         from ediff_solve.frames.emd import read_emd
@@ -163,11 +161,7 @@ def read_bragg_lists(
         table, shape = _READERS[ending](path)
     where = f"{path}: "
     columns = _with_positions(table, where)
-    lists = build_checked_lists(**columns, shape=shape, where=where)
-    lists = drop_direct_beam(lists, direct_beam_radius)
-    if len(lists) == 0:
-        raise UserError(f"{where}no spots besides the direct beam")
-    return lists
+    return build_checked_lists(**columns, shape=shape, radius=direct_beam_radius, where=where)
 
 
 def _with_positions(table: Mapping[str, object], where: str) -> dict[str, object]:
@@ -178,12 +172,8 @@ def _with_positions(table: Mapping[str, object], where: str) -> dict[str, object
         there = ", ".join(map(str, table)) or "none"
         raise UserError(f"{where}no column {', '.join(missing)}; the columns there: {there}")
     zeros = np.zeros(len(np.atleast_1d(np.asarray(table["qx"]))), dtype=int)
-    if "x" in table:
-        positions = {"x": table["x"], "y": table["y"]}
-    elif "frame" in table:
-        positions = {"x": table["frame"], "y": zeros}
-    else:
-        positions = {"x": zeros, "y": zeros}
+    # Frames are positions along x.
+    positions = {"x": table.get("x", table.get("frame", zeros)), "y": table.get("y", zeros)}
     return positions | {name: table[name] for name in _SPOT_COLUMNS}
 
 
@@ -223,14 +213,10 @@ _READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
 
 
 def write_bragg_lists(lists: BraggLists, path: str | Path) -> None:
-    """Write a Parquet table with the columns x, y, qx, qy, intensity and the scan's shape.
+    """Write a Parquet table that :func:`read_bragg_lists` gives back, save for a direct beam.
 
-    Parameters
-    ----------
-    lists : BraggLists
-        What is written; :func:`read_bragg_lists` gives it back, save for a direct beam.
-    path : str or Path
-        The file, replaced in one step.
+    Its columns are x, y, qx, qy, intensity, and the scan's shape stands beside them. The file is
+    replaced in one step.
     """
     x, y = (np.repeat(values, lists.n_spots) for values in (lists.x, lists.y))
     columns = {"x": x, "y": y, "qx": lists.qx, "qy": lists.qy, "intensity": lists.intensity}

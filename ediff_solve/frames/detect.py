@@ -109,16 +109,10 @@ def _half_gaussian(sigma: float) -> np.ndarray:
 
 
 def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, float]:
-    """Filters of the band-pass.
+    """Filters of the band-pass, and the variance of its response to white noise of variance 1.
 
-    A flat disk that is blurred has the second moment radius^2 / 4 + blur^2 along each axis.
-
-    Returns
-    -------
-    narrow, wide : ndarray of float32, shape (reach + 1,)
-        From the middle outwards.
-    power : float
-        Variance of the response to white noise of variance 1.
+    Narrow and wide are float32 of shape (reach + 1,), from the middle outwards. A flat disk that is
+    blurred has the second moment radius^2 / 4 + blur^2 along each axis.
     """
     sigma = max(_NARROW * np.hypot(settings.radius / 2, settings.blur), 0.8)
     # Halving the frame and doubling it again blur by 1/2 pixel^2 together.

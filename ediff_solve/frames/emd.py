@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,26 +20,10 @@ _OLD = "/data/pointlistarrays"
 
 
 def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-    """Read the spots of a ``BraggVectors`` or ``PointListArray``.
+    """Spots of a ``BraggVectors`` or ``PointListArray`` of py4DSTEM, and the shape of the scan.
 
-    Parameters
-    ----------
-    path : Path
-        A file that py4DSTEM saved.
-    node : str, optional
-        Name or path of the one to read where the file holds more.
-
-    Returns
-    -------
-    dict of ndarray
-        Columns x, y, qx, qy, intensity, one entry a spot.
-    tuple of int
-        Shape of the scan.
-
-    Raises
-    ------
-    UserError
-        Not such a file, nothing to read in it, or no calibration.
+    ``node`` is the name or path of the one to read where the file holds more. Columns are x, y, qx,
+    qy, intensity, shape (n_spots,).
     """
     where = _choose(path, node)
     import py4DSTEM
@@ -67,10 +52,11 @@ def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple
         raise UserError(
             f"{path}: {where}: no field {', '.join(missing)}; the fields there: {there}"
         )
-    return _flatten(lists, stored.shape), tuple(int(n) for n in stored.shape)
+    nx, ny = (int(n) for n in stored.shape)
+    return _flatten(lists, (nx, ny)), (nx, ny)
 
 
-def _flatten(lists: object, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def _flatten(lists: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     spots = {position: lists[position].data for position in np.ndindex(*shape)}
     counts = [len(data) for data in spots.values()]
     columns = {name: np.concatenate([d[name] for d in spots.values()]) for name in _FIELDS}
@@ -109,7 +95,7 @@ def _choose(path: Path, node: str | None) -> str:
     return found[0]
 
 
-def _calibrate(vectors: object, where: str) -> None:
+def _calibrate(vectors: Any, where: str) -> None:
     """Switch on every calibration that the file holds; centre and pixel size must be there."""
     calibration = vectors.calibration
     units = calibration.get_Q_pixel_units()

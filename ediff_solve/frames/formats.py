@@ -9,6 +9,7 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import h5py
@@ -23,12 +24,9 @@ _HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".emd")
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of an array: step and units as the file has them, None where it has none.
+    """One axis of an array: step and units as the file has them, and whether it is the scan's.
 
-    Attributes
-    ----------
-    navigate : bool or None
-        Whether it belongs to the scan; None where the format does not say.
+    None where the file, or its format, does not say.
     """
 
     scale: float | None = None
@@ -46,13 +44,7 @@ class Stored:
 
 
 def open_stored(path: Path, node: str | None) -> Stored:
-    """Open a file without reading its frames; ``node`` names a DataCube of several.
-
-    Raises
-    ------
-    UserError
-        Not there, empty, cut short, of a format that nobody here reads.
-    """
+    """Open a file without reading its frames; ``node`` names a DataCube of several."""
     if not path.exists():
         raise UserError(f"{path}: no such file; expected a scan of detector frames")
     if path.is_file() and path.stat().st_size == 0:
@@ -106,7 +98,9 @@ def _open_emd(path: Path, cube: str) -> Stored:
         raise UserError(f"{path}: {cube}: expected a DataCube with four-dimensional data")
     stored = file.get(f"{cube.split('/')[0]}/metadatabundle/calibration", {})
     values = {name: item[()] for name, item in stored.items() if hasattr(item, "shape")}
-    entries = {n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()}
+    entries: dict[str, Any] = {
+        n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()
+    }
     axes = [
         Axis(entries.get(f"{kind}_pixel_size"), entries.get(f"{kind}_pixel_units"), kind == "R")
         for kind in "RRQQ"

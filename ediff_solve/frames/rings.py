@@ -38,18 +38,8 @@ def fit_ring(x: np.ndarray, y: np.ndarray, inner: float, outer: float) -> Ring:
     """Ellipse of a ring of Bragg spots, from grains of many orientations.
 
     A conic about the direct beam by least squares, again and again without the spots that lie off.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n_spots,)
-        Rows and columns from the direct beam [pixel].
-    inner, outer : float
-        Radii between which there are spots of this ring and of no other [pixel].
-
-    Raises
-    ------
-    UserError
-        The radii are none, or the spots between them are too few or all in some directions.
+    Spots x and y are rows and columns from the direct beam, shape (n_spots,); between the radii
+    ``inner`` and ``outer`` there are spots of this ring and of no other [pixel].
     """
     if not 0 < inner < outer:
         raise UserError(f"ring: expected radii 0 < inner < outer, got {inner:g} and {outer:g}")

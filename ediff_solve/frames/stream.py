@@ -41,11 +41,7 @@ from ediff_solve.frames.reading import BLOCK_BYTES, Frames
 from ediff_solve.frames.rings import Ring, fit_ring
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
-from ediff_utils.paper.scan.bragg import (
-    DIRECT_BEAM_RADIUS,
-    BraggLists,
-    drop_direct_beam,
-)
+from ediff_utils.paper.scan.bragg import DIRECT_BEAM_RADIUS, BraggLists
 
 #: Bytes of the frames that the median and the noise are taken of, most such frames, and those that
 #: noise and disk radius are measured on.
@@ -123,7 +119,8 @@ class Detected:
     @property
     def shape(self) -> tuple[int, int]:
         """Probe positions along x and y."""
-        return self.origins.shape[:2]
+        nx, ny = self.origins.shape[:2]
+        return nx, ny
 
 
 def compute_looks(
@@ -313,8 +310,9 @@ def calibrate_scan(
             centre = origins.reshape(-1, 2)[detected.position]
             off = detected.x - centre[:, 0], detected.y - centre[:, 1]
             ring = fit_ring(*off, *ring_window)
-        known = {"pixel_size": pixel_size, "ring": ring, "ring_radius": ring_radius}
-        calibration = compute_calibration(origins, **known, rotation=rotation)
+        calibration = compute_calibration(
+            origins, pixel_size=pixel_size, ring=ring, ring_radius=ring_radius, rotation=rotation
+        )
     except UserError as error:
         raise UserError(f"{detected.path}: {error}") from None
     return calibration, ring
@@ -362,10 +360,8 @@ def build_lists(
     if direct_beam_radius is None:
         own = detected.spacing * calibration.pixel_size
         direct_beam_radius = max(DIRECT_BEAM_RADIUS, own)
-    qx, qy = calibration.apply(detected.x, detected.y, detected.position)
+    spots = *calibration.apply(detected.x, detected.y, detected.position), detected.intensity
     x, y = np.divmod(detected.position, detected.shape[1])
-    lists = build_checked_lists(x, y, qx, qy, detected.intensity, shape=detected.shape, where=where)
-    lists = drop_direct_beam(lists, direct_beam_radius)
-    if len(lists) == 0:
-        raise UserError(f"{where}no spots besides the direct beam")
-    return lists
+    return build_checked_lists(
+        x, y, *spots, shape=detected.shape, radius=direct_beam_radius, where=where
+    )

@@ -17,6 +17,7 @@ import spglib
 
 from ediff_solve.lattice.kernels.metric_groups import (
     COLUMN,
+    ORDERS,
     ROTATIONS,
     ROW,
     find_group,
@@ -30,8 +31,6 @@ from ediff_utils.crystals.groups import bravais, crystal_system
 SYMBOLS = {n: bravais(n) for n in (2, 10, 12, 47, 65, 69, 71, 123, 139, 166, 191, 221, 225, 229)}
 #: Crystal system that each Bravais lattice has at least; a trigonal crystal may have hP too.
 _SYSTEMS = {symbol: crystal_system(n) for n, symbol in SYMBOLS.items()}
-#: Orders of the rotation groups that a lattice can have.
-_ORDERS = (1, 2, 4, 6, 8, 12, 24)
 #: Largest relative deviation of the metric, |dG_ij| / sqrt(G_ii G_jj), that is always forgiven:
 #: 0.1 % of a length, 0.1 degrees of an angle.
 SMALLEST_TOLERANCE = 0.002
@@ -84,17 +83,7 @@ class BravaisLattice:
 
 
 def cell_parameters(lattice: np.ndarray) -> np.ndarray:
-    """a, b, c [angstrom] and alpha, beta, gamma [degree] of a cell whose rows are its vectors.
-
-    Parameters
-    ----------
-    lattice : ndarray, shape (3, 3)
-        [angstrom]
-
-    Returns
-    -------
-    ndarray, shape (6,)
-    """
+    """a, b, c [angstrom], alpha, beta, gamma [degree] of a cell, shape (3, 3), by its rows."""
     return _metric_parameters(lattice @ lattice.T)
 
 
@@ -135,17 +124,11 @@ def niggli_cell(lattice: np.ndarray) -> np.ndarray:
 
 
 def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
-    """Whether two lattices have the same Niggli cell.
+    """Whether two lattices, primitive vectors as rows [angstrom], have the same Niggli cell.
 
     Near a boundary between two kinds of reduced cells a small change turns one into the other, so
-    the cells are compared by whether some basis of short vectors of one has the other's metric.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (3, 3)
-        Rows are the vectors of primitive cells [angstrom].
-    tolerance : float
-        Relative, of the lengths; of the angles in radian.
+    the cells are compared by whether some basis of short vectors of one has the other's metric. The
+    tolerance is relative, of the lengths, and in radian, of the angles.
     """
     one, other = niggli_cell(first), niggli_cell(second)
     volumes = abs(np.linalg.det(one)), abs(np.linalg.det(other))
@@ -175,8 +158,8 @@ def _lattice_symmetry(
         return ROTATIONS[numbers], float(deviation.max()) if len(numbers) > 1 else 0.0
     deviation = _deviations(metric, operators)
     order = np.argsort(deviation, kind="stable")
-    for n in sorted(_ORDERS, reverse=True):
-        largest = max(tolerance, LARGEST_TOLERANCE)
+    largest = max(tolerance, LARGEST_TOLERANCE)
+    for n in (*ORDERS, 1):
         if n > len(order) or deviation[order[n - 1]] > largest:
             continue
         numbers = np.sort(order[:n])
@@ -227,10 +210,8 @@ def find_bravais(
     if covariance is not None:
         operator = _mean_operator(change[None])
         spread = operator @ covariance @ operator.T
-    if tolerance is None:
-        group, distortion = _lattice_symmetry(metric, SMALLEST_TOLERANCE, spread)
-    else:
-        group, distortion = _lattice_symmetry(metric, tolerance)
+    allowed = (SMALLEST_TOLERANCE, spread) if tolerance is None else (tolerance, None)
+    group, distortion = _lattice_symmetry(metric, *allowed)
     symmetric = (group @ metric @ group.transpose(0, 2, 1)).mean(axis=0)
     symbol, setting = _conventional_setting(np.linalg.cholesky(symmetric), group)
     conventional = setting @ symmetric @ setting.T
@@ -281,7 +262,9 @@ _GENERAL = np.array([[1.0, 0.013, 0.029], [0.0, 1.171, 0.047], [0.0, 0.0, 1.393]
 
 def _type_of_lattice(lattice: np.ndarray) -> tuple[str, np.ndarray]:
     """Bravais symbol and conventional cell, as spglib sets it, of an exact primitive one."""
-    dataset = spglib.get_symmetry_dataset((lattice, [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT)
+    dataset = spglib.get_symmetry_dataset(
+        (lattice.tolist(), [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT
+    )
     if dataset is None or dataset.number not in SYMBOLS:
         raise UserError("lattice: no Bravais lattice found")
     return SYMBOLS[dataset.number], np.rint(np.linalg.inv(dataset.transformation_matrix).T)

@@ -30,13 +30,8 @@ MOST_ORIENTATIONS = 5
 class Match:
     """A basis of one lattice that has the metric of another's.
 
-    Parameters
-    ----------
-    indices : ndarray of int, shape (3, 3)
-        Rows are the other's basis vectors in terms of the first one's.
-    log_scale, other_log_scale : float
-        Logarithms of the factors that the z components of the two need.
-    chi_square : float
+    Rows of ``indices``, shape (3, 3), are the other's basis vectors in terms of the first one's;
+    the scales are those of the z components that the two need.
     """
 
     indices: np.ndarray
@@ -82,16 +77,8 @@ def _relative(candidate: LatticeCandidate) -> float:
 def rotation_between(reciprocal: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, int]:
     """Orientation R with reciprocal @ R = sign * basis in the least squares (Kabsch 1976).
 
-    Parameters
-    ----------
-    reciprocal, basis : ndarray, shape (3, 3)
-        Rows are the same vectors in the crystal's and in the pattern's frame, or minus these.
-
-    Returns
-    -------
-    rotation : ndarray, shape (3, 3)
-    sign : int
-        -1 where the basis has the other hand.
+    Rows of both, shape (3, 3), are the same vectors in the crystal's and in the pattern's frame, or
+    minus these: the sign is -1 where the basis has the other hand.
     """
     sign = 1 if np.linalg.det(reciprocal) * np.linalg.det(basis) > 0 else -1
     left, _, right = np.linalg.svd(reciprocal.T @ (sign * basis))

@@ -18,6 +18,12 @@ from ediff_solve.lattice.refine import Spots
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
+#: Positions x and y and a third number of each spot: its height or its intensity.
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
+#: Spots x, y, height and weight that lattices are looked for with.
+_Strongest = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: A basis and its figures, as :func:`fit_triple` returns them.
+_Fit = tuple[np.ndarray, np.ndarray]
 #: Strongest spots that the search looks at; all are indexed in the end.
 MOST_SPOTS = 110
 #: Strongest spots by which triples are ranked.
@@ -106,17 +112,18 @@ class LatticeCandidate:
         return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
 
 
-def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> tuple:
+def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> Columns:
     """Spots as float arrays of one length; a UserError where they are none."""
-    arrays = [np.asarray(a, dtype=float) for a in (qx, qy)]
-    arrays.append(np.ones(arrays[0].shape) if intensity is None else np.asarray(intensity, float))
-    if any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+    x, y = np.asarray(qx, float), np.asarray(qy, float)
+    strength = np.ones(x.shape) if intensity is None else np.asarray(intensity, float)
+    arrays = (x, y, strength)
+    if any(a.ndim != 1 or a.shape != x.shape for a in arrays):
         raise UserError("spots: expected qx, qy and intensity of one length")
     if not all(np.isfinite(a).all() for a in arrays):
         raise UserError("spots: expected finite positions and intensities")
-    if (arrays[2] < 0).any():
+    if (strength < 0).any():
         raise UserError("spots: expected intensities that are not negative")
-    return tuple(arrays)
+    return arrays
 
 
 def solve_pattern(
@@ -160,9 +167,11 @@ def solve_pattern(
     if prepared is None:
         return []
     spots, strongest = prepared
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[_Fit] = []
     for width, tolerance in SEARCHES:
-        found += _search(strongest, width, tolerance, slab, slab_spread)
+        vectors, _ = difference_vectors(*strongest[:2], LONGEST_VECTOR, width, N_VECTORS)
+        numbers = (N_PAIRS, N_THIRDS, N_TRIPLES)
+        found += fit_triples(strongest, vectors, tolerance, numbers, slab, slab_spread)
         if found and max(f[1] for _, f in found) >= ENOUGH * len(strongest[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
@@ -171,15 +180,11 @@ def solve_pattern(
 
 def prepare_spots(
     qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None, energy: float, most: int
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
+) -> tuple[Columns, _Strongest] | None:
     """What a search for lattices begins with; None where the spots are few or on one line.
 
-    Returns
-    -------
-    spots : tuple of ndarray, shape (n,)
-        qx, qy and the Ewald sphere's height above them [1/angstrom].
-    strongest : tuple of ndarray, shape (m + 1,)
-        The direct beam and the ``most`` strongest of them: x, y, height and weight.
+    All spots, qx, qy and the Ewald sphere's height above them, shape (n,); and the direct beam with
+    the ``most`` strongest of them, x, y, height and weight, shape (m + 1,) [1/angstrom].
     """
     x, y, strength = check_spots(qx, qy, intensity)
     if x.size < FEWEST_SPOTS:
@@ -190,37 +195,54 @@ def prepare_spots(
     height = Spots(x, y, wavelength(energy) / 2).height
     order = np.lexsort((height, -strength))[:most]
     weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
-    strongest = tuple(
-        np.concatenate([[first], a])
-        for first, a in ((0.0, x[order]), (0.0, y[order]), (0.0, height[order]), (1.0, weight))
-    )
-    return (x, y, height), strongest
+    beside_beam = (np.concatenate([[0.0], a[order]]) for a in (x, y, height))
+    return (x, y, height), (*beside_beam, np.concatenate([[1.0], weight]))
 
 
 def build_candidates(
-    spots: tuple, found: list[tuple[np.ndarray, np.ndarray]], n: int, slab: float = SLAB
+    spots: Columns, found: list[_Fit], n: int, slab: float = SLAB
 ) -> list[LatticeCandidate]:
-    """At most n candidates of fitted bases and their figures (:func:`fit_triple`), best first."""
-    return [_candidate(spots, basis, figures, slab) for basis, figures in _distinct(found, n)]
+    """At most n candidates of different fits, which come best first."""
+    kept: list[LatticeCandidate] = []
+    known: list[tuple[float, float]] = []
+    for basis, figures in found:
+        count, volume = figures[1], abs(np.linalg.det(basis))
+        if any(c == count and abs(v / volume - 1) < SAME_VOLUME for c, v in known):
+            continue
+        known.append((count, volume))
+        kept.append(_candidate(spots, basis, figures, slab))
+        if len(kept) == n:
+            break
+    return kept
 
 
-def _search(
-    spots: tuple, width: float, tolerance: float, slab: float, slab_spread: float
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
+def fit_triples(
+    spots: _Strongest,
+    vectors: np.ndarray,
+    tolerance: float,
+    numbers: tuple[int, int, int],
+    slab: float,
+    slab_spread: float,
+    least_gain: float = 0.0,
+    fewest: int = FEWEST_TRIPLES,
+) -> list[_Fit]:
+    """Plausible fits of the best triples of difference vectors, shape (m, 2), that have a gain.
+
+    ``numbers`` are those of :func:`best_triples`. After ``fewest`` triples one that indexes nearly
+    all spots is enough.
+    """
     x, y = spots[:2]
-    vectors, _ = difference_vectors(x, y, LONGEST_VECTOR, width, N_VECTORS)
     if len(vectors) < 3:
         return []
     ranking = slice(0, RANKING_SPOTS)
-    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, N_PAIRS, N_THIRDS, N_TRIPLES)
     hkl = np.zeros((len(x), 4), np.int64)
     fits = []
+    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, *numbers)
     for n, triple in enumerate(triples):
         basis, figures = fit_triple(*spots, triple, tolerance, slab, slab_spread, hkl)
-        if figures[0] > 0 and plausible(basis):
+        if figures[0] > least_gain and plausible(basis):
             fits.append((basis, figures))
-        if n + 1 >= FEWEST_TRIPLES and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
+        if n + 1 >= fewest and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
             break
     return fits
 
@@ -231,25 +253,8 @@ def plausible(reciprocal: np.ndarray) -> bool:
     return bool(lengths.max() < 1 / SMALLEST_SPACING and lengths.min() > 1 / LARGEST_SPACING)
 
 
-def _distinct(found: list, n: int) -> list:
-    kept: list = []
-    volumes: list[float] = []
-    for basis, figures in found:
-        volume = abs(np.linalg.det(basis))
-        known = any(
-            f[1] == figures[1] and abs(other / volume - 1) < SAME_VOLUME
-            for (_, f), other in zip(kept, volumes, strict=True)
-        )
-        if not known:
-            kept.append((basis, figures))
-            volumes.append(volume)
-        if len(kept) == n:
-            break
-    return kept
-
-
 def _candidate(
-    spots: tuple, basis: np.ndarray, figures: np.ndarray, slab: float
+    spots: Columns, basis: np.ndarray, figures: np.ndarray, slab: float
 ) -> LatticeCandidate:
     gain, _, sigma, spread, log_error = (float(f) for f in figures)
     hkl = np.zeros((len(spots[0]), 4), np.int64)

@@ -38,7 +38,7 @@ def open_stream(state: np.uint64, purpose: int) -> np.uint64:
 def _uniform(stream: np.uint64, i: int) -> float:
     """The i-th number of a stream, in [0, 1)."""
     word = _mix(stream + np.uint64(i + 1) * _GOLDEN)
-    return np.float64(word >> np.uint64(11)) * 2.0**-53
+    return float(word >> np.uint64(11)) * 2.0**-53
 
 
 @njit(cache=True, nogil=True)
@@ -80,14 +80,9 @@ def draw_patterns(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Draw what a pattern has once, each of shape (patterns,).
 
-    Returns
-    -------
-    q_max : ndarray
-        Uniform from ``low`` to ``high``, which may both be infinite [1/angstrom].
-    second : ndarray of int64
-        With probability ``second_grain`` one of the ``n_pool`` patterns of a pool, or -1.
-    weight, turn : ndarray
-        Of the second grain: in (0, 1], and in [0, 360) [degree].
+    ``q_max`` is uniform from ``low`` to ``high``, which may both be infinite [1/angstrom]. The
+    second grain is with probability ``second_grain`` one of the ``n_pool`` patterns of a pool, or
+    -1, its weight in (0, 1], and its turn in [0, 360) [degree].
     """
     n = len(states)
     q_max = np.full(n, high)
@@ -122,10 +117,6 @@ def add_grains(
 
     Pattern ``second[j]`` of the pool, or none where that is -1, comes with its intensities times
     ``factor[j]``, and turned by ``turn[j]`` from qx towards qy [degree]; each of shape (patterns,).
-
-    Returns
-    -------
-    qx, qy, intensity, offsets : ndarray
     """
     n = len(second)
     ends = np.zeros(n + 1, np.int64)
@@ -169,30 +160,13 @@ def detect(
     dynamic_range: float,
     missing: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distort, blur, cut off and lose spots, in this order.
+    """Distort, blur, cut off and lose spots, in this order; what is left, and how many were lost.
 
-    Parameters
-    ----------
-    qx, qy, intensity, offsets, states : ndarray
-    matrix : ndarray, shape (patterns, 3)
-        Entries xx, xy = yx and yy of the map of true onto measured positions.
-    centre : ndarray, shape (patterns, 2)
-        What is added to them then [1/angstrom].
-    q_max : ndarray, shape (patterns,)
-        Outermost measured position [1/angstrom].
-    position_noise : float
-        Standard deviation a coordinate [1/angstrom].
-    log_noise : float
-        Standard deviation of the logarithm of the intensities; their mean stays.
-    counts, dynamic_range, missing : float
-        As in :class:`~ediff_solve.detector.settings.DetectorSettings`.
-
-    Returns
-    -------
-    qx, qy, intensity, offsets : ndarray
-        The spots left.
-    n_missing : ndarray of int64, shape (patterns,)
-        How many spots the last step took.
+    ``matrix``, shape (patterns, 3), has the entries xx, xy = yx and yy of the map of true onto
+    measured positions, to which then the centre, shape (patterns, 2), is added. Measured positions
+    end at ``q_max``, shape (patterns,) [1/angstrom]. ``position_noise`` is a standard deviation a
+    coordinate [1/angstrom], ``log_noise`` that of the logarithm of the intensities, whose mean
+    stays. For the others see :class:`~ediff_solve.detector.settings.DetectorSettings`.
     """
     n = len(states)
     x_out, y_out = np.empty(len(qx)), np.empty(len(qx))
@@ -260,11 +234,7 @@ def add_spurious(
     """Put spots that are none behind each pattern's own, as a fraction ``spurious`` of them.
 
     They lie within ``q_max``, shape (patterns,), or, where that is infinite, the outermost spot.
-
-    Returns
-    -------
-    qx, qy, intensity, offsets : ndarray
-    n_spurious : ndarray of int64, shape (patterns,)
+    Their numbers, int64 of shape (patterns,), come last.
     """
     n = len(states)
     ends, n_spurious = np.zeros(n + 1, np.int64), np.zeros(n, np.int64)

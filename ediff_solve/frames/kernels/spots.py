@@ -50,10 +50,10 @@ def _normal_equations(
     values: np.ndarray,
     inside: np.ndarray,
     model: np.ndarray,
-    amplitude: float,
+    amplitude: float | np.float32,
     floor: float,
     gain: float,
-) -> tuple[float, float, float, float, float, float, float, float, float]:
+) -> tuple[np.float32, ...]:
     """Weighted sums of products of the disk, its two derivatives and the values."""
     shape, down, right = model[0], model[1], model[2]
     zero = np.float32(0)
@@ -80,7 +80,7 @@ def _fit_spot(
     row: int,
     column: int,
     base: float,
-    amplitude: float,
+    amplitude: float | np.float32,
     bank: np.ndarray,
     variance: np.ndarray,
 ) -> tuple[float, float]:
@@ -95,7 +95,8 @@ def _fit_spot(
     values, inside = np.empty(size * size, np.float32), np.empty(size * size, np.float32)
     floor = variance[0] + variance[1] * max(base, 0.0)
     limit = (_FARTHEST * half + 1) ** 2
-    x, y = float(row), float(column)
+    x: float | np.floating = float(row)
+    y: float | np.floating = float(column)
     centre_i, centre_j, last = -1, -1, -1
     for _ in range(_ITERATIONS):
         i, j = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
@@ -130,7 +131,7 @@ def _fit_spot(
         y = j + (m + 0.5) / shifts - 0.5 + dv
         if not (x - row) ** 2 + (y - column) ** 2 < limit:
             return float(row), float(column)
-    return x, y
+    return float(x), float(y)
 
 
 @njit(cache=True, nogil=True)
@@ -171,21 +172,11 @@ def find_spots(
     edge: int,
     max_spots: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spots of each frame.
+    """Spots of each frame, shape (n_spots, 4), and their numbers, int64 of shape (n,).
 
-    Parameters
-    ----------
-    frames : ndarray of float32, shape (n, height, width)
-    narrow, wide, noise, offset, bank, unit, variance, radii, threshold, spacing, edge, max_spots
-        See :class:`ediff_solve.frames.detect.DiskDetector`.
-
-    Returns
-    -------
-    spots : ndarray, shape (n_spots, 4)
-        Row and column [pixel], sum above the background, response in standard deviations; a
-        frame's strongest response first.
-    counts : ndarray of int64, shape (n,)
-        Spots of each frame.
+    Frames are float32 of shape (n, height, width); for the other parameters see
+    :class:`ediff_solve.frames.detect.DiskDetector`. A spot is row and column [pixel], sum above the
+    background, and response in standard deviations; a frame's strongest response comes first.
     """
     counts = np.zeros(len(frames), np.int64)
     height, width = frames.shape[1:]

@@ -34,13 +34,7 @@ TINY = 1e-12
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def reduce_basis(basis: np.ndarray) -> None:
-    """Shorten three vectors by each other until none gets shorter, in place.
-
-    Parameters
-    ----------
-    basis : ndarray, shape (3, 3)
-        Rows are the vectors.
-    """
+    """Shorten three vectors, rows of a basis, by each other until none gets shorter, in place."""
     for _ in range(60):
         changed = False
         for i in range(3):
@@ -179,16 +173,8 @@ def _layer_spread(
 def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
     """Take a sublattice where the indices obey u h + v k + w l = 0 modulo 2 or 3, in place.
 
-    Parameters
-    ----------
-    hkl : ndarray of int64, shape (n, 4)
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    basis : ndarray, shape (3, 3)
-
-    Returns
-    -------
-    bool
-        Whether there was such a condition.
+    For ``hkl`` see :func:`~ediff_solve.lattice.kernels.search.index_spots`; whether there was such
+    a condition is returned.
     """
     indexed = np.sum(hkl[:, 3])
     change = np.zeros((3, 3))
@@ -255,27 +241,16 @@ def fit_triple(
     slab_spread: float,
     hkl: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a basis to the spots, starting from a triple of difference vectors.
+    """Fit a basis to the spots, starting from a triple of difference vectors, shape (3, 2).
 
-    Parameters
-    ----------
-    x, y, height, hkl, slab
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    weight : ndarray, shape (n,)
-        Of a spot's excitation error.
-    triple : ndarray, shape (3, 2)
-    tolerance : float
-        Largest distance of a spot from its point in the plane [1/angstrom].
-    slab_spread : float
-        What the root mean square of the excitation errors is expected to be [1/angstrom].
+    For x, y, height, slab and hkl see :func:`~ediff_solve.lattice.kernels.search.index_spots`;
+    ``weight``, shape (n,), is that of a spot's excitation error. ``tolerance`` is the largest
+    distance of a spot from its point in the plane, ``slab_spread`` what the root mean square of the
+    excitation errors is expected to be [1/angstrom].
 
-    Returns
-    -------
-    basis : ndarray, shape (3, 3)
-        Reduced; rows are the reciprocal basis vectors.
-    figures : ndarray, shape (5,)
-        Gain, spots indexed, sigma of the positions, spread of the excitation errors [1/angstrom],
-        uncertainty of the logarithm of the scale along the beam. A gain of minus infinity: no fit.
+    Returns the reduced basis, shape (3, 3), and figures, shape (5,): gain, spots indexed, sigma of
+    the positions, spread of the excitation errors [1/angstrom], uncertainty of the logarithm of the
+    scale along the beam. A gain of minus infinity: no fit.
     """
     basis = np.zeros((3, 3))
     basis[:, :2] = triple

@@ -40,15 +40,7 @@ SMALLEST_FREEDOM = 0.2
 def undistort(
     x: np.ndarray, y: np.ndarray, scale: float, centre: np.ndarray, ellipse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions v of m = c + s (1 + E) v.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Measured [1/angstrom].
-    scale, centre, ellipse
-        s, c [1/angstrom], and e1 and e2.
-    """
+    """Positions v of measured ones, m = c + s (1 + E) v, shape (n,) [1/angstrom]."""
     factor = 1 / (scale * (1 - ellipse[0] ** 2 - ellipse[1] ** 2))
     u, v = (x - centre[0]) * factor, (y - centre[1]) * factor
     return (1 - ellipse[0]) * u - ellipse[1] * v, (1 + ellipse[0]) * v - ellipse[1] * u
@@ -70,24 +62,13 @@ def _turn_matrix(turn: np.ndarray) -> np.ndarray:
 def index_patterns(
     spots: tuple, lattice: tuple, tolerance: float, slab: float, spread: float
 ) -> np.ndarray:
-    """Indices of all patterns' spots in a lattice whose orientations are known.
+    """Indices of all patterns' spots, and 1 for a spot that has some; int64, shape (n, 4).
 
-    Parameters
-    ----------
-    spots : tuple
-        Measured x and y, shape (n,) [1/angstrom], half of the wavelength [angstrom], and offsets of
-        int64, shape (patterns + 1,): pattern p owns spots offsets[p] to offsets[p + 1].
-    lattice : tuple of ndarray
-        Reciprocal basis, shape (3, 3), rotations with g_pattern = g @ R, shape (patterns, 3, 3),
-        scales, shape (patterns,), centres, shape (patterns, 2) [1/angstrom], and ellipse, shape
-        (2,).
-    tolerance, slab, spread : float
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-
-    Returns
-    -------
-    ndarray of int64, shape (n, 4)
-        Indices, and 1 for a spot that has some.
+    ``spots`` are measured x and y, shape (n,) [1/angstrom], half of the wavelength [angstrom], and
+    offsets of int64, shape (patterns + 1,): pattern p owns spots offsets[p] to offsets[p + 1].
+    ``lattice`` is a reciprocal basis, shape (3, 3), rotations with g_pattern = g @ R, shape
+    (patterns, 3, 3), scales, shape (patterns,), centres, shape (patterns, 2) [1/angstrom], and the
+    ellipse, shape (2,). For the others see :func:`~ediff_solve.lattice.kernels.search.index_spots`.
     """
     x, y, half, offsets = spots
     reciprocal, rotations, scales, centres, ellipse = lattice
@@ -287,22 +268,11 @@ def refine_patterns(
 ) -> tuple[float, float, np.ndarray]:
     """Gauss-Newton steps at fixed indices; changes the lattice and all that follows it in place.
 
-    Parameters
-    ----------
-    spots, lattice
-        See :func:`index_patterns`.
-    hkl : ndarray of int64, shape (n, 4)
-    sigma, spread : float
-        Standard deviations in the plane and along the beam [1/angstrom].
-    free : tuple of bool
-        Whether the cell (and with it the ellipse), the scales, and the distortion are refined.
-
-    Returns
-    -------
-    sigma, spread : float
-        As the residuals have them.
-    covariance : ndarray, shape (6, 6)
-        Of the strains 11, 22, 33, 23, 13, 12; zero where the cell is not refined.
+    For ``spots``, ``lattice`` and ``hkl`` see :func:`index_patterns`. ``sigma`` and ``spread`` are
+    standard deviations in the plane and along the beam [1/angstrom]; ``free`` says whether the cell
+    (and with it the ellipse), the scales, and the distortion are refined. Returns sigma and spread
+    as the residuals have them, and the covariance of the strains 11, 22, 33, 23, 13, 12, shape (6,
+    6), zero where the cell is not refined.
     """
     covariance = np.zeros((STRAINS, STRAINS))
     squares = np.empty(np.sum(hkl[:, 3]))

@@ -127,23 +127,14 @@ def match_metrics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integer bases of one lattice whose metric is that of given vectors, best first.
 
-    Parameters
-    ----------
-    base, targets : ndarray, shape (3, 3)
-        Rows are the vectors of the two patterns' frames; z is along the beam. Targets that lie in
-        the plane come first, as their lengths do not hang on the scale.
-    loose, other_loose : float
-        Standard deviations of the squares of the two scales along the beam.
-    error : float
-        Standard deviation of a scalar product over the lengths of its vectors.
-    n_most : int
+    Rows of ``base`` and ``targets``, shape (3, 3), are the vectors in the two patterns' frames, z
+    along the beam. Targets that lie in the plane come first, as their lengths do not hang on the
+    scale. ``loose`` and ``other_loose`` are standard deviations of the squares of the two scales
+    along the beam, ``error`` that of a scalar product over the lengths of its vectors.
 
-    Returns
-    -------
-    indices : ndarray of int64, shape (at most n_most, 3, 3)
-        Rows are the targets in terms of the base; of determinant 1 or -1.
-    figures : ndarray, shape (at most n_most, 3)
-        Chi-square and the logarithms of the factors of the z components, base's and targets'.
+    Returns indices, int64 of shape (at most n_most, 3, 3), whose rows are the targets in terms of
+    the base, of determinant 1 or -1; and figures, shape (at most n_most, 3): chi-square and the
+    logarithms of the factors of the z components, base's and targets'.
     """
     wanted, size, depth = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     for i in range(3):

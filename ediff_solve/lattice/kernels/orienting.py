@@ -60,25 +60,11 @@ def search_orientations(
     n_judges: int,
     n_most: int,
 ) -> np.ndarray:
-    """Try all orientations that bring two lattice vectors onto two spots.
+    """Orientations that bring two lattice vectors onto two spots, best first.
 
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-    points : ndarray, shape (m, 3)
-        Reciprocal lattice vectors, shortest first [1/angstrom].
-    v : ndarray, shape (n, 3)
-        Reciprocal vectors of the spots, strongest first [1/angstrom].
-    seeds : ndarray of int
-        Spots that are paired.
-    n_judges : int
-        Spots that an orientation is judged by.
-    n_most : int
-
-    Returns
-    -------
-    ndarray, shape (at most n_most, 3, 3)
-        Best first.
+    They are of shape (at most n_most, 3, 3). ``points``, shape (m, 3), are reciprocal lattice
+    vectors, shortest first, and ``v``, shape (n, 3), those of the spots, strongest first
+    [1/angstrom]. The spots ``seeds`` are paired, and the first ``n_judges`` judge an orientation.
     """
     kept, scores = np.zeros((n_most, 3, 3)), np.zeros(n_most)
     lengths = np.sqrt(np.sum(points**2, axis=1))

@@ -419,6 +419,7 @@ GOOD = {
     "settings": CLEAN,
     "seed": 0,
 }
+TWO = {"settings": only(second_grain=0.1)}
 
 
 @pytest.mark.parametrize(
@@ -441,21 +442,9 @@ GOOD = {
         ({"groups": np.array(["a", None], object)}, "groups: expected whole numbers or text"),
         ({"seed": -1}, "seed: expected a whole number"),
         ({"seed": 0.5}, "seed: expected a whole number"),
-        ({"settings": only(second_grain=0.1)}, "pool: second_grain above 0 needs"),
-        (
-            {
-                "settings": only(second_grain=0.1),
-                "pool": (np.empty(0), np.empty(0), np.empty(0), np.array([0])),
-            },
-            "pool: expected at least one pattern",
-        ),
-        (
-            {
-                "settings": only(second_grain=0.1),
-                "pool": (np.array([np.nan]), np.empty(1), np.empty(1), np.array([0, 1])),
-            },
-            "pool: qx: expected finite numbers",
-        ),
+        (TWO, "pool: second_grain above 0 needs"),
+        (TWO | {"pool": flat([])}, "pool: expected at least one pattern"),
+        (TWO | {"pool": flat([np.full((1, 3), np.nan)])}, "pool: qx: expected finite numbers"),
     ],
 )
 def test_mistakes(wrong, message):

@@ -35,12 +35,16 @@ def write_table(frame: pd.DataFrame, path):
     return path
 
 
-def in_pixels(spots: pd.DataFrame) -> np.ndarray:
+def rows_of(spots: pd.DataFrame, pixel: float = 1.0, origin: tuple = (0, 0)) -> np.ndarray:
     rows = np.zeros(len(spots), FIELDS)
-    rows["qx"] = spots["qx"] / PIXEL + 32
-    rows["qy"] = spots["qy"] / PIXEL + 30
+    rows["qx"] = spots["qx"] / pixel + origin[0]
+    rows["qy"] = spots["qy"] / pixel + origin[1]
     rows["intensity"] = spots["intensity"]
     return rows
+
+
+def in_pixels(spots: pd.DataFrame) -> np.ndarray:
+    return rows_of(spots, PIXEL, (32, 30))
 
 
 def make_vectors(**calibration):
@@ -89,19 +93,6 @@ def test_without_positions_there_is_one_pattern(tmp_path):
     assert lists.n_spots.tolist() == [3]
 
 
-def test_calibrated_bragg_vectors_of_py4dstem(tmp_path):
-    import py4DSTEM
-
-    path = tmp_path / "vectors.h5"
-    py4DSTEM.save(path, make_vectors(**CALIBRATED))
-
-    lists = read_bragg_lists(path)
-    table = read_bragg_lists(write_table(SPOTS, tmp_path / "spots.csv"))
-    assert lists.shape == (3, 4)
-    for name in ("x", "y", "offsets", "qx", "qy", "intensity"):
-        np.testing.assert_allclose(getattr(lists, name), getattr(table, name), atol=1e-12)
-
-
 def test_bragg_vectors_beside_a_datacube(tmp_path):
     import py4DSTEM
 
@@ -125,20 +116,19 @@ def test_rotation_between_scan_and_diffraction_is_applied(tmp_path):
     np.testing.assert_allclose(lists.qy, [-0.25, 1.5, 0.5], atol=1e-12)
 
 
-def test_point_list_array_of_py4dstem(tmp_path):
+def bragg_vectors(path):
+    import py4DSTEM
+
+    py4DSTEM.save(path, make_vectors(**CALIBRATED))
+
+
+def point_list_array(path):
     import py4DSTEM
 
     array = py4DSTEM.PointListArray(dtype=FIELDS, shape=(3, 4), name="peaks")
     for (x, y), spots in SPOTS.groupby(["x", "y"]):
-        rows = np.zeros(len(spots), FIELDS)
-        for name in ("qx", "qy", "intensity"):
-            rows[name] = spots[name]
-        array[x, y].add(rows)
-    path = tmp_path / "peaks.h5"
+        array[x, y].add(rows_of(spots))
     py4DSTEM.save(path, array)
-    lists = read_bragg_lists(path)
-    assert lists.shape == (3, 4)
-    np.testing.assert_array_equal(lists.qy, [0.75, -1.0, 0.0])
 
 
 def old_bragg_vectors(path):
@@ -169,15 +159,15 @@ def old_point_list_array(path):
         lists = h5py.vlen_dtype(np.dtype(FIELDS))
         data = top.create_dataset("data/pointlistarrays/peaks/data", (3, 4), lists)
         for (x, y), spots in SPOTS.groupby(["x", "y"]):
-            rows = np.zeros(len(spots), FIELDS)
-            for name in ("qx", "qy", "intensity"):
-                rows[name] = spots[name]
-            data[x, y] = rows
+            data[x, y] = rows_of(spots)
 
 
-@pytest.mark.parametrize("write", [old_bragg_vectors, old_point_list_array])
-def test_files_of_older_versions(tmp_path, write):
-    path = tmp_path / "old.h5"
+WRITERS = [bragg_vectors, point_list_array, old_bragg_vectors, old_point_list_array]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_files_of_py4dstem_old_and_new(tmp_path, write):
+    path = tmp_path / "lists.h5"
     write(path)
     lists = read_bragg_lists(path)
     table = read_bragg_lists(write_table(SPOTS, tmp_path / "spots.csv"))
@@ -249,9 +239,7 @@ def test_files_that_are_none(tmp_path):
 def test_truncated_files(tmp_path, ending):
     whole = tmp_path / f"whole{ending}"
     if ending == ".h5":
-        import py4DSTEM
-
-        py4DSTEM.save(whole, make_vectors(**CALIBRATED))
+        bragg_vectors(whole)
     else:
         write_table(SPOTS, whole)
     cut = tmp_path / f"cut{ending}"

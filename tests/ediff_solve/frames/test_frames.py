@@ -16,11 +16,7 @@ from ediff_solve.frames.calibrate import (
     fit_descan,
     replace_pixels,
 )
-from ediff_solve.frames.detect import (
-    DetectionSettings,
-    compute_detector,
-    detect_spots,
-)
+from ediff_solve.frames.detect import DetectionSettings, compute_detector, detect_spots
 from ediff_solve.frames.noise import compute_noise
 from ediff_solve.frames.reading import open_frames
 from ediff_solve.frames.rings import fit_ring
@@ -136,6 +132,11 @@ def test_units_of_the_detector(tmp_path, counts, units, energy, want):
     frames = open_frames(path)
     assert frames.step is None
     assert frames.pixel_size == (None if want is None else pytest.approx(want, rel=1e-12))
+
+
+def test_a_step_along_one_axis_alone_is_none(tmp_path, counts):
+    path = write_hspy(tmp_path / "a.hspy", counts, units=("nm", "", "1/nm", "1/nm"))
+    assert open_frames(path).step is None
 
 
 def test_energy_of_the_user(tmp_path, counts):
@@ -397,10 +398,8 @@ def test_ring_of_spots(ellipticity, axis):
     rng = np.random.default_rng(1)
     phi = rng.uniform(0, 2 * np.pi, 400)
     turn = np.radians(axis)
-    along, across = (
-        30 * np.cos(phi) * (1 + ellipticity / 2),
-        30 * np.sin(phi) * (1 - ellipticity / 2),
-    )
+    along = 30 * np.cos(phi) * (1 + ellipticity / 2)
+    across = 30 * np.sin(phi) * (1 - ellipticity / 2)
     x = along * np.cos(turn) - across * np.sin(turn) + rng.normal(0, 0.1, 400)
     y = along * np.sin(turn) + across * np.cos(turn) + rng.normal(0, 0.1, 400)
     # Spots of another grain's rings, and noise, are not part of it.
