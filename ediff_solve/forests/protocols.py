@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,8 +40,8 @@ from ediff_utils.paper.training import new_forest, prepare_hierarchy
 class Protocol(NamedTuple):
     """Orientations, "grid" or "random", and in-plane rotation, "fixed" or "free"."""
 
-    orientations: str
-    rotation: str
+    orientations: Literal["grid", "random"]
+    rotation: Literal["fixed", "free"]
 
     def __str__(self) -> str:
         return f"{self.orientations}_{self.rotation}"
@@ -240,8 +240,8 @@ def detect_test_patterns(
         qx, qy, intensity, offsets = spots(table)
         names = table["material_id"].to_numpy(zero_copy_only=False)
         numbers = table["pattern"].to_numpy()
-        drawn = (a.astype(float) for a in (qx, qy, intensity))
-        seen = apply_detector(*drawn, offsets, names, numbers, settings, seed)
+        qx, qy, intensity = (a.astype(float) for a in (qx, qy, intensity))
+        seen = apply_detector(qx, qy, intensity, offsets, names, numbers, settings, seed)
         shown = seen.qx, seen.qy, seen.intensity, seen.offsets
         vectors.append(compute_features(*shown, feature_settings.normalisation))
         index.append(table.select(list(feature_files.INDEX)).to_pandas())
@@ -301,8 +301,10 @@ def compute_prototype_split(
     """
     by_prototype = settings.model_copy(update={"split_by": "prototype"})
     split = make_split(crystals, by_prototype)
-    options = {"protocols": (GRID, MICROSCOPE), "progress": progress}
-    forests = train_protocols(sources, crystals, split, by_prototype, folder, **options)
+    both = (GRID, MICROSCOPE)
+    forests = train_protocols(
+        sources, crystals, split, by_prototype, folder, protocols=both, progress=progress
+    )
     return compute_cross(forests, sources, crystals, split, settings)
 
 

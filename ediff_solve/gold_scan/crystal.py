@@ -60,5 +60,5 @@ def compute_gold_features(
     first = [pattern[0] for pattern in patterns]
     offsets = np.cumsum([0, *(len(pattern.qx) for pattern in first)])
     names = ("qx", "qy", "intensity")
-    columns = [np.concatenate([getattr(pattern, name) for pattern in first]) for name in names]
-    return compute_features(*columns, offsets, normalisation=normalisation)
+    qx, qy, value = (np.concatenate([getattr(one, name) for one in first]) for name in names)
+    return compute_features(qx, qy, value, offsets, normalisation)

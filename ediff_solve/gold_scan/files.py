@@ -156,7 +156,7 @@ def write_frames(scan: GoldScan, path: Path, *, jobs: int = 1) -> None:
     waiting: dict[tuple[int, int], np.ndarray] = {}
     upcoming = iter(wanted)
 
-    def piece(block_info: dict | None = None) -> np.ndarray:
+    def piece(block_info: dict) -> np.ndarray:
         row, y = (first for first, _ in block_info[None]["array-location"][:2])
         # as a rule the next one; the order is dask's own
         while (row, y) not in waiting:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: centres, radii, cell_offsets, cell_domain and cell_planes of a specimen.
+Sphere = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
 #: Most cells that a column meets, and most domains under one probe.
 _MOST = 64
 
@@ -127,7 +130,7 @@ def _pass_probe(
     y: float,
     probe: np.ndarray,
     near: np.ndarray,
-    sphere: tuple[np.ndarray, ...],
+    sphere: Sphere,
     tables: tuple[np.ndarray, ...],
     step: float,
     diffuse_length: float,
@@ -163,7 +166,7 @@ def mix_positions(
     positions: np.ndarray,
     probe: np.ndarray,
     near: np.ndarray,
-    sphere: tuple[np.ndarray, ...],
+    sphere: Sphere,
     tables: tuple[np.ndarray, ...],
     step: float,
     diffuse_length: float,
@@ -180,7 +183,7 @@ def mix_positions(
     near : ndarray of int, shape (k,)
         Particles that may lie under these positions.
     sphere : tuple of ndarray
-        centres, radii, cell_offsets, cell_domain and cell_planes of a specimen.
+        See :data:`Sphere`.
     tables : tuple of ndarray
         beam_offsets, qx, qy, thickness_offsets, direct, table_offsets and intensity.
     step : float
