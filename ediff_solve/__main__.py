@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,7 +42,8 @@ def train(
     from ediff_utils.core import paths
     from ediff_utils.core.settings import check
 
-    settings = check(PredictorSettings, **read_overrides(parameter))
+    overrides: dict[str, Any] = read_overrides(parameter)
+    settings = check(PredictorSettings, **overrides)
     names = {"clean": clean, "detector": detector}
     runs = {condition: paths.Run(run) for condition, run in names.items() if run}
     if not runs:

@@ -34,8 +34,8 @@ def compute_pooled(
 
     Parameters
     ----------
-    features : Features
-    crystals, split : DataFrame
+    features, crystals, split
+        A UserError where there are no training or no test materials.
     settings : ForestSettings
         ``patterns_per_prediction`` patterns are pooled; trees and depth as for single patterns. A
         pool is one sample, and there are few of them: every tree draws from all.
@@ -43,7 +43,6 @@ def compute_pooled(
         Crystal systems; others are left out.
     draws : int
         So many pools of each training material, of patterns drawn anew.
-    progress : bool
 
     Returns
     -------
@@ -51,11 +50,6 @@ def compute_pooled(
         One row a test material: ``material_id, n_patterns, true_system, score_<system>, system,
         confidence``, the patterns being those of
         :func:`ediff_utils.paper.predictions.compute_aggregates`.
-
-    Raises
-    ------
-    UserError
-        No training or no test materials.
     """
     labels = label_patterns(features.index, crystals, split)
     usable = labels["crystal_system"].isin(classes)
@@ -68,8 +62,8 @@ def compute_pooled(
     vectors = np.asfortranarray(np.concatenate([vectors for vectors, _ in pools]))
     target = pd.concat([table for _, table in pools])["true_system"].to_numpy()
     forest = new_forest("crystal_system", settings.model_copy(update={"max_samples": 1.0}))
-    name, quiet = "trees on pools grown", not progress
-    bar = tqdm(total=forest.n_estimators, desc=name, unit="trees", disable=quiet)
+    what = {"desc": "trees on pools grown", "unit": "trees", "disable": not progress}
+    bar = tqdm(total=forest.n_estimators, **what)
     count = TreeCount(bar.update)
     with bar, tree_workers(settings.cluster, settings.jobs, count.early):
         forest = fit_forest(forest, vectors, target, count)
@@ -81,14 +75,12 @@ def _answer(
     forest: RandomForestClassifier, vectors: np.ndarray, table: pd.DataFrame
 ) -> pd.DataFrame:
     """The table of materials with the forest's scores, in the order of the systems."""
-    scores = forest.predict_proba(vectors)
     order = [name for name in ALL_SYSTEMS if name in forest.classes_]
-    scores = scores[:, [list(forest.classes_).index(name) for name in order]]
-    best = scores.argmax(axis=1)
+    scores = forest.predict_proba(vectors)[:, np.searchsorted(forest.classes_, order)]
     return table.assign(
         **{f"score_{name}": scores[:, i] for i, name in enumerate(order)},
-        system=np.array(order, dtype=object)[best],
-        confidence=scores[np.arange(len(scores)), best],
+        system=np.array(order, dtype=object)[scores.argmax(axis=1)],
+        confidence=scores.max(axis=1),
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,8 +40,8 @@ from ediff_utils.paper.training import new_forest, prepare_hierarchy
 class Protocol(NamedTuple):
     """Orientations, "grid" or "random", and in-plane rotation, "fixed" or "free"."""
 
-    orientations: str
-    rotation: str
+    orientations: Literal["grid", "random"]
+    rotation: Literal["fixed", "free"]
 
     def __str__(self) -> str:
         return f"{self.orientations}_{self.rotation}"
@@ -69,16 +69,8 @@ def simulate_random(
 ) -> Features:
     """Patterns of a run's crystals at random orientations, and their features.
 
-    Parameters
-    ----------
-    run : Run
-        Its patterns say how to simulate; the new ones land beside them.
-    crystals : DataFrame
-    settings : ProtocolSettings
-        How many of the crystals, and how many patterns of each.
-    seed : int
-        Of crystals and orientations.
-    progress : bool
+    The run's patterns say how to simulate, the settings how many of the crystals and how many
+    patterns of each; the new ones land beside the old.
     """
     feature_settings = feature_files.read_settings(run.features)
     changes: dict[str, object] = {"sampling": "random", "seed": seed}
@@ -98,15 +90,7 @@ def simulate_random(
 def comparison_settings(
     hierarchy: Hierarchy, settings: ProtocolSettings, **changes: object
 ) -> ForestSettings:
-    """How forests that are compared are trained: as a hierarchy was, with a share of its trees.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-    settings : ProtocolSettings
-    **changes
-        Of the hierarchy's :class:`ediff_utils.core.settings.ForestSettings`.
-    """
+    """How forests that are compared are trained: as a hierarchy was, with a share of its trees."""
     fraction = forest_settings(hierarchy.about).tree_fraction * settings.protocol_trees
     return forest_settings(hierarchy.about, tree_fraction=fraction, **changes)
 
@@ -124,18 +108,9 @@ def train_protocols(
 ) -> dict[Protocol, Hierarchy]:
     """Train a crystal-system forest under each protocol, with the same split and parameters.
 
-    Parameters
-    ----------
-    sources : mapping of str to Features
-        ``grid`` and ``random``.
-    crystals, split : DataFrame
-    settings : ForestSettings
-    folder : Path
-        Keeps a folder of models a protocol, so that a stopped training goes on.
-    protocols : tuple of Protocol
-    trained : mapping, optional
-        Forests that need not be trained again; of more trees than ``settings`` asks for, the first.
-    progress : bool
+    The sources are ``grid`` and ``random``. The folder keeps one of models a protocol, so that a
+    stopped training goes on. Forests that are ``trained`` need not be trained again; of more trees
+    than the settings ask for, the first are taken.
     """
     n_trees = new_forest("crystal_system", settings).n_estimators
     forests = {name: old.systems_only(n_trees) for name, old in (trained or {}).items()}
@@ -167,19 +142,9 @@ def compute_cross(
 ) -> pd.DataFrame:
     """Ask every forest about the test materials under every protocol that a forest has.
 
-    Parameters
-    ----------
-    forests : mapping of Protocol to Hierarchy
-    sources, crystals, split
-        See :func:`train_protocols`.
-    settings : ForestSettings
-        ``patterns_per_prediction`` and ``seed``.
-
-    Returns
-    -------
-    DataFrame
-        One row a pair of protocols and ``patterns`` "one" or "ten": ``train, train_rotation, test,
-        test_rotation, patterns, accuracy, low, high, n, n_materials``, with 95 % intervals.
+    Of the settings ``patterns_per_prediction`` and ``seed`` count. One row a pair of protocols and
+    ``patterns`` "one" or "ten": ``train, train_rotation, test, test_rotation, patterns, accuracy,
+    low, high, n, n_materials``, with 95 % intervals.
     """
     rows = []
     held_out = {name: _hold_out(sources[name], split) for name in {p.orientations for p in forests}}
@@ -214,20 +179,7 @@ def _ask(
 def detect_test_patterns(
     run: Run, split: pd.DataFrame, settings: DetectorSettings, n_patterns: int, seed: int = 0
 ) -> FeatureSet:
-    """Vectors of the test materials' random patterns as a detector shows them.
-
-    Parameters
-    ----------
-    run : Run
-        Its random patterns are looked at.
-    split : DataFrame
-    settings : DetectorSettings
-    n_patterns : int
-        Of each material, the first.
-    seed : int
-        Of the detector.
-
-    """
+    """Vectors of a run's random patterns as a detector shows them: n of each test material."""
     feature_settings = feature_files.read_settings(run.random_features)
     test = pa.array(split.loc[split["part"] == "test", "material_id"])
     columns = [*feature_files.INDEX, "qx", "qy", "intensity"]
@@ -240,8 +192,8 @@ def detect_test_patterns(
         qx, qy, intensity, offsets = spots(table)
         names = table["material_id"].to_numpy(zero_copy_only=False)
         numbers = table["pattern"].to_numpy()
-        drawn = (a.astype(float) for a in (qx, qy, intensity))
-        seen = apply_detector(*drawn, offsets, names, numbers, settings, seed)
+        qx, qy, intensity = (a.astype(float) for a in (qx, qy, intensity))
+        seen = apply_detector(qx, qy, intensity, offsets, names, numbers, settings, seed)
         shown = seen.qx, seen.qy, seen.intensity, seen.offsets
         vectors.append(compute_features(*shown, feature_settings.normalisation))
         index.append(table.select(list(feature_files.INDEX)).to_pandas())
@@ -259,18 +211,7 @@ def compute_behind_detector(
 ) -> dict[str, dict[str, object]]:
     """What forests that were trained on simulated patterns say of a detector's.
 
-    Parameters
-    ----------
-    forests, crystals, split, settings
-        See :func:`compute_cross`.
-    seen : FeatureSet
-        See :func:`detect_test_patterns`.
-
-    Returns
-    -------
-    dict
-        For "train_grid" and "train_random": ``one``, ``ten``, ``interval``, ``n`` and
-        ``n_materials``, as :func:`summarise` has them.
+    For "train_grid" and "train_random" what :func:`summarise` has of a pair.
     """
     trained = {"train_grid": GRID, "train_random": MICROSCOPE}
     return {
@@ -287,38 +228,24 @@ def compute_prototype_split(
     *,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The same with isostructural crystals on one side of the split.
+    """What :func:`compute_cross` gives with isostructural crystals on one side of the split.
 
-    Parameters
-    ----------
-    sources, crystals, settings, folder, progress
-        As in :func:`train_protocols`.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`compute_cross` gives it, for the paper's protocol and the microscope's.
+    For the paper's protocol and the microscope's, trained as by :func:`train_protocols`.
     """
     by_prototype = settings.model_copy(update={"split_by": "prototype"})
     split = make_split(crystals, by_prototype)
-    options = {"protocols": (GRID, MICROSCOPE), "progress": progress}
-    forests = train_protocols(sources, crystals, split, by_prototype, folder, **options)
+    both = (GRID, MICROSCOPE)
+    forests = train_protocols(
+        sources, crystals, split, by_prototype, folder, protocols=both, progress=progress
+    )
     return compute_cross(forests, sources, crystals, split, settings)
 
 
 def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
-    """The pairs of :data:`HEADLINES`, as ``results.json`` has them.
+    """The pairs of :data:`HEADLINES` in a table of :func:`compute_cross`, for ``results.json``.
 
-    Parameters
-    ----------
-    cross : DataFrame
-        See :func:`compute_cross`.
-
-    Returns
-    -------
-    dict
-        For each pair ``one`` and ``ten``, the accuracies, with ``interval``, ``n`` and
-        ``n_materials`` of each.
+    For each pair ``one`` and ``ten``, the accuracies, with ``interval``, ``n`` and ``n_materials``
+    of each.
     """
     keyed = cross.set_index([*_PAIR, "patterns"])
     return {

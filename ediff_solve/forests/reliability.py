@@ -88,11 +88,6 @@ def compute_ece(table: pd.DataFrame, confidence: str, n_bins: int = 10) -> float
 
     The mean over the rows of |accuracy - mean confidence| of their bin: Naeini, Cooper and
     Hauskrecht, AAAI 2015; Guo, Pleiss, Sun and Weinberger, ICML 2017, equation 3.
-
-    Parameters
-    ----------
-    table, confidence, n_bins
-        See :func:`compute_reliability`.
     """
     values, right = _read(table, confidence)
     if not len(values):
@@ -123,17 +118,9 @@ def _most_confident(
 def compute_coverage(table: pd.DataFrame, confidence: str) -> pd.DataFrame:
     """Compute the accuracy that is left when the least confident rows go without an answer.
 
-    Parameters
-    ----------
-    table : DataFrame
-    confidence : str
-
-    Returns
-    -------
-    DataFrame
-        ``coverage`` (0.05, 0.10, ... 1), ``accuracy``, ``n`` (rows that keep their answer,
-        rounded up), ``threshold`` (the lowest confidence among them). A tie at the threshold is
-        resolved blindly: the accuracy is that expected of a random choice from the tie.
+    ``coverage`` (0.05, 0.10, ... 1), ``accuracy``, ``n`` (rows that keep their answer, rounded up),
+    ``threshold`` (the lowest confidence among them). A tie at the threshold is resolved blindly:
+    the accuracy is that expected of a random choice from the tie.
     """
     values, right = _read(table, confidence)
     steps = np.arange(1, _STEPS + 1)
@@ -151,18 +138,8 @@ def compute_accuracy_at_coverage(
 ) -> float:
     """Compute the accuracy of the most confident share of the rows, ``nan`` without rows.
 
-    Parameters
-    ----------
-    table : DataFrame
-    confidence : str
-    coverage : float
-        Share of the rows that keep their answer, above 0; their number is rounded up. Ties as in
-        :func:`compute_coverage`.
-
-    Raises
-    ------
-    UserError
-        The coverage is not above 0 and at most 1.
+    Their number is rounded up; ties as in :func:`compute_coverage`. A UserError where the share is
+    not above 0 and at most 1.
     """
     if not 0 < coverage <= 1:
         raise UserError(f"coverage: expected a number above 0 and at most 1, got {coverage}")
@@ -177,16 +154,8 @@ def compute_accuracy_at_coverage(
 def compute_reliability_summary(table: pd.DataFrame, confidence: str) -> dict[str, float]:
     """Sum up how far a confidence can be believed, and what it is worth for leaving rows out.
 
-    Parameters
-    ----------
-    table : DataFrame
-    confidence : str
-
-    Returns
-    -------
-    dict
-        ``ece`` (10 bins), ``accuracy_at_80`` (at a coverage of 80 %), ``mean_confidence`` and
-        ``accuracy``; ``nan`` without rows.
+    ``ece`` (10 bins), ``accuracy_at_80`` (at a coverage of 80 %), ``mean_confidence`` and
+    ``accuracy``; ``nan`` without rows.
     """
     values, right = _read(table, confidence)
     return {

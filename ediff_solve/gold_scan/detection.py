@@ -19,6 +19,9 @@ from ediff_solve.gold_scan.kernels.columns import merge_spots
 from ediff_solve.gold_scan.render import GoldScan, prepare_gold_scan, scatter_positions
 from ediff_solve.gold_scan.settings import GoldScanSettings
 
+#: Spots of each of some frames, a row a spot.
+Spots = Sequence[np.ndarray]
+
 #: A spot is found within this distance [pixel].
 NEAR = 1.5
 #: ``find_Bragg_disks`` as py4DSTEM's users call it.
@@ -42,13 +45,10 @@ def check_detection(
 
     Parameters
     ----------
-    frames : Frames
+    frames, looks, settings
         Of that scan.
-    looks : Looks
     n_spots : ndarray of int, shape (nx, ny)
         Spots found at each position.
-    settings : GoldScanSettings
-        What the scan was made of.
     n : int
         Frames.
 
@@ -61,17 +61,12 @@ def check_detection(
         ones are less exact than others [pixel]. The direct beam is left out.
     """
     scan = prepare_gold_scan(settings)
-    chosen = _choose_positions(n_spots, n, settings.seed)
+    flat = n_spots.ravel()
+    # of the two fifths that have most spots
+    good = np.flatnonzero(flat >= max(np.quantile(flat, 0.6), 3))
+    chosen = np.sort(np.random.default_rng(settings.seed).permutation(good)[:n])
     beams = scan.microscope.centres.reshape(-1, 2)[chosen]
     return _compare_detectors(frames.pick(chosen), looks, _true_spots(scan, chosen), beams)
-
-
-def _choose_positions(detected: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Up to n positions x * ny + y, rising, drawn from the two fifths that have most spots."""
-    flat = detected.ravel()
-    good = np.flatnonzero(flat >= max(np.quantile(flat, 0.6), 3))
-    chosen = np.random.default_rng(seed).permutation(good)[:n]
-    return np.sort(chosen).astype(np.int64)
 
 
 def _true_spots(scan: GoldScan, chosen: np.ndarray) -> list[np.ndarray]:
@@ -109,9 +104,7 @@ def _look_up(
     return distance, nearest, real[:, 2] >= WANTED
 
 
-def _score_spots(
-    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray
-) -> dict[str, float]:
+def _score_spots(found: Spots, truth: Spots, beams: np.ndarray) -> dict[str, float]:
     """Recall, precision and error of position of frames' spots (:func:`check_detection`)."""
     wanted = hit = seen = right = 0
     errors = [np.empty(0)]
@@ -132,22 +125,20 @@ def _score_spots(
     }
 
 
-def _distances_found(
-    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], beams: np.ndarray
-) -> np.ndarray:
+def _distances_found(found: Spots, truth: Spots, beams: np.ndarray) -> np.ndarray:
     """How far from each true spot that has to be found the next found one is [pixel], or NaN."""
     out = [np.empty(0)]
     for own, true, beam in zip(found, truth, beams, strict=True):
         distance, index, strong = _look_up(own, true, beam)
         close = distance < NEAR
-        nearest = np.full(len(strong), np.inf)
-        np.minimum.at(nearest, index[close], distance[close])
-        out.append(np.where(np.isfinite(nearest), nearest, np.nan)[strong])
+        nearest = np.full(len(strong), np.nan)
+        np.fmin.at(nearest, index[close], distance[close])
+        out.append(nearest[strong])
     return np.concatenate(out)
 
 
 def _compare_detectors(
-    frames: np.ndarray, looks: Looks, truth: Sequence[np.ndarray], beams: np.ndarray
+    frames: np.ndarray, looks: Looks, truth: Spots, beams: np.ndarray
 ) -> pd.DataFrame:
     """The table of :func:`check_detection`, of frames as they are read."""
     clean = replace_pixels(frames, looks.hot)
@@ -155,7 +146,7 @@ def _compare_detectors(
     detect_spots(clean[:1], looks.detector, threads=1)
     start = time.process_time()
     spots, offsets = detect_spots(clean, looks.detector, threads=1)
-    rows = [("ours", (time.process_time() - start), np.split(spots, offsets[1:-1]))]
+    rows = [("ours", time.process_time() - start, np.split(spots, offsets[1:-1]))]
     options = _tune_py4dstem(clean, looks, truth, beams)
     for subpixel in _SUBPIXEL:
         seconds, found = _run_py4dstem(clean, looks, **options | {"subpixel": subpixel})
@@ -173,7 +164,7 @@ def _compare_detectors(
 
 
 def _tune_py4dstem(
-    frames: np.ndarray, looks: Looks, truth: Sequence[np.ndarray], beams: np.ndarray
+    frames: np.ndarray, looks: Looks, truth: Spots, beams: np.ndarray
 ) -> dict[str, float]:
     """Smoothing and threshold of the best F1 score."""
     best, chosen = -1.0, {"sigma_cc": _SIGMAS[0], "minAbsoluteIntensity": 0.0}
@@ -198,22 +189,17 @@ def _run_py4dstem(
     from py4DSTEM.braggvectors.diskdetection import _find_Bragg_disks_stack
 
     shape, radius = frames.shape[1:], looks.settings.radius
+    centre, radii = (shape[0] // 2, shape[1] // 2), (radius, 2 * radius + 2)
     rows, columns = np.indices(shape)
-    distance = np.hypot(rows - shape[0] // 2, columns - shape[1] // 2)
+    distance = np.hypot(rows - centre[0], columns - centre[1])
     # py4DSTEM prints what it does
     with contextlib.redirect_stdout(io.StringIO()):
         probe = Probe(np.clip(radius + 0.5 - distance, 0, 1))
-        centre = (shape[0] // 2, shape[1] // 2)
-        radii = (radius, 2 * radius + 2)
         kernel = probe.get_kernel(mode="sigmoid", origin=centre, radii=radii)
-    common = {
-        "minPeakSpacing": looks.detector.spacing,
-        "edgeBoundary": looks.detector.edge,
-        "maxNumPeaks": 1000,
-    }
+    own = looks.detector
+    common = {"minPeakSpacing": own.spacing, "edgeBoundary": own.edge, "maxNumPeaks": 1000}
     start = time.process_time()
     found = _find_Bragg_disks_stack(frames, getattr(kernel, "data", kernel), **common | options)
     seconds = time.process_time() - start
-    return seconds, [
-        np.column_stack([p.data["qx"], p.data["qy"], p.data["intensity"]]) for p in found
-    ]
+    names = ("qx", "qy", "intensity")
+    return seconds, [np.column_stack([p.data[name] for name in names]) for p in found]

@@ -9,15 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ediff_solve.detector.kernels.effects import mix_keys
+from ediff_solve.gold_scan import microscope as optics
 from ediff_solve.gold_scan.kernels.columns import mix_positions
 from ediff_solve.gold_scan.kernels.frames import paint_frames
-from ediff_solve.gold_scan.microscope import (
-    BACKGROUND_SPACING,
-    Microscope,
-    background_profiles,
-    disk_templates,
-    draw_microscope,
-)
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_solve.gold_scan.specimen import Specimen, build_specimen
 from ediff_solve.gold_scan.tables import IntensityTables, compute_tables
@@ -34,54 +28,30 @@ class GoldScan:
     settings: GoldScanSettings
     specimen: Specimen
     tables: IntensityTables
-    microscope: Microscope
+    microscope: optics.Microscope
 
 
 @dataclass(frozen=True)
 class Scattered:
-    """What some positions scatter, one after another.
+    """What n positions scatter, one after another, in fractions of the beam before the film."""
 
-    Parameters
-    ----------
-    direct, diffuse : ndarray, shape (n,)
-        Fractions of the beam that reaches the particles; the film takes its share later.
-    domain_offsets : ndarray of int, shape (n + 1,)
-    domain : ndarray of int, shape (met,)
-        Domains at each position, from 0.
-    scattered : ndarray, shape (met,)
-        What each sends into spots [fraction of the incident beam].
-    thickness : ndarray, shape (met,)
-        Its thickness, mean over the probe [angstrom].
-    spot_offsets : ndarray of int, shape (n + 1,)
-    qx, qy : ndarray, shape (spots,)
-        In the scan's axes, undistorted [1/angstrom].
-    intensity : ndarray, shape (spots,)
-        Fractions of the incident beam.
-    """
-
-    direct: np.ndarray
-    diffuse: np.ndarray
-    domain_offsets: np.ndarray
-    domain: np.ndarray
-    scattered: np.ndarray
-    thickness: np.ndarray
-    spot_offsets: np.ndarray
-    qx: np.ndarray
+    direct: np.ndarray  # (n,)
+    diffuse: np.ndarray  # (n,)
+    domain_offsets: np.ndarray  # (n + 1,)
+    domain: np.ndarray  # (met,), the domains at each position, from 0
+    scattered: np.ndarray  # (met,), what each sends into spots
+    thickness: np.ndarray  # (met,), mean over the probe [angstrom]
+    spot_offsets: np.ndarray  # (n + 1,)
+    qx: np.ndarray  # (spots,), in the scan's axes, undistorted [1/angstrom]
     qy: np.ndarray
-    intensity: np.ndarray
+    intensity: np.ndarray  # (spots,)
 
 
 def prepare_gold_scan(settings: GoldScanSettings) -> GoldScan:
-    """Draw specimen and microscope, and simulate every domain.
-
-    Raises
-    ------
-    UserError
-        The particles do not fit on the scan.
-    """
+    """Draw specimen and microscope, and simulate every domain; a UserError if it does not fit."""
     specimen = build_specimen(settings)
     tables = compute_tables(specimen, settings)
-    return GoldScan(settings, specimen, tables, draw_microscope(settings))
+    return GoldScan(settings, specimen, tables, optics.draw_microscope(settings))
 
 
 def _probe_columns(settings: GoldScanSettings) -> np.ndarray:
@@ -101,25 +71,16 @@ def _probe_columns(settings: GoldScanSettings) -> np.ndarray:
 
 def scatter_positions(scan: GoldScan, row: int, columns: slice = slice(None)) -> Scattered:
     """What positions of a scan row scatter: ``row`` is their x, and ``columns`` their y."""
-    settings, s, t = scan.settings, scan.specimen, scan.tables
+    settings, s = scan.settings, scan.specimen
     y = settings.step * np.arange(settings.scan_size)[columns]
     x = np.full_like(y, settings.step * row)
     probe = _probe_columns(settings)
     reach = s.radii + np.abs(probe[:, :2]).max()
     near = np.flatnonzero(np.abs(s.centres[:, 0] - settings.step * row) < reach)
+    place = np.column_stack([x, y])
     sphere = (s.centres, s.radii, s.cell_offsets, s.cell_domain, s.cell_planes)
-    shapes = (t.beam_offsets, t.qx, t.qy, t.thickness_offsets)
-    beams = (*shapes, t.direct, t.table_offsets, t.intensity)
-    found = mix_positions(
-        np.column_stack([x, y]),
-        probe,
-        near,
-        sphere,
-        beams,
-        settings.thickness_step,
-        settings.diffuse_length,
-        SPOT_FLOOR,
-    )
+    lengths = settings.thickness_step, settings.diffuse_length
+    found = mix_positions(place, probe, near, sphere, tuple(scan.tables), *lengths, SPOT_FLOOR)
     return Scattered(*found)
 
 
@@ -128,10 +89,9 @@ class FramePainter:
 
     def __init__(self, scan: GoldScan) -> None:
         self.scan = scan
-        settings, microscope = scan.settings, scan.microscope
-        self._templates = disk_templates(settings, microscope)
-        self._profiles = background_profiles(settings, microscope)
-        self._inverse = np.linalg.inv(microscope.matrix)
+        settings = scan.settings
+        self._templates = optics.disk_templates(settings, scan.microscope)
+        self._profiles = optics.background_profiles(settings, scan.microscope)
         n = settings.scan_size**2
         rng = np.random.default_rng([settings.seed, 2])
         state = np.full(n, rng.integers(0, 2**64, dtype=np.uint64))
@@ -151,12 +111,12 @@ class FramePainter:
             self._states[row, columns],
             np.ascontiguousarray(microscope.centres[row, columns]),
             microscope.matrix,
-            self._inverse,
+            np.linalg.inv(microscope.matrix),
             (found.spot_offsets, found.qx, found.qy, passed * found.intensity),
             passed * found.direct,
             np.column_stack([carbon, passed * found.diffuse]),
             self._profiles,
-            BACKGROUND_SPACING,
+            optics.BACKGROUND_SPACING,
             *self._templates,
             microscope.hot,
             microscope.hot_counts,
@@ -165,18 +125,10 @@ class FramePainter:
 
 
 def iterate_frames(scan: GoldScan, width: int, jobs: int = 1) -> Iterator[np.ndarray]:
-    """Frames of a scan, row by row, in pieces of a row.
+    """Frames of a scan, row by row, in pieces of up to ``width`` positions of a row.
 
-    Parameters
-    ----------
-    width : int
-        Positions a piece; the last one of a row may have fewer.
-    jobs : int
-        Threads; they change no number. As many pieces are in memory, and one more.
-
-    Yields
-    ------
-    ndarray of uint16, shape (positions, frame_size, frame_size)
+    So many threads change no number. As many pieces are in memory, and one more; each is uint16,
+    shape (positions, frame_size, frame_size).
     """
     painter, n = FramePainter(scan), scan.settings.scan_size
     pieces = [(row, slice(y, y + width)) for row in range(n) for y in range(0, n, width)]

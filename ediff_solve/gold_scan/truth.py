@@ -29,19 +29,15 @@ def _quaternions(orientations: np.ndarray) -> np.ndarray:
 
 
 def compute_positions(scan: GoldScan) -> pd.DataFrame:
-    """The truth, a row a probe position.
+    """The truth, a row a probe position, by x, then y.
 
-    Returns
-    -------
-    DataFrame
-        By x, then y: x, y; particle and domain that scatter most (0 without gold); n_domains
-        and n_particles with at least :data:`MIN_SHARE` of the scattered intensity; share of the
-        dominant domain in it; quaternion_w to quaternion_z of its orientation; thickness of all
-        gold and thickness_domain of the dominant domain, means over the probe [angstrom];
-        scattered, what the particles send into spots [fraction of the beam]; single (one domain),
-        twinned (two or more of one particle) and overlapping (two or more particles); centre_row
-        and centre_column of the direct beam on the detector [pixels]. Without a particle, share
-        and quaternion are NaN.
+    x, y; particle and domain that scatter most (0 without gold); n_domains and n_particles with at
+    least :data:`MIN_SHARE` of the scattered intensity; share of the dominant domain in it;
+    quaternion_w to quaternion_z of its orientation; thickness of all gold and thickness_domain of
+    the dominant domain, means over the probe [angstrom]; scattered, what the particles send into
+    spots [fraction of the beam]; single (one domain), twinned (two or more of one particle) and
+    overlapping (two or more particles); centre_row and centre_column of the direct beam on the
+    detector [pixels]. Without a particle, share and quaternion are NaN.
     """
     n = scan.settings.scan_size
     rows = pd.concat([_row(scan, row) for row in range(n)], ignore_index=True)
@@ -89,13 +85,9 @@ def _row(scan: GoldScan, row: int) -> pd.DataFrame:
 def compute_domains(scan: GoldScan) -> pd.DataFrame:
     """The domains, a row each.
 
-    Returns
-    -------
-    DataFrame
-        domain, particle; kind of the particle (:data:`KINDS`), textured; variant (0 for the
-        parent or the first wedge); quaternion_w to quaternion_z; orientation (the matrix's nine
-        entries, row after row); particle_x, particle_y, particle_z and particle_radius, of the
-        sphere [angstrom].
+    domain, particle; kind of the particle (:data:`KINDS`), textured; variant (0 for the parent or
+    the first wedge); quaternion_w to quaternion_z; orientation (the matrix's nine entries, row
+    after row); particle_x, particle_y, particle_z and particle_radius, of the sphere [angstrom].
     """
     specimen = scan.specimen
     particle = specimen.domain_particle

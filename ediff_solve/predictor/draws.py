@@ -8,8 +8,9 @@ the crystal is known, how often they are right.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def _row(answer: Answer, chosen: Sequence[int]) -> dict[str, object]:
     cell = [np.nan] * 6 if answer.lattice is None else answer.lattice.parameters
     return {
         "patterns": len(chosen),
-        "chosen": tuple(int(n) for n in chosen),
+        "chosen": tuple(chosen),
         "status": answer.status,
         "system": answer.system,
         "confidence": answer.confidence,
@@ -122,7 +123,7 @@ class Draws:
         rng = np.random.default_rng(seed)
         rows = []
         for _ in tqdm(range(draws), desc=f"{together} together", disable=not progress):
-            chosen = np.sort(rng.choice(n, together, replace=False))
+            chosen = np.sort(rng.choice(n, together, replace=False)).tolist()
             rows.append(_row(self.answer(chosen), chosen))
         return pd.DataFrame(rows)
 
@@ -265,7 +266,7 @@ def _mean(values: pd.Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _format_summaries(parts: Sequence[dict[str, object]]) -> str:
+def _format_summaries(parts: Sequence[Mapping[str, Any]]) -> str:
     """Lines for the terminal, a column for each kind of answers."""
     heads = ["one alone" if p["patterns"] == 1 else f"{p['patterns']} together" for p in parts]
     lines = [("", heads), ("answers", [f"{p['answers']}" for p in parts])]

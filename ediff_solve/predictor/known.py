@@ -61,7 +61,7 @@ def read_known(path: Path) -> pd.DataFrame:
     names = read_schema(path, what=what).names
     raw = all(name in names for name in TABLE_COLUMNS)
     if raw and "prototype" not in names:
-        wanted = TABLE_COLUMNS
+        wanted: tuple[str, ...] = TABLE_COLUMNS
     else:
         wanted = (*_NEEDED, *(name for name in _SHOWN if name in names and name not in _NEEDED))
     return read_table(path, wanted, others=False, what=what).to_pandas()
@@ -150,7 +150,7 @@ def match_known(
     lattice: np.ndarray,
     crystals: pd.DataFrame,
     elements: Collection[str] = (),
-    probabilities: Sequence[float] | None = None,
+    probabilities: Sequence[float] | np.ndarray | None = None,
     tolerance: float = TOLERANCE,
 ) -> pd.DataFrame:
     """Crystals of a table with the cell of a solved lattice.

@@ -63,7 +63,7 @@ class CheckedPattern:
 
 
 def check_pattern(
-    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None = None, where: str = ""
+    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None = None, *, where: str = ""
 ) -> CheckedPattern:
     """Put one pattern's spots in order.
 

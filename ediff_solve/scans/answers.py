@@ -21,43 +21,20 @@ PREDICTOR = "predictor"
 
 @dataclass(frozen=True)
 class Answers:
-    """What the predictor says of a scan; made by :func:`predict_scan`.
-
-    Attributes
-    ----------
-    maps, particles : DataFrame or None
-        See :mod:`ediff_solve.scans.maps`; None without a predictor.
-    seconds : dict of str to float
-        "predictor": from Bragg lists to maps, by the clock [s].
-    note : str
-    """
+    """What the predictor says of a scan (:mod:`ediff_solve.scans.maps`), where there is one."""
 
     maps: pd.DataFrame | None
     particles: pd.DataFrame | None
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # "predictor": from Bragg lists to maps, by the clock [s]
     note: str
 
 
 def predict_scan(lists: BraggLists, labels: np.ndarray, settings: ScanSettings) -> Answers:
     """Ask the predictor about every position and particle, where there is one.
 
-    Parameters
-    ----------
-    lists : BraggLists
-    labels : ndarray of int, shape (nx, ny)
-        See :func:`ediff_solve.scans.particles.segment_particles`.
-    settings : ScanSettings
-        ``predictor``, and what the maps need.
-
-    Returns
-    -------
-    Answers
-        Without maps where the default predictor is not there.
-
-    Raises
-    ------
-    UserError
-        A predictor that was named is not there, or is damaged.
+    The labels, shape (nx, ny), are those of :func:`ediff_solve.scans.particles.segment_particles`.
+    Without maps where the default predictor is not there; a UserError where one that was named is
+    not there, or damaged.
     """
     default = ScanSettings.model_fields["predictor"].default
     if settings.predictor == default and not (SHIPPED / default / CARD).exists():

@@ -31,6 +31,8 @@ with FileLock(Path(tempfile.gettempdir()) / f"ediff-utils-orix-{_USER}.lock"):
 
 #: Properties of a map beside the probabilities; NaN is written as 0.
 _NUMBERS = ("confidence", "space_group", "a", "b", "c", "particle", "n_spots")
+#: And those of the predictor's maps.
+_PREDICTORS = ("indexed", "one_grain", "two_grains", "filled")
 NOT_INDEXED = -1
 _UNITS = {"nm": 0.1, "um": 1e-4}
 
@@ -52,8 +54,7 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
     CrystalMap
         Phases are the crystal systems that occur, their ids the places in
         :data:`ediff_utils.crystals.groups.ALL_SYSTEMS`; ``prop`` holds the probabilities and the
-        maps'
-        other numbers, 0 where there is none.
+        maps' other numbers, 0 where there is none.
     """
     ids = {name: number for number, name in enumerate(ALL_SYSTEMS)}
     phase_id = maps["system"].map(ids).fillna(NOT_INDEXED).to_numpy(int)
@@ -63,10 +64,7 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
         ids=[ids[name] for name in named],
     )
     names = [name for name in maps if name.startswith("probability_")] + list(_NUMBERS)
-    if "indexed" in maps:
-        names += ["indexed", "one_grain", "two_grains"]
-    if "filled" in maps:
-        names.append("filled")
+    names += [name for name in _PREDICTORS if name in maps]
     props = {name: np.nan_to_num(maps[name].to_numpy(float)) for name in names}
     return CrystalMap(
         rotations=Rotation.identity((len(maps),)),

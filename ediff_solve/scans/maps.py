@@ -21,16 +21,8 @@ from ediff_utils.paper.scan.maps import build_maps
 _CHUNK = 250
 #: What stands for cubic Bravais lattices in the evidence.
 _CUBIC = [n for n, symbol in enumerate(SYMBOLS.values()) if symbol.startswith("c")]
-_AXES = tuple(f"conventional_{axis}" for axis in "abc")
-_PARTICLE_COLUMNS = (
-    "particle",
-    "n_patterns",
-    "brightest",
-    "aggregated",
-    "confidence",
-    "a",
-    "one_grain",
-)
+_AXES = [NAMES.index(f"conventional_{axis}") for axis in "abc"]
+_TOLD = ["aggregated", "confidence", "a", "one_grain"]
 
 
 def compute_predictor_maps(
@@ -72,7 +64,7 @@ def compute_predictor_maps(
     maps["unexplained"] = (1 - maps["one_grain"]) * maps["n_spots"]
     maps["two_grains"] = maps["one_grain"] < predictor.card["least_indexed"]["single"]
     called = maps.loc[rows, "system"].to_numpy()
-    axes = vectors[:, [NAMES.index(name) for name in _AXES]].astype(float)
+    axes = vectors[:, _AXES].astype(float)
     sure = ~pd.isna(called)
     maps.loc[rows[sure], ["a", "b", "c"]] = axes[sure]
     cubic = (called == "cubic") & np.isin(vectors[:, NAMES.index("bravais")], _CUBIC)
@@ -88,14 +80,11 @@ def compute_predictor_maps(
 
 def _solve_positions(lists: BraggLists, energy: float, jobs: int = -1) -> list[Grain]:
     """The grain that explains most of each position's pattern, by worker processes."""
-    out: list[Grain] = [Grain(None)] * len(lists)
-    tasks = []
-    for start in range(0, len(lists), _CHUNK):
-        stop = min(start + _CHUNK, len(lists))
-        tasks.append((start, [lists.spots(k) for k in range(start, stop)], energy))
-    for start, part in run_tasks(_solve_part, tasks, jobs=jobs):
-        out[start : start + len(part)] = part
-    return out
+    numbers = range(len(lists))
+    starts = numbers[::_CHUNK]
+    tasks = [(n, [lists.spots(k) for k in numbers[n : n + _CHUNK]], energy) for n in starts]
+    parts = dict(run_tasks(_solve_part, tasks, jobs=jobs))
+    return [grain for start in starts for grain in parts[start]]
 
 
 def _solve_part(start: int, patterns: list[tuple], energy: float) -> tuple[int, list[Grain]]:
@@ -144,16 +133,14 @@ def compute_predictor_particles(
         rows.append((label, len(own), brightest.loc[(enough.x[best], enough.y[best])], *told))
         if told[0] is None:
             tasks.append((int(label), [enough.spots(k) for k in own], settings.energy))
-    table = pd.DataFrame(rows, columns=list(_PARTICLE_COLUMNS)).set_index("particle")
-    names = NUMBERED_SYSTEMS
+    columns = ["particle", "n_patterns", "brightest", *_TOLD]
+    table = pd.DataFrame(rows, columns=columns).set_index("particle")
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:
             continue
         systems = predictor.models["single"].systems(grain.vector[None])[0]
-        table.loc[label, "aggregated"] = names[systems.argmax()]
-        table.loc[label, "confidence"] = systems.max()
-        table.loc[label, "a"] = grain.vector[NAMES.index("conventional_a")]
-        table.loc[label, "one_grain"] = grain.one_grain
+        name, a = NUMBERED_SYSTEMS[systems.argmax()], grain.vector[_AXES[0]]
+        table.loc[label, _TOLD] = name, systems.max(), a, grain.one_grain
     return table.reset_index()
 
 

@@ -7,13 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from ediff_solve.gold_scan import scores
 from ediff_solve.gold_scan.detection import REFERENCE
-from ediff_solve.gold_scan.scores import (
-    compute_confusion,
-    compute_flags,
-    compute_stages,
-    summarise_flags,
-)
 from ediff_solve.scans.answers import PREDICTOR, Answers
 from ediff_utils.core.memory import peak_memory
 
@@ -22,18 +17,9 @@ FORESTS = "forests"
 
 @dataclass(frozen=True)
 class Report:
-    """Maps against the truth; made by :func:`compare_with_truth`.
+    """Maps against the truth (:mod:`ediff_solve.gold_scan.scores`); empty where nobody knows it."""
 
-    Attributes
-    ----------
-    tables : dict of str to tuple of DataFrame
-        By model: confusion table and stages; empty where the truth is not known.
-    flags : DataFrame or None
-        See :func:`ediff_solve.gold_scan.scores.compute_flags`.
-    flagged : dict
-        See :func:`ediff_solve.gold_scan.scores.summarise_flags`.
-    """
-
+    #: By model: confusion table and stages.
     tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = field(default_factory=dict)
     flags: pd.DataFrame | None = None
     flagged: dict[str, float | None] = field(default_factory=dict)
@@ -58,15 +44,15 @@ def compare_with_truth(
         models[PREDICTOR] = (answers.maps, answers.particles)
     tables = {
         name: (
-            compute_confusion(own, positions),
-            compute_stages(own, found, positions, domains, true_a),
+            scores.compute_confusion(own, positions),
+            scores.compute_stages(own, found, positions, domains, true_a),
         )
         for name, (own, found) in models.items()
     }
     if answers.maps is None:
         return Report(tables)
-    flags = compute_flags(answers.maps, positions)
-    return Report(tables, flags, summarise_flags(flags, answers.maps, positions))
+    flags = scores.compute_flags(answers.maps, positions)
+    return Report(tables, flags, scores.summarise_flags(flags, answers.maps, positions))
 
 
 def _pick(stages: pd.DataFrame, stage: str, column: str) -> float | None:
@@ -80,25 +66,15 @@ def summarise(
 ) -> dict[str, object]:
     """Figures of a scan, ready for JSON.
 
-    Parameters
-    ----------
-    report : Report
-    detection : DataFrame or None
-        See :func:`ediff_solve.gold_scan.detection.check_detection`.
-    seconds : dict of str to float
-        From Bragg lists to maps, by model [s].
-
-    Returns
-    -------
-    dict
-        map_seconds (by model) and peak_gib. On the simulated scan also detection_vs_py4dstem (how
-        many times faster than its ``find_Bragg_disks`` at its default refinement, on one core),
-        detection_recall, detection_precision and detection (the table);
-        pixel_accuracy_single_domain (share of all single-domain positions called cubic after the
-        filter), pixel_answered_single_domain (share of them with an answer), particle_accuracy
-        and particle_answered (the same of single-crystal particles, their patterns together),
-        lattice_median_error (of the median a of filtered single-domain positions [angstrom]), each
-        by model; stages and confusion (the tables, by model) and flags.
+    map_seconds (from Bragg lists to maps, by model [s]) and peak_gib. On the simulated scan also
+    detection_vs_py4dstem (how many times faster than its ``find_Bragg_disks`` at its default
+    refinement, on one core), detection_recall, detection_precision and detection (the table of
+    :func:`ediff_solve.gold_scan.detection.check_detection`); pixel_accuracy_single_domain (share of
+    all single-domain positions called cubic after the filter), pixel_answered_single_domain (share
+    of them with an answer), particle_accuracy and particle_answered (the same of single-crystal
+    particles, their patterns together), lattice_median_error (of the median a of filtered
+    single-domain positions [angstrom]), each by model; stages and confusion (the tables, by model)
+    and flags.
     """
     out: dict[str, object] = {"map_seconds": seconds, "peak_gib": peak_memory()}
     if detection is not None:
@@ -114,11 +90,9 @@ def summarise(
             ("pixel_answered_single_domain", "filtered pixel", "answered"),
             ("particle_accuracy", "particle, together", "cubic"),
             ("particle_answered", "particle, together", "answered"),
+            ("lattice_median_error", "filtered pixel", "median_error"),
         ):
             out[key] = {name: _pick(table, stage, column) for name, table in stages.items()}
-        out["lattice_median_error"] = {
-            name: _pick(table, "filtered pixel", "median_error") for name, table in stages.items()
-        }
         out["stages"] = {name: t.to_dict("records") for name, t in stages.items()}
         out["confusion"] = {name: tables[0] for name, tables in report.tables.items()}
     if report.flagged:

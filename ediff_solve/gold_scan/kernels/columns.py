@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: centres, radii, cell_offsets, cell_domain and cell_planes of a specimen.
+Sphere = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
 #: Most cells that a column meets, and most domains under one probe.
 _MOST = 64
 
@@ -127,7 +130,7 @@ def _pass_probe(
     y: float,
     probe: np.ndarray,
     near: np.ndarray,
-    sphere: tuple[np.ndarray, ...],
+    sphere: Sphere,
     tables: tuple[np.ndarray, ...],
     step: float,
     diffuse_length: float,
@@ -149,12 +152,13 @@ def _pass_probe(
 
 
 @njit(cache=True, nogil=True)
-def _grown(array: np.ndarray, size: int) -> np.ndarray:
-    """The array, or a longer copy of it that holds at least that many."""
-    if size <= len(array):
-        return array
-    longer = np.empty(max(size, 2 * len(array)), array.dtype)
-    longer[: len(array)] = array
+def _grown(rows: np.ndarray, size: int) -> np.ndarray:
+    """The three rows, or a copy of them that is longer and holds at least that many columns."""
+    n = rows.shape[1]
+    if size <= n:
+        return rows
+    longer = np.empty((3, max(size, 2 * n)))
+    longer[:, :n] = rows
     return longer
 
 
@@ -163,7 +167,7 @@ def mix_positions(
     positions: np.ndarray,
     probe: np.ndarray,
     near: np.ndarray,
-    sphere: tuple[np.ndarray, ...],
+    sphere: Sphere,
     tables: tuple[np.ndarray, ...],
     step: float,
     diffuse_length: float,
@@ -179,14 +183,10 @@ def mix_positions(
         x and y of the columns from the position, and their weights, which add up to 1.
     near : ndarray of int, shape (k,)
         Particles that may lie under these positions.
-    sphere : tuple of ndarray
-        centres, radii, cell_offsets, cell_domain and cell_planes of a specimen.
-    tables : tuple of ndarray
-        beam_offsets, qx, qy, thickness_offsets, direct, table_offsets and intensity.
-    step : float
-        Of the tables' thicknesses [angstrom].
-    diffuse_length : float
-        [angstrom]
+    sphere, tables : tuple of ndarray
+        See :data:`Sphere` and :class:`ediff_solve.gold_scan.tables.IntensityTables`.
+    step, diffuse_length : float
+        The former of the tables' thicknesses [angstrom].
     floor : float
         Weakest spot kept [fraction of the incident beam].
     """
@@ -196,35 +196,31 @@ def mix_positions(
     met, met_thickness = np.empty(_MOST, np.int64), np.empty(_MOST)
     left, diffuse = np.zeros(n), np.zeros(n)
     domain_ends, spot_ends = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
-    out_domain = np.empty(256, np.int64)
-    out_share, out_thickness = np.empty(256), np.empty(256)
-    out_x, out_y, out_value = np.empty(4096), np.empty(4096), np.empty(4096)
+    # domain, share and thickness of what is met; qx, qy and intensity of spots
+    domains, spots = np.empty((3, 256)), np.empty((3, 4096))
     for j in range(n):
         x, y = positions[j]
         n_met, left[j], diffuse[j] = _pass_probe(
             x, y, probe, near, sphere, tables, step, diffuse_length, (met, met_thickness, spectra)
         )
         start, end = domain_ends[j], spot_ends[j]
-        out_domain = _grown(out_domain, start + n_met)
-        out_share = _grown(out_share, start + n_met)
-        out_thickness = _grown(out_thickness, start + n_met)
+        domains = _grown(domains, start + n_met)
         for slot in range(n_met):
             first, last = beam_offsets[met[slot]], beam_offsets[met[slot] + 1]
-            out_x, out_y = _grown(out_x, end + last - first), _grown(out_y, end + last - first)
-            out_value = _grown(out_value, end + last - first)
-            total = np.sum(spectra[slot])
+            spots = _grown(spots, end + last - first)
+            row = domains[:, start + slot]
+            row[0], row[1], row[2] = met[slot], np.sum(spectra[slot]), met_thickness[slot]
             for b in range(last - first):
                 if spectra[slot, b] >= floor:
-                    out_x[end], out_y[end] = qx[first + b], qy[first + b]
-                    out_value[end] = spectra[slot, b]
+                    spots[0, end], spots[1, end] = qx[first + b], qy[first + b]
+                    spots[2, end] = spectra[slot, b]
                     end += 1
             spectra[slot] = 0.0
-            out_domain[start + slot], out_share[start + slot] = met[slot], total
-            out_thickness[start + slot] = met_thickness[slot]
         domain_ends[j + 1], spot_ends[j + 1] = start + n_met, end
-    m, k = domain_ends[n], spot_ends[n]
-    domains = (domain_ends, out_domain[:m], out_share[:m], out_thickness[:m])
-    return left, diffuse, *domains, spot_ends, out_x[:k], out_y[:k], out_value[:k]
+    domain, share, thickness = domains[:, : domain_ends[n]]
+    out_x, out_y, out_value = spots[:, : spot_ends[n]]
+    found = domain_ends, domain.astype(np.int64), share, thickness
+    return left, diffuse, *found, spot_ends, out_x, out_y, out_value
 
 
 @njit(cache=True, nogil=True)

@@ -68,7 +68,9 @@ def rotations(symbol: str) -> tuple[tuple[int, np.ndarray], ...]:
     system = metric_system(symbol)
     number = {value: key for key, value in SYMBOLS.items()}[symbol]
     found = {}
-    for rotation in spglib.get_symmetry_from_database(hall_number(number))["rotations"]:
+    symmetry = spglib.get_symmetry_from_database(hall_number(number))
+    assert symmetry is not None  # as every space group has one
+    for rotation in symmetry["rotations"]:
         proper = rotation * int(np.rint(np.linalg.det(rotation)))
         order, axis = _axis(proper)
         if order == 1:

@@ -26,8 +26,7 @@ from ediff_solve.gold_scan.crystal import GOLD_LATTICE, gold_crystal
 from ediff_solve.gold_scan.files import (
     GoldScanFiles,
     prepare_files,
-    read_domains,
-    read_positions,
+    read_truth,
     write_frames,
     write_gold_scan,
 )
@@ -591,8 +590,9 @@ def test_file_is_read_back_as_it_was_made(files, frames, scan):
 
 
 def test_truth_is_read_back(files, positions, scan):
-    pd.testing.assert_frame_equal(read_positions(files), positions)
-    assert len(read_domains(files)) == len(scan.specimen.orientations)
+    found, domains = read_truth(files.folder)
+    pd.testing.assert_frame_equal(found, positions)
+    assert len(domains) == len(scan.specimen.orientations)
     record = json.loads(files.microscope.read_text())
     np.testing.assert_allclose(record["matrix_angstrom_pixels"], scan.microscope.matrix)
     assert GoldScanSettings(**record["settings"]) == SMALL
@@ -719,4 +719,4 @@ def test_other_mistakes_get_one_line(scan, tmp_path):
     with pytest.raises(UserError, match=r"^jobs: expected a number of threads"):
         write_gold_scan(SMALL, tmp_path, jobs=0)
     with pytest.raises(UserError, match="not there; it is made by write_gold_scan"):
-        read_positions(GoldScanFiles(tmp_path))
+        read_truth(tmp_path)
