@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ediff_utils.core.errors import UserError
 
 if TYPE_CHECKING:
+    from typing import Any
+
     import pandas as pd
 
 

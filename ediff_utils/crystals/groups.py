@@ -61,7 +61,8 @@ def system_of(space_groups: np.ndarray) -> np.ndarray:
 def _types() -> dict[int, spglib.SpaceGroupType]:
     """What spglib knows of the first of Hall's settings: b unique, hexagonal axes for R."""
     settings = map(spglib.get_spacegroup_type, range(530, 0, -1))
-    return {setting.number: setting for setting in settings if setting}
+    # None is what spglib gives for other numbers than these.
+    return {setting.number: setting for setting in settings}  # type: ignore[misc, union-attr]
 
 
 def hall_number(space_group: int) -> int:

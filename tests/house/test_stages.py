@@ -65,7 +65,7 @@ def test_every_stage_is_here():
         ("ediff_utils/crystals/materials_project.py", {FETCHED, CRYSTALS}),
         ("ediff_utils/crystals/files.py", {CRYSTALS}),
         ("ediff_utils/crystals/symmetry.py", {CRYSTALS}),
-        ("ediff_utils/crystals/crystal.py", {CRYSTALS, PATTERNS, FORESTS, SCAN}),
+        ("ediff_utils/crystals/crystal.py", {PATTERNS, SCAN}),
         ("ediff_utils/bloch/simulation.py", {PATTERNS, SCAN}),
         ("ediff_utils/bloch/kernels/propagation.py", {PATTERNS, SCAN}),
         ("ediff_utils/bloch/kernels/potential.py", {PATTERNS, SCAN}),

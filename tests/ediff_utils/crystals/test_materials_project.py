@@ -157,7 +157,7 @@ def test_interrupted_fetch_is_resumed(server):
     server.fails_after = 2
     with pytest.raises(UserError, match=r"Materials Project: no usable answer.*500"):
         load()
-    assert not materials_project._cache_path().exists()
+    assert not materials_project.cache_path().exists()
     got = server.chunks[:2]
     server.fails_after = None
     server.asked.clear()
