@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ediff_utils.bloch.dataset import checks, manifest, writing
 from ediff_utils.core.errors import UserError
@@ -214,7 +215,7 @@ def make_dataset(
     crystals: str | None = None,
     overrides: Mapping[str, object] | None = None,
     check_patterns: int = 0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Simulate the patterns of a run without its notebooks, as notebook 01 would.
 
     Parameters
@@ -264,5 +265,5 @@ def make_dataset(
     return summary
 
 
-def _part(kind: type[S], values: Mapping[str, object]) -> S:
+def _part(kind: type[S], values: Mapping[str, Any]) -> S:
     return check(kind, **{name: values[name] for name in kind.model_fields if name in values})

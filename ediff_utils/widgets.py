@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -160,7 +161,7 @@ class BasisExplorer(widgets.VBox):
         crystals: pd.DataFrame,
         settings: SimulationSettings,
         normalisation: str,
-        start: Mapping[str, object],
+        start: Mapping[str, Any],
     ) -> None:
         self._crystals = {str(row["material_id"]): row for _, row in crystals.iterrows()}
         self._settings, self._normalisation = settings, normalisation

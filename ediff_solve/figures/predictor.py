@@ -29,7 +29,7 @@ def _plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     for protocol, part in growth.groupby("protocol"):
         for name in _ASKED:
             bounds = [part[name] - part[f"{name}_low"], part[f"{name}_high"] - part[name]]
-            look = {"ls": _LINES.get(protocol, ":"), "ms": 3, "elinewidth": 0.7} | styles[name]
+            look = styles[name] | {"ls": _LINES.get(protocol, ":"), "ms": 3, "elinewidth": 0.7}
             ax.errorbar(part["patterns"], part[name], yerr=bounds, **look)
     if growth.empty:
         style.mark_empty(ax)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from ediff_utils.figures.classification import unit_label
 
 
 def _plot_reliability(
-    reliability: pd.DataFrame, ax: Axes, slot: tuple[int, int], **look: object
+    reliability: pd.DataFrame, ax: Axes, slot: tuple[int, int], **look: Any
 ) -> None:
     """Draw accuracy against confidence, with 95 % intervals, above the share of rows in each bin.
 
@@ -45,7 +46,7 @@ def _plot_reliability(
     style.in_percent(ax.xaxis, ax.yaxis)
 
 
-def _plot_coverage(coverage: pd.DataFrame, ax: Axes, **look: object) -> None:
+def _plot_coverage(coverage: pd.DataFrame, ax: Axes, **look: Any) -> None:
     """Draw the accuracy that is left when only the most confident rows are answered."""
     ax.plot(coverage["coverage"], coverage["accuracy"], ms=3, **look)
     if not coverage["n"].any():

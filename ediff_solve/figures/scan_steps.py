@@ -24,6 +24,7 @@ from ediff_utils.figures.style import (
     SYSTEM_COLORS,
     TWO_COLUMNS,
     WRONG_COLOR,
+    Look,
     label_panels,
     mark_empty,
     new_figure,
@@ -35,7 +36,7 @@ from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Pixels of a Bragg vector map along each axis, and bins of the spots' radii.
 _MAP, _BINS = 200, 250
-_LOOK = {"cmap": "cividis", "interpolation": "nearest"}
+_LOOK: Look = {"cmap": "cividis", "interpolation": "nearest"}
 _LIGHT_BLUE, _BLUE, _RED = (SYSTEM_COLORS[s] for s in ("monoclinic", "orthorhombic", "cubic"))
 _KIND_COLORS = {"single": _LIGHT_BLUE, "twinned": _BLUE, "overlapping": _RED}
 
@@ -121,7 +122,7 @@ def _plot_bragg_vectors(
     # a single spot is seen, and the direct beam of every position leaves something for the others
     brightest = np.quantile(counts[counts > 0], 0.99) if counts.any() else 1
     norm = LogNorm(0.1, max(brightest, 2), clip=True)
-    look = {"cmap": "magma", "interpolation": "nearest", "extent": (-far, far, far, -far)}
+    look: Look = {"cmap": "magma", "interpolation": "nearest", "extent": (-far, far, far, -far)}
     ax.imshow(np.maximum(counts, 0.1), norm=norm, **look)
     if ring is not None:
         major, minor = (2 * ring.radius * (1 + s * ring.ellipticity / 2) for s in (1, -1))
@@ -137,7 +138,7 @@ def _plot_spot_radii(lists: BraggLists, ax: Axes, ring_radius: float | None) -> 
     """Draw how far spots are from the direct beam, after calibration, and the known ring."""
     q = np.hypot(lists.qx, lists.qy)
     far = np.quantile(q, 0.99)
-    counts, _, _ = ax.hist(q, bins=_BINS, range=(0, far), color=RIGHT_COLOR)
+    counts = np.asarray(ax.hist(q, bins=_BINS, range=(0, far), color=RIGHT_COLOR)[0])
     # room for what is written
     ax.set_ylim(0, 1.4 * max(counts.max(), 1))
     if ring_radius is not None:
@@ -260,7 +261,7 @@ def _plot_confusion(counts: pd.DataFrame, ax: Axes, title: str) -> None:
     """Draw what positions of each kind are called, in percent of the kind."""
     total = counts.sum(axis=1)
     share = 100 * counts.div(total.where(total > 0, 1), axis=0)
-    look = {"cmap": "Blues", "vmax": 100, "dark": 0.55, "aspect": "auto", "fontsize": None}
+    look: Look = {"cmap": "Blues", "vmax": 100, "dark": 0.55, "aspect": "auto", "fontsize": None}
     plot_cells(share.to_numpy(), ax, "{:.0f}".format, **look)
     ax.set_xticks(range(share.shape[1]), share.columns, rotation=40, ha="right")
     ax.set_yticks(range(len(share)), [f"{name} ({n})" for name, n in total.items()])

@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ediff_solve.predictor.answering import Answer
+from ediff_solve.predictor.evidence import Evidence
 from ediff_solve.predictor.indexing import compute_expected, compute_indexing
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
     RIGHT_COLOR,
     SYSTEM_COLORS,
     TWO_COLUMNS,
+    Look,
     mark_empty,
     new_figure,
     styled,
@@ -27,20 +29,24 @@ _WORTH_DRAWING = 0.03
 _GREYS = {"sure": "0.25", "not sure": "0.6", "cannot tell": "0.88"}
 
 
-def _reach(spots: pd.DataFrame) -> float:
-    """Radius of the outermost spot [1/angstrom]."""
-    return float(np.hypot(spots["qx"], spots["qy"]).max())
+def _index(evidence: Evidence, pattern: int) -> tuple[pd.DataFrame, np.ndarray, float]:
+    """Spots of a pattern, (n, 2) spots that its lattice has, and how far out they are [1/A]."""
+    spots = compute_indexing(evidence, pattern)
+    reach = float(np.hypot(spots["qx"], spots["qy"]).max())
+    return spots, compute_expected(evidence, pattern, q_max=1.1 * reach), reach
 
 
 def _plot_indexed_pattern(
     spots: pd.DataFrame, expected: np.ndarray, ax: Axes, q_max: float
 ) -> None:
     """Draw a pattern with the lattice over it, and mark the spots that do not fit."""
-    ax.scatter(*expected.T, s=4, color="0.75", linewidth=0, label="lattice", zorder=0)
+    ax.scatter(
+        expected[:, 0], expected[:, 1], s=4, color="0.75", linewidth=0, label="lattice", zorder=0
+    )
     plot_pattern(spots["qx"], spots["qy"], spots["intensity"], ax, q_max=q_max, max_area=26)
     fits = spots[spots["indexed"]]
     strays = spots[~spots["indexed"]]
-    look = {"ms": 5.5, "mfc": "none", "mec": RIGHT_COLOR, "mew": 0.5}
+    look: Look = {"ms": 5.5, "mfc": "none", "mec": RIGHT_COLOR, "mew": 0.5}
     ax.plot(fits["qx"], fits["qy"], "o", label=f"fits ({len(fits)})", **look)
     look = {"ms": 5.0, "color": SYSTEM_COLORS["cubic"], "mew": 1.0}
     ax.plot(strays["qx"], strays["qy"], "x", label=f"does not fit ({len(strays)})", **look)
@@ -71,24 +77,25 @@ def figure_patterns(answer: Answer) -> Figure:
     ----------
     answer : Answer
     """
-    numbers = [] if answer.lattice is None else answer.solved_from[: _ACROSS * _DOWN]
+    numbers, indexed = [], []
+    if answer.lattice is not None and answer.evidence is not None:
+        numbers = answer.solved_from[: _ACROSS * _DOWN].tolist()
+        indexed = [_index(answer.evidence, n) for n in range(len(numbers))]
     rows = max(1, -(-len(numbers) // _ACROSS))
     fig = new_figure(TWO_COLUMNS, 2.2 * rows + 0.2)
     axes = fig.subplots(rows, _ACROSS, squeeze=False).ravel()
     for ax in axes[len(numbers) :]:
         ax.set_axis_off()
-    if not len(numbers):
+    if not numbers:
         mark_empty(axes[0], "no lattice")
-    tables = [compute_indexing(answer.evidence, n) for n in range(len(numbers))]
-    reaches = [_reach(spots) for spots in tables]
-    for n, (number, spots) in enumerate(zip(numbers, tables, strict=True)):
-        expected = compute_expected(answer.evidence, n, q_max=1.1 * reaches[n])
-        # One scale for all, so that the outer panels' ticks serve the inner ones.
-        _plot_indexed_pattern(spots, expected, axes[n], 1.08 * max(reaches))
-        axes[n].get_legend().remove()
-        axes[n].set_title(f"pattern {number + 1}: {spots['indexed'].mean():.0%} fit")
-        axes[n].label_outer()
-    if len(numbers):
+    # One scale for all, so that the outer panels' ticks serve the inner ones.
+    q_max = 1.08 * max((reach for _, _, reach in indexed), default=1.0)
+    for number, (spots, expected, _), ax in zip(numbers, indexed, axes, strict=False):
+        _plot_indexed_pattern(spots, expected, ax, q_max)
+        ax.get_legend().remove()
+        ax.set_title(f"pattern {number + 1}: {spots['indexed'].mean():.0%} fit")
+        ax.label_outer()
+    if numbers:
         handles, labels = axes[0].get_legend_handles_labels()
         plain = [label.split(" (")[0] for label in labels]
         fig.legend(handles, plain, loc="outside lower center", ncols=4)
@@ -139,9 +146,8 @@ def plot_answer(answer: Answer, pattern: int = 0) -> Figure:
     if answer.evidence is None or answer.lattice is None:
         mark_empty(axes[0], "no lattice")
     else:
-        spots = compute_indexing(answer.evidence, pattern)
-        expected = compute_expected(answer.evidence, pattern, q_max=1.1 * _reach(spots))
-        _plot_indexed_pattern(spots, expected, axes[0], 1.08 * _reach(spots))
+        spots, expected, reach = _index(answer.evidence, pattern)
+        _plot_indexed_pattern(spots, expected, axes[0], 1.08 * reach)
         a, b, c = answer.lattice.parameters[:3]
         axes[0].set_title(f"{answer.lattice.symbol}  {a:.3f}, {b:.3f}, {c:.3f} Å")
     _plot_probabilities(answer.systems, axes[1])

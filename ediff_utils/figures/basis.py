@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,14 @@ from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures.orders import compute_coefficients, example_crystal
 from ediff_utils.figures.spots import frame_pattern, plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series
-from ediff_utils.figures.style import SYSTEM_COLORS, TWO_COLUMNS, label_panels, new_figure, styled
+from ediff_utils.figures.style import (
+    SYSTEM_COLORS,
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    new_figure,
+    styled,
+)
 from ediff_utils.paper.features import (
     N_ANGULAR,
     N_FEATURES,
@@ -66,7 +74,8 @@ def _pixel_grid(n_pixels: int, q_max: float) -> tuple[np.ndarray, np.ndarray]:
     """Centres of pixels of a square of half-width q_max; rows are qy, upwards."""
     edges = np.linspace(-q_max, q_max, n_pixels + 1)
     middles = (edges[1:] + edges[:-1]) / 2
-    return np.meshgrid(middles, middles)
+    qx, qy = np.meshgrid(middles, middles)
+    return qx, qy
 
 
 def compute_decomposition(
@@ -96,14 +105,14 @@ def compute_decomposition(
     return Decomposition(pattern, coefficients, image, q_max)
 
 
-def plot_phase_bar(fig: Figure, **options: object) -> None:
+def plot_phase_bar(fig: Figure, **options: Any) -> None:
     """Add the key to the phases' colours; ``options``, where to, go to ``Figure.colorbar``."""
     mappable = ScalarMappable(Normalize(-np.pi, np.pi), PHASE_MAP)
     bar = fig.colorbar(mappable, label="phase (rad)", **options)
     bar.set_ticks([-np.pi, 0, np.pi], labels=[r"$-\pi$", "0", r"$\pi$"])
 
 
-def _plot_coefficients(values: np.ndarray, ax: Axes, **style: object) -> QuadMesh:
+def _plot_coefficients(values: np.ndarray, ax: Axes, **style: Any) -> QuadMesh:
     edges = (np.arange(N_RADIAL + 1) - 0.5) * STEP
     mesh = ax.pcolormesh(np.arange(N_ANGULAR + 1) - 0.5, edges, values, **style)
     ax.set_xticks(range(0, N_ANGULAR, 2))
@@ -124,8 +133,7 @@ def plot_magnitude(coefficients: np.ndarray, ax: Axes) -> None:
     mesh = _plot_coefficients(magnitude, ax, cmap="cividis", norm=norm)
     ax.set_title("magnitude $|T_{m,p}|$")
     bar = ax.figure.colorbar(mesh, ax=ax)
-    bar.locator.set_params(nbins=4)
-    bar.update_ticks()
+    bar.ax.locator_params(axis="y", nbins=4)
 
 
 def _plot_argument(coefficients: np.ndarray, ax: Axes) -> None:
@@ -147,7 +155,7 @@ def plot_reconstruction(decomposition: Decomposition, ax: Axes) -> None:
     """
     q_max, image = decomposition.q_max, decomposition.reconstruction
     norm = PowerNorm(0.35, 0, image.max() if image.max() > 0 else 1)
-    look = {"origin": "lower", "extent": (-q_max, q_max, -q_max, q_max), "cmap": "gray_r"}
+    look: Look = {"origin": "lower", "extent": (-q_max, q_max, -q_max, q_max), "cmap": "gray_r"}
     # a Fourier series that is cut off also swings below zero
     ax.imshow(np.clip(image, 0, None), norm=norm, **look)
     frame_pattern(ax, q_max)
@@ -213,8 +221,8 @@ def _box(
     ax: Axes, middle: tuple[float, float], size: tuple[float, float], text: str, color: str
 ) -> None:
     corner = (middle[0] - size[0] / 2, middle[1] - size[1] / 2)
-    look = {"boxstyle": "round,pad=0,rounding_size=0.8", "edgecolor": color, "facecolor": "white"}
-    ax.add_patch(FancyBboxPatch(corner, *size, linewidth=1.2, **look))
+    look: Look = {"boxstyle": "round,pad=0,rounding_size=0.8", "facecolor": "white"}
+    ax.add_patch(FancyBboxPatch(corner, *size, linewidth=1.2, edgecolor=color, **look))
     ax.text(*middle, text, ha="center", va="center", fontsize=6.5)
 
 
@@ -276,7 +284,7 @@ def figure_2(pattern: SpotPattern | None = None) -> Figure:
         pattern = compute_thickness_series(crystal, crystal.conventional_lattice[2], (200,))[0]
     fig = new_figure(TWO_COLUMNS, 6.3)
     rows = fig.add_gridspec(3, 1, height_ratios=[1, 1.15, 1.05])
-    top = [fig.add_subplot(cell) for cell in rows[0].subgridspec(1, len(_RINGS))]
+    top = rows[0].subgridspec(1, len(_RINGS)).subplots(squeeze=False)[0]
     for number, (m, ax) in enumerate(zip(_RINGS, top, strict=True)):
         plot_basis(compute_basis_image([m], _ORDER), ax)
         plot_pattern(pattern.qx, pattern.qy, pattern.intensity, ax, max_area=14)
@@ -285,7 +293,7 @@ def figure_2(pattern: SpotPattern | None = None) -> Figure:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
     plot_phase_bar(fig, ax=top, shrink=0.8, pad=0.01)
-    middle = [fig.add_subplot(cell) for cell in rows[1].subgridspec(1, 4)]
+    middle = rows[1].subgridspec(1, 4).subplots(squeeze=False)[0]
     _plot_decomposition(compute_decomposition(pattern), middle)
     bottom = fig.add_subplot(rows[2])
     _plot_architecture(bottom)

@@ -61,8 +61,8 @@ def _plot_by_system(
             if system in paper[protocol]:
                 _plot_paper_value(paper[protocol][system], y, ax)
             label = text(row["value"]) if np.isfinite(row["value"]) else "none"
-            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-            ax.text(1.0, y, label, fontsize=6.5, **place)
+            place: style.Look = {"transform": ax.get_yaxis_transform(), "ha": "right"}
+            ax.text(1.0, y, label, fontsize=6.5, va="center", **place)
     ax.set_yticks(range(len(systems)), systems)
     ax.set_ylim(len(systems) - 0.4, -0.6)
 
@@ -89,7 +89,7 @@ def _estimates(rates: pd.DataFrame, value: str) -> pd.DataFrame:
 
 def _figure_5_legend(fig: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
     labels = [f"{count_label(t).lower()} (n = {len(t):,})" for t in tables.values()]
-    black = {"color": style.PAPER_COLOR}
+    black: style.Look = {"color": style.PAPER_COLOR}
     handles = [
         Patch(color="0.3", alpha=style.ONE_ALPHA, label=labels[0]),
         Patch(color="0.3", label=labels[1]),
@@ -249,7 +249,7 @@ def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax
         return
     top = max(1.1 * float(np.quantile(error, _SHOWN)), 1e-3)
     parts, colors = [error[right], error[~right]], [style.RIGHT_COLOR, style.WRONG_COLOR]
-    ax.hist(parts, np.linspace(0, top, _BINS + 1), stacked=True, color=colors)
+    ax.hist(parts, list(np.linspace(0, top, _BINS + 1)), stacked=True, color=colors)
     median, beyond = float(np.median(error)), int((error > top).sum())
     ax.axvline(median, ymax=0.77, color="0.2", lw=0.9, ls="--")
     lines = [f"median {median:.2f} Å"] + ([f"{beyond:,} beyond {top:.1f} Å"] if beyond else [])

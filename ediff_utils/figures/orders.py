@@ -26,7 +26,7 @@ from ediff_utils.paper.features import N_ANGULAR, compute_features, to_coefficie
 
 #: Fold of [001]: name, space group, cell (a, b, c in angstrom; gamma in degrees) and sites of
 #: crystals that show it. Textbook values, rounded.
-_EXAMPLES = {
+_EXAMPLES: dict[int, tuple[str, str, tuple[float, ...], dict[str, tuple[float, ...]]]] = {
     2: ("marcasite", "Pnnm", (4.443, 5.425, 3.387, 90), {"Fe": (0, 0, 0), "S": (0.2, 0.378, 0)}),
     3: ("quartz", "P3_221", (4.914, 4.914, 5.405, 120),
         {"Si": (0.4697, 0, 2 / 3), "O": (0.4135, 0.2669, 0.7858)}),

@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import ROOT
-from ediff_utils.figures.style import TWO_COLUMNS, label_panels, mark_empty, new_figure, styled
+from ediff_utils.figures.style import (
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    mark_empty,
+    new_figure,
+    styled,
+)
 
 #: Whether a crystal has an inversion centre: label, colour (Okabe and Ito) and marker.
 _KINDS = {
@@ -82,7 +89,7 @@ def _plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool) -> None
             ends = np.array([x[many].min(), x[many].max()])
             ax.plot(ends, factor * ends**exponent, color=color)
             label = f"{label}: $t \\propto n^{{{exponent:.2f}}}$"
-        look = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
+        look: Look = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
         ax.plot(x, y, marker, color=color, label=label, **look)
     ax.set(xscale="log", yscale="log", xlabel=_AXES[column], ylabel="time of one pattern (ms)")
     if len(table):

@@ -5,6 +5,8 @@ Maps are drawn with x (rows) downwards and y to the right, patterns with qx and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -22,6 +24,7 @@ from ediff_utils.figures.style import (
     SYSTEM_COLORS,
     TWO_COLUMNS,
     WRONG_COLOR,
+    Look,
     label_panels,
     mark_empty,
     new_figure,
@@ -54,7 +57,7 @@ def _bare(ax: Axes, title: str) -> None:
 
 
 def plot_map(
-    image: np.ndarray, ax: Axes, title: str, step: float | None = None, **look: object
+    image: np.ndarray, ax: Axes, title: str, step: float | None = None, **look: Any
 ) -> AxesImage:
     """Draw a value or a colour of each position, with a title and a scale bar.
 
@@ -86,7 +89,7 @@ def _plot_scale_bar(ax: Axes, n_pixels: int, step: float) -> None:
     bar = Rectangle((0.05, 0.05), width, height, color="white", transform=ax.transAxes)
     bar.set(linewidth=0, path_effects=outline)
     ax.add_patch(bar)
-    look = {"transform": ax.transAxes, "color": "white", "path_effects": outline}
+    look: Look = {"transform": ax.transAxes, "color": "white", "path_effects": outline}
     middle = (0.05 + width / 2, 0.05 + 1.5 * height)
     ax.text(*middle, f"{length:g} nm", ha="center", va="bottom", **look)
 
@@ -114,7 +117,7 @@ def _plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
     handles = [Patch(color=SYSTEM_COLORS[name], label=name) for name in shares["system"]]
     handles.append(Patch(color=_MASKED, label="none"))
     # on two columns below the map, where it hides no particle
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2}
+    place: Look = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2}
     title = f"brightness: confidence 0 to {best:.2f}"
     ax.legend(handles=handles, title=title, title_fontsize=7, **place)
 
@@ -221,7 +224,7 @@ def figure_7(
     """
     figure = new_figure(TWO_COLUMNS, 7.4)
     # rows of their own, or the colour bar of the last would push the maps of the first apart
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.15, 1, 1])
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=[1.15, 1, 1])[:, 0]
     maps_row, pattern_row = top.subplots(1, 3), middle.subplots(1, 3)
     lattice_row = bottom.subplots(1, 2, width_ratios=[1, 1.5])
     _plot_dark_field(maps, maps_row[0], step)
@@ -245,7 +248,7 @@ def _plot_pca(components: pd.DataFrame, ax: Axes) -> None:
     """Draw the scan's patterns, partly transparent, and simulated ones over them."""
     # so faint that many patterns on one place can be told from few
     faint = float(np.clip(300 / max((components["source"] == "scan").sum(), 1), 0.03, 0.5))
-    styles = {
+    styles: dict[str, Look] = {
         "scan": {"color": RIGHT_COLOR, "alpha": faint, "s": 7, "label": "scan"},
         "simulated": {"color": WRONG_COLOR, "s": 7, "label": "simulated Au"},
     }
@@ -253,7 +256,7 @@ def _plot_pca(components: pd.DataFrame, ax: Axes) -> None:
         own = components[components["source"] == source]
         ax.scatter(own["pc1"], own["pc2"], linewidths=0, **style)
     ax.set(xlabel="principal component 1", ylabel="principal component 2")
-    for handle in ax.legend().legend_handles:
+    for handle in filter(None, ax.legend().legend_handles):
         handle.set_alpha(1)
 
 

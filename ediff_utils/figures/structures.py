@@ -17,7 +17,14 @@ from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.figures.crystals import plot_crystal
 from ediff_utils.figures.spots import plot_pattern
-from ediff_utils.figures.style import SYSTEM_COLORS, TWO_COLUMNS, label_panels, new_figure, styled
+from ediff_utils.figures.style import (
+    SYSTEM_COLORS,
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    new_figure,
+    styled,
+)
 from ediff_utils.figures.zone_axes import ZoneAxisGrid, plot_zone_axes
 
 #: Order of the bars in the paper's figure S1.
@@ -30,7 +37,7 @@ _THICKNESSES = (20.0, 200.0, 500.0, 1000.0, 2000.0)
 def _plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) -> None:
     """Draw one zone axis at several thicknesses, areas of spots on one scale."""
     reference = max((p.intensity.max(initial=0.0) for p in patterns), default=1.0)
-    look = {"reference": reference, "power": 0.35, "max_area": 14}
+    look: Look = {"reference": reference, "power": 0.35, "max_area": 14}
     for number, (pattern, ax) in enumerate(zip(patterns, axes, strict=True)):
         plot_pattern(pattern.qx, pattern.qy, pattern.intensity, ax, **look)
         ax.set_title(f"{pattern.thickness / 10:g} nm")
@@ -132,7 +139,8 @@ def figure_volumes(crystals: pd.DataFrame) -> Figure:
     present = [s for s in _ORDER if s in set(crystals["crystal_system"])]
     hue = {"hue": "crystal_system", "hue_order": present, "palette": SYSTEM_COLORS}
     sns.ecdfplot(crystals, x="volume", stat="percent", ax=ax, **hue)
-    ax.get_legend().set_title(None)
+    if legend := ax.get_legend():
+        legend.set_title("")
     ax.set(xlabel="Volume of the primitive cell (Å$^3$)", ylabel="Crystals with less (%)")
     return fig
 
@@ -155,13 +163,12 @@ def figure_1(
     """
     fig = new_figure(TWO_COLUMNS, 4.9)
     rows = fig.add_gridspec(2, 1, height_ratios=[1.75, 1])
-    top = rows[0].subgridspec(1, 2)
-    crystal_ax, grid_ax = (fig.add_subplot(cell) for cell in top)
+    crystal_ax, grid_ax = rows[0].subgridspec(1, 2).subplots(squeeze=False)[0]
     plot_crystal(crystal, crystal_ax)
     crystal_ax.set_title(crystal.material_id)
     plot_zone_axes(grid, grid_ax, shown)
     grid_ax.set_title(f"{len(grid.axes)} zone axes, stereographic projection")
-    stack = [fig.add_subplot(cell) for cell in rows[1].subgridspec(1, len(patterns))]
+    stack = rows[1].subgridspec(1, len(patterns)).subplots(squeeze=False)[0]
     _plot_thickness_stack(patterns, stack)
     label_panels((crystal_ax, grid_ax, stack[0]))
     return fig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -22,6 +22,8 @@ from ediff_utils.core.paths import atomic_write
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: Keywords that are handed on to Matplotlib.
+Look = dict[str, Any]
 
 #: Okabe and Ito's colours, which people with colour-vision deficiencies can tell apart.
 SYSTEM_COLORS = {
@@ -72,7 +74,7 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(_RC)
+            mpl.rcParams.update(_RC)  # type: ignore[arg-type]  # the stub wants literal keys
             return function(*args, **kwargs)
 
     return wrapper
@@ -90,7 +92,7 @@ def color_map(color: str, palest: float = 0.25) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list(f"shades of {color}", ends)
 
 
-def series_styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
+def series_styles(names: Iterable[str]) -> dict[str, Look]:
     """Give each name its own ``color`` and ``marker``, in their order.
 
     Raises
@@ -154,7 +156,7 @@ def plot_cells(
     cmap: str | Colormap,
     vmax: float = 1.0,
     dark: float = 0.5,
-    aspect: str = "equal",
+    aspect: Literal["equal", "auto"] = "equal",
     fontsize: float | None = 7,
 ) -> AxesImage:
     """Draw a matrix in colours from 0 to ``vmax``, with each value written in its cell.
@@ -177,7 +179,7 @@ def plot_cells(
     image = ax.imshow(values, cmap=cmap, vmin=0, vmax=vmax, aspect=aspect)
     for i, j in np.argwhere(np.isfinite(values)):
         color = "white" if values[i, j] > dark * vmax else "black"
-        place = {"ha": "center", "va": "center", "fontsize": fontsize}
+        place: Look = {"ha": "center", "va": "center", "fontsize": fontsize}
         ax.text(j, i, text(values[i, j]), color=color, **place)
     return image
 

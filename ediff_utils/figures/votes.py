@@ -148,7 +148,7 @@ def _plot_bars(values: pd.Series, ax: Axes, true_system: str, label: str) -> Non
         if height > 0:
             text = f"{height:.0f}" if float(height).is_integer() else f"{height:.2f}"
             middle = bar.get_x() + bar.get_width() / 2
-            look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+            look: style.Look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
             ax.annotate(text, (middle, height), (0, 2), **look)
     ax.set_xticks(range(len(values)), [style.SHORT[s] for s in values.index])
     for tick, system in zip(ax.get_xticklabels(), values.index, strict=True):

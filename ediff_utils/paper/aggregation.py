@@ -99,13 +99,12 @@ def draw_patterns(materials: object, seed: int) -> tuple[np.ndarray, np.ndarray,
 # --- scores ---------------------------------------------------------------------------------------
 def _evidence(method: str, votes: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
     """What a pattern adds: to the class of its vote, shape (n,), or to each, (n, n_classes)."""
+    if probabilities is None or method not in _PROBABILISTIC:
+        return difference_confidence(votes) if method == "difference" else np.ones(len(votes))
     if method == "mean_probability":
         return probabilities
-    if method == "log_sum":
-        # nothing is less likely than half a tree's share
-        floor = 1 / (2 * votes.sum(axis=1, keepdims=True))
-        return np.log(np.maximum(probabilities, floor))
-    return difference_confidence(votes) if method == "difference" else np.ones(len(votes))
+    # nothing is less likely than half a tree's share
+    return np.log(np.maximum(probabilities, 1 / (2 * votes.sum(axis=1, keepdims=True))))
 
 
 def _sum_by(groups: np.ndarray, values: np.ndarray) -> np.ndarray:

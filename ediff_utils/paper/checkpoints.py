@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import joblib
 import skops.io
@@ -22,7 +22,7 @@ from ediff_utils.core.workers import open_client
 if TYPE_CHECKING:
     from distributed import Client
 
-Tree = DecisionTreeClassifier | DecisionTreeRegressor
+Tree: TypeAlias = DecisionTreeClassifier | DecisionTreeRegressor
 #: Types that a skops file of trees holds beyond skops' own list of harmless ones.
 TRUSTED = ("sklearn.tree._tree.Tree", "numpy.dtype")
 

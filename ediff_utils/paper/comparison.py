@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -36,13 +37,17 @@ _CROSS = {
 _PATTERNS = {"one": "1", "ten": "10"}
 
 
+#: Keys of ``results.json``, or what has the number from it.
+Path = tuple[str, ...] | Callable[[Mapping], float | None]
+
+
 @dataclass(frozen=True)
 class _Row:
     """One line of the table: where its number stands in ``results.json``, or how it follows."""
 
     quantity: str
     protocol: str
-    path: tuple[str, ...] | Callable[[Mapping], float | None]
+    path: Path
     paper: Published
 
 
@@ -94,6 +99,7 @@ def _figure_5_rows(protocol: str) -> Iterator[_Row]:
 
 
 def _further_rows(protocol: str) -> Iterator[_Row]:
+    path: Path
     for outcome, paper in published.MEAN_CONFIDENCE[protocol].items():
         path = ("crystal_system", protocol, "confidence", outcome)
         yield _Row(f"mean confidence of {outcome} crystal systems", protocol, path, paper)
@@ -142,7 +148,7 @@ def _particle_share(system: str) -> Callable[[Mapping], float | None]:
 
 def _gold_rows() -> Iterator[_Row]:
     """Figure 7; the paper's scan is a measured one, the run's as a rule a simulated one."""
-    path = ("scan", "median_a_cubic")
+    path: Path = ("scan", "median_a_cubic")
     yield _Row("gold: median lattice where cubic", "one", path, published.GOLD_MEDIAN_LATTICE)
     path = ("scan", "share", "cubic")
     yield _Row("gold: positions called cubic", "one", path, published.GOLD_CUBIC_PIXELS)
@@ -173,10 +179,10 @@ def _rows(results: Mapping) -> Iterator[_Row]:
         yield from _gold_rows()
 
 
-def _find(results: Mapping, path: tuple[str, ...] | Callable) -> object:
+def _find(results: Mapping, path: Path) -> Any:
     if callable(path):
         return path(results)
-    value: object = results
+    value: Any = results
     for key in path:
         if not isinstance(value, Mapping) or key not in value:
             return None
@@ -184,7 +190,7 @@ def _find(results: Mapping, path: tuple[str, ...] | Callable) -> object:
     return value
 
 
-def _beside(results: Mapping, path: tuple[str, ...] | Callable, name: str) -> object:
+def _beside(results: Mapping, path: Path, name: str) -> Any:
     """Return ``interval`` or ``n`` of the value at ``path``, its sibling."""
     if callable(path):
         return None
@@ -192,7 +198,7 @@ def _beside(results: Mapping, path: tuple[str, ...] | Callable, name: str) -> ob
     return found.get(path[-1]) if isinstance(found, Mapping) else found
 
 
-def _format(value: object, unit: str) -> str:
+def _format(value: Any, unit: str) -> str:
     if value is None:
         return "none"
     if isinstance(value, list):
@@ -243,10 +249,11 @@ def compute_comparison(results: Mapping) -> pd.DataFrame:
     rows = []
     for row in _rows(results):
         value = _find(results, row.path)
-        beside = {"interval": None, "n": None}
-        if not isinstance(value, list):
-            beside = {name: _beside(results, row.path, name) for name in beside}
-        rows.append((row.quantity, row.protocol, value, *beside.values(), row.paper))
+        interval, n = (
+            None if isinstance(value, list) else _beside(results, row.path, name)
+            for name in ("interval", "n")
+        )
+        rows.append((row.quantity, row.protocol, value, interval, n, row.paper))
     columns = ["quantity", "protocol", "value", "interval", "n", "paper"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 

@@ -47,8 +47,11 @@ class Features(Protocol):
         Tells whether two of them are the same; empty where that is not known.
     """
 
-    index: pd.DataFrame
-    key: str
+    @property
+    def index(self) -> pd.DataFrame: ...
+
+    @property
+    def key(self) -> str: ...
 
     def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
         """Vectors of some rows; ndarray of float32, shape (len(rows), 1066)."""
@@ -256,7 +259,7 @@ def build_features(
     identity = FEATURES.identify(settings.model_dump(mode="json"), inputs)
     found = made_from.read(path)
     if FEATURES.is_same(found, identity):
-        return _open(path, found)
+        return _open(path, found or {})
     number = {"float16": pa.float16(), "float32": pa.float32()}[settings.precision]
     kinds = {"material_id": pa.string(), "pattern": pa.int32(), "rotation": pa.float32()}
     schema = pa.schema(
@@ -296,8 +299,8 @@ def read_features(path: Path) -> FeatureFile:
     UserError
         No such file, not Parquet, or not a table of features.
     """
-    found = made_from.read(path)
-    file = _open(path, found or {})
+    found = made_from.read(path) or {}
+    file = _open(path, found)
     FEATURES.note_old(found)
     return file
 

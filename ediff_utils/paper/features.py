@@ -44,9 +44,9 @@ def transform(
     -------
     ndarray of complex64, shape (patterns, 41, 13)
     """
-    spots = (np.ascontiguousarray(values, dtype=np.float64) for values in (qx, qy, intensity))
+    x, y, height = (np.ascontiguousarray(v, dtype=np.float64) for v in (qx, qy, intensity))
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
-    return radial_transform(*spots, offsets, N_RADIAL, N_ANGULAR, STEP)
+    return radial_transform(x, y, height, offsets, N_RADIAL, N_ANGULAR, STEP)
 
 
 def _to_vectors(coefficients: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
@@ -32,7 +33,7 @@ from ediff_utils.paper.feature_files import FEATURES
 from ediff_utils.paper.features import N_FEATURES
 from ediff_utils.paper.votes import checked, difference_confidence, tree_answers, tree_votes
 
-Forest = RandomForestClassifier | RandomForestRegressor
+Forest: TypeAlias = RandomForestClassifier | RandomForestRegressor
 LATTICE = ("a", "b", "c")
 #: File that says how the forests of a folder were made; a folder that has it is complete.
 ABOUT = "models.json"
@@ -276,7 +277,7 @@ def read_about(folder: Path) -> dict:
     return about
 
 
-def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSettings:
+def forest_settings(about: Mapping[str, Any], **changes: object) -> ForestSettings:
     """Settings that models were trained with, some of them changed.
 
     Parameters

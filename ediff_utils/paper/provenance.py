@@ -37,7 +37,7 @@ _ROTATION = {"grid": "fixed to the lattice", "random": "uniformly random"}
 
 def compute_environment() -> dict[str, object]:
     """Return the versions of Python and of the packages that results depend on."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

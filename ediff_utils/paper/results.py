@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ _PART = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
 # --- recording ------------------------------------------------------------------------------------
-def to_plain(value: object) -> object:
+def to_plain(value: object) -> Any:
     """Turn numpy and pandas types into what JSON knows.
 
     Floats keep six significant digits; ``nan`` and infinities become ``None``.
@@ -176,7 +177,7 @@ def read_results(folder: Path) -> dict:
 def compute_paper_parts() -> dict[str, dict]:
     """Return the parts ``paper`` and ``paper_as_printed`` of ``results.json``."""
 
-    def convert(tree: object, leaf: object) -> object:
+    def convert(tree: Any, leaf: Callable[[Published], object]) -> Any:
         if isinstance(tree, Published):
             return leaf(tree)
         return {key: convert(value, leaf) for key, value in tree.items()}

@@ -87,8 +87,8 @@ def new_forest(kind: str, settings: ForestSettings) -> Forest:
         pairs = zip(own, (features, samples, leaf), strict=True)
         features, samples, leaf = (mine if mine is not None else all_ for mine, all_ in pairs)
     arguments = {
-        "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
-        "max_depth": int(table["depth"].value),
+        "n_estimators": max(1, round(table["trees"] * settings.tree_fraction)),
+        "max_depth": table["depth"],
         "max_features": features,
         "max_samples": samples if samples < 1 else None,
         "min_samples_leaf": leaf,
@@ -306,7 +306,7 @@ def _identify(
 ) -> dict[str, dict]:
     """What forests are made from."""
     table_1 = {
-        kind: [table[name].value for name in ("trees", "depth")]
+        kind: [table[name] for name in ("trees", "depth")]
         for kind, table in HYPERPARAMETERS.items()
     }
     materials = labels.drop(columns="pattern").drop_duplicates("material_id")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import joblib
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.features import N_FEATURES
@@ -104,7 +105,9 @@ def tree_answers(
     return votes, (probabilities / len(forest.estimators_)).astype(np.float32)
 
 
-def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _tree_answer(
+    tree: DecisionTreeClassifier, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Class and fractions of the leaf that each pattern falls into."""
     leaves = tree.tree_.apply(features)
     value = tree.tree_.value[:, 0, :]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 #: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
 #: 50 angstrom lies there, far above any lattice of this project.
@@ -76,11 +77,11 @@ class BraggLists:
 
 
 def build_bragg_lists(
-    x: object,
-    y: object,
-    qx: object,
-    qy: object,
-    intensity: object,
+    x: ArrayLike,
+    y: ArrayLike,
+    qx: ArrayLike,
+    qy: ArrayLike,
+    intensity: ArrayLike,
     *,
     shape: tuple[int, int] | None = None,
 ) -> BraggLists:
@@ -98,17 +99,23 @@ def build_bragg_lists(
         Size of the scan; as large as the positions ask for by default.
     """
     bright = np.asarray(intensity) > 0
-    x, y = (np.asarray(values, np.int64)[bright] for values in (x, y))
-    spots = (np.asarray(values, float)[bright] for values in (qx, qy, intensity))
-    shape = (int(x.max()) + 1, int(y.max()) + 1) if shape is None else shape
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    new = np.ones(len(x), dtype=bool)
-    new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
+    places = np.array([np.asarray(values, np.int64)[bright] for values in (x, y)])
+    order = np.lexsort(places[::-1])
+    places = places[:, order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.any(np.diff(places), axis=0)
     starts = np.flatnonzero(new)
-    spots = (values[order] for values in spots)
-    dark = int((~bright).sum())
-    return BraggLists(x[starts], y[starts], np.append(starts, len(x)), *spots, shape, dark)
+    spots = [np.asarray(v, float)[bright][order] for v in (qx, qy, intensity)]
+    return BraggLists(
+        places[0, starts],
+        places[1, starts],
+        np.append(starts, len(order)),
+        spots[0],
+        spots[1],
+        spots[2],
+        shape=shape or (int(places[0].max()) + 1, int(places[1].max()) + 1),
+        n_dark=int((~bright).sum()),
+    )
 
 
 def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:

@@ -75,7 +75,8 @@ def _filter_votes(fractions: np.ndarray, size: int) -> np.ndarray:
         raise UserError(f"median_size: expected an odd number of pixels, got {size}")
     half = size // 2
     padded = np.pad(fractions, ((half, half), (half, half), (0, 0)), constant_values=np.nan)
-    windows = sliding_window_view(padded, (size, size), axis=(0, 1))
+    # the stub knows one axis only
+    windows = sliding_window_view(padded, (size, size), axis=(0, 1))  # type: ignore[call-overload]
     x, y = np.nonzero(~np.isnan(fractions[..., 0]))
     filtered = np.full_like(fractions, np.nan)
     for start in range(0, len(x), _CHUNK):
@@ -123,7 +124,9 @@ def build_maps(
     best, confidence = lead(filtered)
     maps.loc[rows, [f"probability_{name}" for name in names]] = probabilities
     maps.loc[rows, "system_raw"] = names[probabilities.argmax(axis=1)]
-    maps.loc[rows, "system"] = np.where(confidence >= settings.min_confidence, names[best], None)
+    called = names[best]
+    called[~(confidence >= settings.min_confidence)] = None
+    maps.loc[rows, "system"] = called
     maps.loc[rows, "confidence"] = confidence
     return maps
 
