@@ -60,16 +60,8 @@ def plot_confidences(
 ) -> None:
     """Draw reliability on the left axes and accuracy against coverage on the right ones.
 
-    Parameters
-    ----------
-    tables : mapping of str to (DataFrame, str)
-        For each name in the legend predictions or aggregates, and their column of confidence.
-    left, right : Axes
-
-    Raises
-    ------
-    UserError
-        More than seven tables, or as :func:`ediff_solve.forests.reliability.compute_reliability`.
+    ``tables`` has, for each of at most seven names in the legend, predictions or aggregates and
+    their column of confidence.
     """
     styles = style.series_styles(tables)
     for i, (name, (table, confidence)) in enumerate(tables.items()):
@@ -94,13 +86,8 @@ def _legend_label(name: str, table: pd.DataFrame, confidence: str) -> str:
 def figure_reliability(tables: Mapping[str, tuple[pd.DataFrame, str]]) -> Figure:
     """Draw reliability (a) and accuracy against coverage (b) of several confidences.
 
-    Two panels. The legend holds the expected calibration error and the accuracy at a coverage of 80
-    %, where panel b has a dotted line.
-
-    Parameters
-    ----------
-    tables : mapping of str to (DataFrame, str)
-        See :func:`plot_confidences`.
+    The legend holds the expected calibration error and the accuracy at a coverage of 80 %, where
+    panel b has a dotted line. For ``tables`` see :func:`plot_confidences`.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 3.2 + 0.15 * len(tables))
     left, right = fig.subplots(1, 2)

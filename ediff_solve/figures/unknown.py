@@ -11,16 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from ediff_solve.predictor.answering import Answer
 from ediff_solve.predictor.evidence import Evidence
 from ediff_solve.predictor.indexing import compute_expected, compute_indexing
+from ediff_utils.figures import style
 from ediff_utils.figures.spots import plot_pattern
-from ediff_utils.figures.style import (
-    RIGHT_COLOR,
-    SYSTEM_COLORS,
-    TWO_COLUMNS,
-    Look,
-    mark_empty,
-    new_figure,
-    styled,
-)
 
 #: Patterns in a row of a figure, and rows.
 _ACROSS, _DOWN = 4, 2
@@ -46,9 +38,9 @@ def _plot_indexed_pattern(
     plot_pattern(spots["qx"], spots["qy"], spots["intensity"], ax, q_max=q_max, max_area=26)
     fits = spots[spots["indexed"]]
     strays = spots[~spots["indexed"]]
-    look: Look = {"ms": 5.5, "mfc": "none", "mec": RIGHT_COLOR, "mew": 0.5}
+    look: style.Look = {"ms": 5.5, "mfc": "none", "mec": style.RIGHT_COLOR, "mew": 0.5}
     ax.plot(fits["qx"], fits["qy"], "o", label=f"fits ({len(fits)})", **look)
-    look = {"ms": 5.0, "color": SYSTEM_COLORS["cubic"], "mew": 1.0}
+    look = {"ms": 5.0, "color": style.SYSTEM_COLORS["cubic"], "mew": 1.0}
     ax.plot(strays["qx"], strays["qy"], "x", label=f"does not fit ({len(strays)})", **look)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handletextpad=0.2)
 
@@ -57,9 +49,9 @@ def _plot_probabilities(probabilities: dict[str, float], ax: Axes) -> None:
     """Draw at most seven answers, likeliest first, as bars, the likeliest on top."""
     shown = dict(list(probabilities.items())[:7])
     if not shown:
-        mark_empty(ax, "cannot tell")
+        style.mark_empty(ax, "cannot tell")
         return
-    colors = [SYSTEM_COLORS.get(name, RIGHT_COLOR) for name in shown]
+    colors = [style.SYSTEM_COLORS.get(name, style.RIGHT_COLOR) for name in shown]
     places = np.arange(len(shown))
     ax.barh(places, list(shown.values()), color=colors, height=0.7)
     for place, value in zip(places, shown.values(), strict=True):
@@ -69,25 +61,20 @@ def _plot_probabilities(probabilities: dict[str, float], ax: Axes) -> None:
     ax.set_xticks([0, 0.5, 1])
 
 
-@styled
+@style.styled
 def figure_patterns(answer: Answer) -> Figure:
-    """Draw the first patterns with the solved lattice over them.
-
-    Parameters
-    ----------
-    answer : Answer
-    """
+    """Draw the first patterns with the solved lattice over them."""
     numbers, indexed = [], []
     if answer.lattice is not None and answer.evidence is not None:
         numbers = answer.solved_from[: _ACROSS * _DOWN].tolist()
         indexed = [_index(answer.evidence, n) for n in range(len(numbers))]
     rows = max(1, -(-len(numbers) // _ACROSS))
-    fig = new_figure(TWO_COLUMNS, 2.2 * rows + 0.2)
+    fig = style.new_figure(style.TWO_COLUMNS, 2.2 * rows + 0.2)
     axes = fig.subplots(rows, _ACROSS, squeeze=False).ravel()
     for ax in axes[len(numbers) :]:
         ax.set_axis_off()
     if not numbers:
-        mark_empty(axes[0], "no lattice")
+        style.mark_empty(axes[0], "no lattice")
     # One scale for all, so that the outer panels' ticks serve the inner ones.
     q_max = 1.08 * max((reach for _, _, reach in indexed), default=1.0)
     for number, (spots, expected, _), ax in zip(numbers, indexed, axes, strict=False):
@@ -102,18 +89,15 @@ def figure_patterns(answer: Answer) -> Figure:
     return fig
 
 
-@styled
+@style.styled
 def figure_growth(growth: pd.DataFrame) -> Figure:
     """Draw how probabilities and answers change with the number of patterns.
 
-    Parameters
-    ----------
-    growth : DataFrame
-        See :func:`ediff_solve.predictor.draws.summarise_growth`.
+    See :func:`ediff_solve.predictor.draws.summarise_growth`.
     """
-    fig = new_figure(TWO_COLUMNS, 2.6)
+    fig = style.new_figure(style.TWO_COLUMNS, 2.6)
     left, right = fig.subplots(1, 2, width_ratios=(1.5, 1))
-    for name, color in SYSTEM_COLORS.items():
+    for name, color in style.SYSTEM_COLORS.items():
         mean = growth[f"p_{name}"]
         if mean.max() >= _WORTH_DRAWING:
             left.plot(growth["patterns"], mean, "o-", markersize=3, color=color, label=name)
@@ -131,7 +115,7 @@ def figure_growth(growth: pd.DataFrame) -> Figure:
     return fig
 
 
-@styled
+@style.styled
 def plot_answer(answer: Answer, pattern: int = 0) -> Figure:
     """Draw what an answer says: a pattern with its lattice, systems, and space groups.
 
@@ -141,10 +125,10 @@ def plot_answer(answer: Answer, pattern: int = 0) -> Figure:
     pattern : int
         Which of the patterns that the lattice was solved from.
     """
-    fig = new_figure(TWO_COLUMNS, 3.4)
+    fig = style.new_figure(style.TWO_COLUMNS, 3.4)
     axes = fig.subplots(1, 3, width_ratios=(1.5, 1, 1))
     if answer.evidence is None or answer.lattice is None:
-        mark_empty(axes[0], "no lattice")
+        style.mark_empty(axes[0], "no lattice")
     else:
         spots, expected, reach = _index(answer.evidence, pattern)
         _plot_indexed_pattern(spots, expected, axes[0], 1.08 * reach)

@@ -50,18 +50,11 @@ _ROWS = [29.0 - 4.8 * i for i in range(len(SYSTEMS))]
 
 @dataclass(frozen=True)
 class Decomposition:
-    """A pattern, its coefficients and what they keep of it.
+    """A pattern, its coefficients and what they keep of it, ``q_max`` [1/angstrom] to each side.
 
-    Parameters
-    ----------
-    pattern : SpotPattern
-    coefficients : ndarray of complex, shape (41, 13)
-        T[m, p] as the forests take them.
-    reconstruction : ndarray, shape (n, n)
-        See :func:`ediff_utils.paper.features.reconstruct`; rows are qy, columns qx, from -q_max to
-        q_max.
-    q_max : float
-        [1/angstrom]
+    ``coefficients`` are T[m, p] as the forests take them, complex, shape (41, 13);
+    ``reconstruction``, shape (n, n), is of :func:`ediff_utils.paper.features.reconstruct`: rows are
+    qy, columns qx.
     """
 
     pattern: SpotPattern
@@ -86,19 +79,8 @@ def compute_decomposition(
 ) -> Decomposition:
     """Take a pattern apart into T[m, p] and put it together again.
 
-    Parameters
-    ----------
-    pattern : SpotPattern
-    normalisation : {"scattered", "incident"}
-        See :func:`ediff_utils.paper.features.compute_features`.
-    n_pixels : int
-        Width of the picture of the reconstruction.
-    q_max : float
-        Half its width [1/angstrom].
-
-    Returns
-    -------
-    Decomposition
+    For ``normalisation`` see :func:`ediff_utils.paper.features.compute_features`; the picture has
+    ``n_pixels`` each way, from -``q_max`` to ``q_max`` [1/angstrom].
     """
     coefficients = compute_coefficients(pattern, normalisation)
     image = reconstruct(coefficients, *_pixel_grid(n_pixels, q_max))
@@ -121,13 +103,7 @@ def _plot_coefficients(values: np.ndarray, ax: Axes, **style: Any) -> QuadMesh:
 
 
 def plot_magnitude(coefficients: np.ndarray, ax: Axes) -> None:
-    """Draw |T[m, p]|, rings upwards and orders to the right.
-
-    Parameters
-    ----------
-    coefficients : ndarray of complex, shape (41, 13)
-    ax : Axes
-    """
+    """Draw |T[m, p]|, shape (41, 13), rings upwards and orders to the right."""
     magnitude = np.abs(coefficients)
     norm = PowerNorm(0.5, 0, magnitude.max() or 1)
     mesh = _plot_coefficients(magnitude, ax, cmap="cividis", norm=norm)
@@ -146,13 +122,7 @@ def _plot_argument(coefficients: np.ndarray, ax: Axes) -> None:
 
 
 def plot_reconstruction(decomposition: Decomposition, ax: Axes) -> None:
-    """Draw the pattern that the coefficients hold, weak spots brought out.
-
-    Parameters
-    ----------
-    decomposition : Decomposition
-    ax : Axes
-    """
+    """Draw the pattern that the coefficients hold, weak spots brought out."""
     q_max, image = decomposition.q_max, decomposition.reconstruction
     norm = PowerNorm(0.35, 0, image.max() if image.max() > 0 else 1)
     look: Look = {"origin": "lower", "extent": (-q_max, q_max, -q_max, q_max), "cmap": "gray_r"}
@@ -165,22 +135,10 @@ def plot_reconstruction(decomposition: Decomposition, ax: Axes) -> None:
 def compute_basis_image(
     rings: Sequence[int], p: int, n_pixels: int = 401, q_max: float = 2.0
 ) -> np.ndarray:
-    """Basis functions of one order as a picture: colour is the phase, opacity the weight.
+    """Basis functions of order p as a picture: colour is the phase, opacity the weight.
 
-    Parameters
-    ----------
-    rings : sequence of int
-        Radial orders m. Where two overlap, the larger weight counts.
-    p : int
-        Angular order.
-    n_pixels : int
-    q_max : float
-        Half the picture's width [1/angstrom].
-
-    Returns
-    -------
-    ndarray, shape (n_pixels, n_pixels, 4)
-        RGBA from 0 to 1; rows are qy, upwards.
+    RGBA from 0 to 1, shape (n_pixels, n_pixels, 4), rows are qy, upwards; ``q_max`` is half its
+    width [1/angstrom]. Where two of the ``rings`` overlap, the larger weight counts.
     """
     qx, qy = _pixel_grid(n_pixels, q_max)
     phase = p * np.arctan2(qy, qx)
@@ -193,16 +151,7 @@ def compute_basis_image(
 
 
 def plot_basis(image: np.ndarray, ax: Axes, q_max: float = 2.0) -> None:
-    """Draw a picture of basis functions.
-
-    Parameters
-    ----------
-    image : ndarray, shape (n, n, 4)
-        See :func:`compute_basis_image`.
-    ax : Axes
-    q_max : float
-        Half the picture's width [1/angstrom].
-    """
+    """Draw a picture of :func:`compute_basis_image`, ``q_max`` half its width [1/angstrom]."""
     ax.imshow(image, origin="lower", extent=(-q_max, q_max, -q_max, q_max), zorder=0)
     frame_pattern(ax, q_max)
 
@@ -256,13 +205,7 @@ def _plot_architecture(ax: Axes) -> None:
 
 @styled
 def figure_decomposition(decomposition: Decomposition) -> Figure:
-    """One pattern taken apart and put together again.
-
-    Parameters
-    ----------
-    decomposition : Decomposition
-        See :func:`compute_decomposition`.
-    """
+    """One pattern taken apart and put together again."""
     fig = new_figure(TWO_COLUMNS, 2.3)
     axes = fig.subplots(1, 4)
     _plot_decomposition(decomposition, axes)
@@ -274,10 +217,7 @@ def figure_decomposition(decomposition: Decomposition) -> Figure:
 def figure_2(pattern: SpotPattern | None = None) -> Figure:
     """The features: basis functions, a pattern taken apart and put together, and the forests.
 
-    Parameters
-    ----------
-    pattern : SpotPattern, optional
-        By default one with six-fold symmetry, magnesium along [001].
+    By default of a pattern with six-fold symmetry, magnesium along [001].
     """
     if pattern is None:
         crystal = example_crystal(6)

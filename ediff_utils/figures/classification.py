@@ -1,4 +1,7 @@
-"""Figures 4, S3, S5 and S6: how well crystal systems are told apart."""
+"""Figures 4, S3, S5 and S6: how well crystal systems are told apart.
+
+Of ``predictions``, one pattern a row, and ``aggregates``, one material a row.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +46,8 @@ def plot_matrix(
 ) -> AxesImage:
     """Draw a matrix of fractions with each cell's value in percent; empty cells stay blank.
 
-    Parameters
-    ----------
-    matrix : DataFrame
-        True systems as rows, predicted ones as columns; 0 and ``nan`` are empty.
-    ax : Axes
-    digits : int
-        Decimals of the percentages.
-    vmax : float, optional
-        Fraction of the darkest colour.
-
+    True systems are rows, predicted ones columns; 0 and ``nan`` are empty. Percentages have
+    ``digits`` decimals, and ``vmax`` is the fraction of the darkest colour.
     """
     values = matrix.to_numpy(dtype=float)
     shown = np.where(values > 0, values, np.nan)
@@ -85,15 +80,7 @@ def _accuracy_title(table: pd.DataFrame, paper: str = "") -> str:
 
 @style.styled
 def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure 4: confusion (a, b) and mean confidence (c, d) for one pattern and for ten.
-
-    Four panels: percent of the test set, and mean confidence in percent.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-    """
+    """Figure 4: percent of the test set (a, b), mean confidence (c, d), of one and ten patterns."""
     fig = style.new_figure(style.TWO_COLUMNS, 6.6)
     axes = fig.subplots(2, 2)
     tables = (predictions, aggregates)
@@ -146,15 +133,10 @@ def _plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
 
 @style.styled
 def figure_s3(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S3: the model with triclinic as a seventh class, for one pattern and for ten.
+    """Figure S3: the model with triclinic as a seventh class, for one pattern and for ten.
 
     Confusion on the left, precision and sensitivity of each class on the right; the paper's numbers
     for triclinic are marked.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        Of the model with seven classes.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 7.0)
     axes = fig.subplots(2, 2, width_ratios=(1.1, 1))
@@ -197,14 +179,9 @@ def _plot_false_positives(
 
 @style.styled
 def figure_s5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S5: false positives against how common a crystal system is.
+    """Figure S5: false positives against how common a crystal system is.
 
-    One panel; open markers for one pattern, full ones for ten, crosses for the paper.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
+    Open markers for one pattern, full ones for ten, crosses for the paper.
     """
     fig = style.new_figure(style.COLUMN + 1.2, 3.0)
     ax = fig.subplots()
@@ -251,14 +228,9 @@ def _plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
 
 @style.styled
 def figure_s6(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S6: confidence of right and wrong predictions, for each predicted system.
+    """Figure S6: confidence of right and wrong predictions, a panel a predicted system.
 
-    A block of panels for one pattern above one for ten, a panel a predicted system.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
+    A block of panels for one pattern stands above one for ten.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 7.4)
     blocks = fig.subfigures(2, 1, squeeze=False)[:, 0]

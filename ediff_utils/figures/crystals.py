@@ -144,11 +144,6 @@ def plot_crystal(crystal: Crystal, ax: Axes) -> None:
     """Draw a crystal's conventional cell in perspective.
 
     Atoms are coloured by element and have a third of their radius; lines join nearest neighbours.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    ax : Axes
     """
     # pymatgen reads its tables when it is imported, which takes a second
     from pymatgen.core import Element

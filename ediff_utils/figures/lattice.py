@@ -103,15 +103,10 @@ def _figure_5_legend(fig: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
 
 @style.styled
 def figure_5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure 5: space group accuracy and median lattice errors by predicted system.
+    """Figure 5: space group accuracy and median lattice errors by predicted system.
 
     Four panels: space group, then a, b and c (linear up to 0.1 angstrom, logarithmic above); black
     marks are what the paper's text states.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 4.2)
     axes = fig.subplots(1, 4, sharey=True)
@@ -211,15 +206,10 @@ def _plot_true_against_predicted(
 
 @style.styled
 def figure_6(table: pd.DataFrame) -> Figure:
-    """Draw figure 6 (aggregates) or S7 (single patterns): predicted against true lengths.
+    """Figure 6 (aggregates) or S7 (predictions): predicted against true lengths.
 
     A row a predicted system, a panel an independent lattice parameter; the diagonal is a perfect
     prediction.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
     """
     fig, panels = _panels(table, 1.55)
     for (system, axis), ax in panels.items():
@@ -261,14 +251,9 @@ def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax
 
 @style.styled
 def figure_s8(table: pd.DataFrame) -> Figure:
-    """Draw figure S8 (single patterns) or S9 (aggregates): histograms of absolute errors.
+    """Figure S8 (predictions) or S9 (aggregates): histograms of absolute errors.
 
     A row a predicted system, a panel an independent lattice parameter.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
     """
     fig, panels = _panels(table, 1.35)
     for (system, axis), ax in panels.items():

@@ -32,24 +32,11 @@ _AXES = {"beams": "beams", "volume": "volume of the primitive cell (Å³)"}
 
 
 def read_scaling(path: Path = ROOT / "benchmarks" / "results.json") -> pd.DataFrame:
-    """Read the times of one pattern that ``make bench`` recorded.
+    """Read the times of one pattern that ``make bench`` recorded, by number of beams.
 
-    Parameters
-    ----------
-    path : Path
-        What benchmarks write.
-
-    Returns
-    -------
-    DataFrame
-        For each crystal ``material_id``, ``beams``, ``volume`` [cubic angstrom],
-        ``centrosymmetric``, ``seconds`` and ``milliseconds``, by number of beams; empty where
-        nothing has been timed.
-
-    Raises
-    ------
-    UserError
-        The file is not what the benchmarks write.
+    A row a crystal: ``material_id``, ``beams``, ``volume`` [cubic angstrom], ``centrosymmetric``,
+    ``seconds`` and ``milliseconds``; none where nothing has been timed. A file that benchmarks do
+    not write is a UserError.
     """
     try:
         records = json.loads(path.read_text()).get("scaling", []) if path.exists() else []
@@ -61,17 +48,7 @@ def read_scaling(path: Path = ROOT / "benchmarks" / "results.json") -> pd.DataFr
 
 
 def compute_power_law(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least squares fit of y = factor x^exponent, in logarithms.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,), n >= 2
-        Positive.
-
-    Returns
-    -------
-    factor, exponent : float
-    """
+    """Factor and exponent of y = factor x^exponent: least squares in logarithms, y and x (n,)."""
     exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
     return float(np.exp(logarithm)), float(exponent)
 
@@ -101,13 +78,7 @@ def _plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool) -> None
 
 @styled
 def figure_scaling(table: pd.DataFrame) -> Figure:
-    """Time of one pattern against the number of beams and against the cell.
-
-    Parameters
-    ----------
-    table : DataFrame
-        See :func:`read_scaling`.
-    """
+    """Time of one pattern against the number of beams and the cell; see :func:`read_scaling`."""
     fig = new_figure(TWO_COLUMNS, 2.7)
     axes = fig.subplots(1, 2, sharey=True)
     for column, ax in zip(_AXES, axes, strict=True):

@@ -52,21 +52,9 @@ def compute_thickness_series(
     thicknesses: Sequence[float] = _THICKNESSES,
     settings: SimulationSettings | None = None,
 ) -> list[SpotPattern]:
-    """Patterns of one zone axis at several thicknesses.
+    """Patterns of one zone axis (Cartesian, shape (3,)) at several thicknesses [angstrom].
 
-    Parameters
-    ----------
-    crystal : Crystal
-    zone_axis : ndarray, shape (3,)
-        Cartesian.
-    thicknesses : sequence of float
-        [angstrom]
-    settings : SimulationSettings, optional
-        Everything else; by default the paper's.
-
-    Returns
-    -------
-    list of SpotPattern
+    Everything else is as in ``settings``, by default the paper's.
     """
     settings = (settings or SimulationSettings()).model_copy(
         update={"thicknesses": tuple(float(t) for t in thicknesses)}
@@ -75,25 +63,10 @@ def compute_thickness_series(
 
 
 def compute_patterns_per_system(crystals: pd.DataFrame, patterns: pd.DataFrame) -> pd.Series:
-    """Count the patterns of each crystal system.
+    """Count the patterns of each crystal system, in the order of the paper's figure S1.
 
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: ``material_id`` and ``crystal_system``.
-    patterns : DataFrame
-        One row a pattern with its ``material_id``.
-
-    Returns
-    -------
-    Series of int
-        Indexed by crystal system in the order of the paper's figure S1; systems without a crystal
-        are left out.
-
-    Raises
-    ------
-    UserError
-        A pattern of a crystal that the table does not hold.
+    ``crystals`` is the crystals' table, ``patterns`` has a row a pattern with its ``material_id``.
+    Systems without a crystal are left out; a pattern of an unknown crystal is a UserError.
     """
     systems = crystals.set_index("material_id")["crystal_system"]
     owners = patterns["material_id"]
@@ -106,13 +79,7 @@ def compute_patterns_per_system(crystals: pd.DataFrame, patterns: pd.DataFrame) 
 
 @styled
 def figure_s1(counts: pd.Series) -> Figure:
-    """Number of patterns of each crystal system.
-
-    Parameters
-    ----------
-    counts : Series
-        See :func:`compute_patterns_per_system`.
-    """
+    """Number of patterns of each system; see :func:`compute_patterns_per_system`."""
     fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
     ax = fig.add_subplot()
     colors = [SYSTEM_COLORS[system] for system in counts.index]
@@ -127,13 +94,7 @@ def figure_s1(counts: pd.Series) -> Figure:
 
 @styled
 def figure_volumes(crystals: pd.DataFrame) -> Figure:
-    """Cumulative distribution of the primitive cells' volume in each crystal system.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: ``volume`` [cubic angstrom] and ``crystal_system``.
-    """
+    """Cumulative distribution of the primitive cells' volume in each crystal system."""
     fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
     ax = fig.add_subplot()
     present = [s for s in _ORDER if s in set(crystals["crystal_system"])]
@@ -151,15 +112,8 @@ def figure_1(
 ) -> Figure:
     """How the patterns come about: a crystal, its zone axes, one of them at several thicknesses.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    grid : ZoneAxisGrid
-        See :func:`ediff_utils.figures.zone_axes.compute_zone_axis_grid`.
-    patterns : sequence of SpotPattern
-        Of the zone axis that is shown, see :func:`compute_thickness_series`.
-    shown : int
-        Which of the grid's zone axes it is.
+    ``patterns`` (:func:`compute_thickness_series`) are of the zone axis ``shown`` of ``grid``
+    (:func:`ediff_utils.figures.zone_axes.compute_zone_axis_grid`).
     """
     fig = new_figure(TWO_COLUMNS, 4.9)
     rows = fig.add_gridspec(2, 1, height_ratios=[1.75, 1])

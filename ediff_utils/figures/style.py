@@ -93,13 +93,7 @@ def color_map(color: str, palest: float = 0.25) -> LinearSegmentedColormap:
 
 
 def series_styles(names: Iterable[str]) -> dict[str, Look]:
-    """Give each name its own ``color`` and ``marker``, in their order.
-
-    Raises
-    ------
-    UserError
-        More names than colours that can be told apart.
-    """
+    """Give each name its ``color`` and ``marker``, in their order; more than seven: UserError."""
     names = list(dict.fromkeys(names))
     if len(names) > len(_SERIES):
         raise UserError(f"figure: expected at most {len(_SERIES)} curves, got {len(names)}")
@@ -159,22 +153,10 @@ def plot_cells(
     aspect: Literal["equal", "auto"] = "equal",
     fontsize: float | None = 7,
 ) -> AxesImage:
-    """Draw a matrix in colours from 0 to ``vmax``, with each value written in its cell.
+    """Draw a matrix, (n, k), in colours from 0 to ``vmax``, with each value written in its cell.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n, k)
-        Cells of ``nan`` stay empty.
-    ax : Axes
-    text : callable
-        Writes a value.
-    cmap : str or Colormap
-    vmax : float
-    dark : float
-        Fraction of ``vmax`` above which text is white.
-    aspect : {"equal", "auto"}
-    fontsize : float or None
-        ``None``: as other text.
+    Cells of ``nan`` stay empty; ``text`` writes a value, white above the fraction ``dark`` of
+    ``vmax``.
     """
     image = ax.imshow(values, cmap=cmap, vmin=0, vmax=vmax, aspect=aspect)
     for i, j in np.argwhere(np.isfinite(values)):

@@ -34,19 +34,11 @@ _LABEL_DISTANCE = np.radians(25)
 class ZoneAxisGrid:
     """Zone axes of a crystal and how they lie in its fundamental sector.
 
-    Parameters
-    ----------
-    sector : FundamentalSector
-    axes : ndarray, shape (n, 3)
-        Unit vectors in the crystal's Cartesian frame.
-    uvw : ndarray, shape (n, 3)
-        The same in the conventional lattice, the largest index 1 or -1.
-    points : ndarray, shape (n, 2)
-        Their stereographic projection.
-    outline : tuple of ndarray, shape (k, 2) each
-        The sector's sides, projected; one closed curve where the sector is a hemisphere.
-    marks : dict
-        Indices (u, v, w) of corners and other simple directions, and their projection, shape (2,).
+    ``axes``, (n, 3), are unit vectors in the crystal's Cartesian frame; ``uvw``, (n, 3), the same
+    in the conventional lattice, the largest index 1 or -1; ``points``, (n, 2), their projection.
+    ``outline`` has the sector's sides, projected, (k, 2) each: one closed curve where it is a
+    hemisphere. ``marks`` has indices (u, v, w) of corners and other simple directions, and their
+    projection.
     """
 
     sector: FundamentalSector
@@ -140,18 +132,7 @@ def _nearest(directions: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def compute_zone_axis_grid(crystal: Crystal, n: int = 100) -> ZoneAxisGrid:
-    """Zone axes of a crystal under the paper's protocol, and where to draw them.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    n : int
-        How many zone axes; the paper takes 100.
-
-    Returns
-    -------
-    ZoneAxisGrid
-    """
+    """Zone axes of a crystal under the paper's protocol, of 100, and where to draw them."""
     sector = fundamental_sector(laue_operations(crystal))
     axes = zone_axes(sector, n)
     uvw = axes @ np.linalg.inv(crystal.conventional_lattice)
@@ -179,15 +160,7 @@ def format_direction(uvw: Sequence[float] | np.ndarray) -> str:
 
 
 def plot_zone_axes(grid: ZoneAxisGrid, ax: Axes, shown: int | None = None) -> None:
-    """Draw zone axes in their fundamental sector, in stereographic projection.
-
-    Parameters
-    ----------
-    grid : ZoneAxisGrid
-    ax : Axes
-    shown : int, optional
-        The zone axis to point out.
-    """
+    """Draw zone axes in their fundamental sector, stereographic projection; point one out."""
     rim = np.concatenate(grid.outline)
     if np.linalg.norm(rim, axis=1).max() > 0.9:
         t = np.linspace(0, 2 * np.pi, 361)

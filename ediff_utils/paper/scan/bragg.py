@@ -85,18 +85,10 @@ def build_bragg_lists(
     *,
     shape: tuple[int, int] | None = None,
 ) -> BraggLists:
-    """Sort spots by probe position and leave out those of intensity 0.
+    """Sort spots by probe position, x and y, and leave out those of intensity 0.
 
-    Parameters
-    ----------
-    x, y : array_like of int, shape (n_spots,)
-        Probe position of each spot.
-    qx, qy : array_like, shape (n_spots,)
-        Spot positions [1/angstrom, without 2 pi].
-    intensity : array_like, shape (n_spots,)
-        Spot intensities in any one unit.
-    shape : tuple of int, optional
-        Size of the scan; as large as the positions ask for by default.
+    All have shape (n_spots,); ``qx`` and ``qy`` are in 1/angstrom without 2 pi. ``shape`` is that
+    of the scan, by default as large as the positions ask for.
     """
     bright = np.asarray(intensity) > 0
     places = np.array([np.asarray(values, np.int64)[bright] for values in (x, y)])
@@ -119,18 +111,8 @@ def build_bragg_lists(
 
 
 def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:
-    """Remove the direct beam: the spots within ``radius`` of the origin.
+    """Remove the direct beam, the spots within ``radius`` of the origin [1/angstrom].
 
-    Parameters
-    ----------
-    lists : BraggLists
-        Spots in 1/angstrom from the direct beam.
-    radius : float
-        Largest distance from the origin that is taken for the direct beam [1/angstrom].
-
-    Returns
-    -------
-    BraggLists
-        Without those spots, and without the positions that had no other.
+    Positions that had no other are left out.
     """
     return lists.keep_spots(np.hypot(lists.qx, lists.qy) > radius)

@@ -94,26 +94,12 @@ def build_maps(
 ) -> pd.DataFrame:
     """Crystal systems of a scan from probabilities at each position: filtered, and left empty.
 
-    Parameters
-    ----------
-    lists : BraggLists
-        Of all positions.
-    kept : BraggLists
-        Of those n that have an answer.
-    classes : sequence of str
-        Crystal systems.
-    probabilities : ndarray, shape (n, n_classes)
-    settings : ScanSettings
-        ``median_size`` and ``min_confidence`` are used.
-
-    Returns
-    -------
-    DataFrame
-        A row a position of the scan, those without spots included, by x, then y: x, y, n_spots,
-        dark_field (sum of the spots' intensities), probability_<system> (NaN without an answer),
-        system_raw (the likeliest), system (after the filter; None where empty), confidence (lead of
-        the first over the second class after the filter); space_group (0), a_cubic, a, b, c (NaN)
-        [angstrom], to be filled.
+    ``lists`` are of all positions, ``kept`` of those n that have an answer: ``probabilities``, (n,
+    n_classes). ``median_size`` and ``min_confidence`` of the settings are used. A row a position of
+    the scan, those without spots included, by x, then y: x, y, n_spots, dark_field (sum of the
+    spots' intensities), probability_<system> (NaN without an answer), system_raw (the likeliest),
+    system (after the filter; None where empty), confidence (lead of the first over the second class
+    after the filter); space_group (0), a_cubic, a, b, c (NaN) [angstrom], to be filled.
     """
     maps = _empty_maps(lists, classes)
     rows = kept.x * lists.shape[1] + kept.y
