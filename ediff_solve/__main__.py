@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ediff_utils import __version__
-from ediff_utils.__main__ import OneLineErrors, read_overrides
+from ediff_utils.__main__ import PARAMETER, OneLineErrors, read_overrides
 from ediff_utils.__main__ import main as paper
 from ediff_utils.core.errors import UserError
 
@@ -29,9 +29,7 @@ def main() -> None:
     "--detector", default="detector", show_default=True, help="run that a detector looks at"
 )
 @click.option("--name", default="default", show_default=True, help="folder under data/models")
-@click.option(
-    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
-)
+@PARAMETER
 @click.option("--jobs", default=-1, show_default=True, help="worker processes")
 def train(
     clean: str, detector: str, name: str, parameter: tuple[tuple[str, str], ...], jobs: int

@@ -41,17 +41,10 @@ def _plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
 
 @style.styled
 def figure_curves(curves: pd.DataFrame) -> Figure:
-    """Draw accuracy against the number of patterns for each method.
+    """Draw accuracy against the number of patterns for each method, at most seven.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        Of :func:`ediff_utils.paper.aggregation.compute_curves`; other methods keep their names.
-
-    Raises
-    ------
-    UserError
-        More than seven methods.
+    ``curves`` are of :func:`ediff_utils.paper.aggregation.compute_curves`; other methods keep their
+    names.
     """
     fig = style.new_figure(style.COLUMN + 1.0, 3.2)
     ax = fig.subplots()

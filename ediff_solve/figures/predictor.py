@@ -29,7 +29,7 @@ def _plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     for condition, part in growth.groupby("condition"):
         for name in _ASKED:
             bounds = [part[name] - part[f"{name}_low"], part[f"{name}_high"] - part[name]]
-            look = {"ls": _LINES.get(condition, ":"), "ms": 3, "elinewidth": 0.7} | styles[name]
+            look = styles[name] | {"ls": _LINES.get(condition, ":"), "ms": 3, "elinewidth": 0.7}
             ax.errorbar(part["patterns"], part[name], yerr=bounds, **look)
     if growth.empty:
         style.mark_empty(ax)
@@ -47,14 +47,9 @@ def _plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
 def figure_card(answers: pd.DataFrame, growth: pd.DataFrame, most: int) -> Figure:
     """Draw accuracy against patterns (a), reliability (b), coverage (c) and a confusion matrix (d).
 
-    Parameters
-    ----------
-    answers : DataFrame
-        Of :func:`ediff_solve.predictor.training.judging.answer_material`.
-    growth : DataFrame
-        Of :func:`ediff_solve.predictor.training.card.compute_growth`.
-    most : int
-        Size of the groups that b to d speak of, beside single patterns.
+    ``answers`` are of :func:`ediff_solve.predictor.training.judging.answer_material`, ``growth`` of
+    :func:`ediff_solve.predictor.training.card.compute_growth`; b to d speak of groups of ``most``
+    patterns, beside single ones.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 6.4)
     axes = fig.subplots(2, 2)

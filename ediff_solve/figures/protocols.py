@@ -40,14 +40,9 @@ def _plot_cross(cross: pd.DataFrame, ax: Axes, patterns: str) -> AxesImage:
 
 @style.styled
 def figure_cross(cross: pd.DataFrame, n_patterns: int = 10) -> Figure:
-    """Both matrices, for one pattern and for several.
+    """Both matrices, for one pattern and for ``n_patterns``.
 
-    Parameters
-    ----------
-    cross : DataFrame
-        See :func:`ediff_solve.forests.protocols.compute_cross`.
-    n_patterns : int
-        How many the several are.
+    See :func:`ediff_solve.forests.protocols.compute_cross`.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 3.55)
     axes = fig.subplots(1, 2)

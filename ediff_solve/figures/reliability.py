@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from ediff_utils.figures.classification import unit_label
 
 
 def _plot_reliability(
-    reliability: pd.DataFrame, ax: Axes, slot: tuple[int, int], **look: object
+    reliability: pd.DataFrame, ax: Axes, slot: tuple[int, int], **look: Any
 ) -> None:
     """Draw accuracy against confidence, with 95 % intervals, above the share of rows in each bin.
 
@@ -45,7 +46,7 @@ def _plot_reliability(
     style.in_percent(ax.xaxis, ax.yaxis)
 
 
-def _plot_coverage(coverage: pd.DataFrame, ax: Axes, **look: object) -> None:
+def _plot_coverage(coverage: pd.DataFrame, ax: Axes, **look: Any) -> None:
     """Draw the accuracy that is left when only the most confident rows are answered."""
     ax.plot(coverage["coverage"], coverage["accuracy"], ms=3, **look)
     if not coverage["n"].any():
@@ -59,16 +60,8 @@ def plot_confidences(
 ) -> None:
     """Draw reliability on the left axes and accuracy against coverage on the right ones.
 
-    Parameters
-    ----------
-    tables : mapping of str to (DataFrame, str)
-        For each name in the legend predictions or aggregates, and their column of confidence.
-    left, right : Axes
-
-    Raises
-    ------
-    UserError
-        More than seven tables, or as :func:`ediff_solve.forests.reliability.compute_reliability`.
+    ``tables`` has, for each of at most seven names in the legend, predictions or aggregates and
+    their column of confidence.
     """
     styles = style.series_styles(tables)
     for i, (name, (table, confidence)) in enumerate(tables.items()):
@@ -95,13 +88,8 @@ def _legend_label(name: str, table: pd.DataFrame, confidence: str) -> str:
 def figure_reliability(tables: Mapping[str, tuple[pd.DataFrame, str]]) -> Figure:
     """Draw reliability (a) and accuracy against coverage (b) of several confidences.
 
-    Two panels. The legend holds the expected calibration error and the accuracy at a coverage of 80
-    %, where panel b has a dotted line.
-
-    Parameters
-    ----------
-    tables : mapping of str to (DataFrame, str)
-        See :func:`plot_confidences`.
+    The legend holds the expected calibration error and the accuracy at a coverage of 80 %, where
+    panel b has a dotted line. For ``tables`` see :func:`plot_confidences`.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 3.2 + 0.15 * len(tables))
     left, right = fig.subplots(1, 2)

@@ -1,6 +1,7 @@
 """Notebook 6: the steps from raw frames to maps of a scan, and the maps against the truth.
 
-Scans and frames are drawn with the first axis (x, qx) downwards, the second (y, qy) to the right.
+Scans and frames are drawn with the first axis (x, qx) downwards, the second (y, qy) to the right;
+``step`` is the distance of probe positions [angstrom].
 """
 
 from __future__ import annotations
@@ -17,26 +18,14 @@ from ediff_solve.frames.calibrate import Calibration
 from ediff_solve.frames.rings import Ring
 from ediff_solve.frames.stream import Detected, Looks
 from ediff_solve.gold_scan.scores import FALSE_ALARMS, STAGES
+from ediff_utils.figures import style
 from ediff_utils.figures.scan import plot_map
-from ediff_utils.figures.style import (
-    PAPER_COLOR,
-    RIGHT_COLOR,
-    SYSTEM_COLORS,
-    TWO_COLUMNS,
-    WRONG_COLOR,
-    label_panels,
-    mark_empty,
-    new_figure,
-    percent,
-    plot_cells,
-    styled,
-)
 from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Pixels of a Bragg vector map along each axis, and bins of the spots' radii.
 _MAP, _BINS = 200, 250
-_LOOK = {"cmap": "cividis", "interpolation": "nearest"}
-_LIGHT_BLUE, _BLUE, _RED = (SYSTEM_COLORS[s] for s in ("monoclinic", "orthorhombic", "cubic"))
+_LOOK: style.Look = {"cmap": "cividis", "interpolation": "nearest"}
+_LIGHT_BLUE, _BLUE, _RED = (style.SYSTEM_COLORS[s] for s in ("monoclinic", "orthorhombic", "cubic"))
 _KIND_COLORS = {"single": _LIGHT_BLUE, "twinned": _BLUE, "overlapping": _RED}
 
 
@@ -64,37 +53,22 @@ def _plot_frame(
     ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="counts a pixel")
 
 
-@styled
+@style.styled
 def figure_frames(looks: Looks, frame: np.ndarray) -> Figure:
-    """What frames look like: the mean, the hot pixels found, and one frame.
-
-    Parameters
-    ----------
-    looks : Looks
-    frame : ndarray, shape (height, width)
-        As it was read.
-    """
-    figure = new_figure(TWO_COLUMNS, 3.1)
+    """What frames look like: the mean, the hot pixels found, and one, (height, width), as read."""
+    figure = style.new_figure(style.TWO_COLUMNS, 3.1)
     first, second = figure.subplots(1, 2)
     _plot_frame(looks.mean, first, "Mean, hot pixels replaced; direct beam", centre=looks.beam)
     hot = np.argwhere(looks.hot)
     _plot_frame(frame, second, f"A frame as read, its {len(hot)} hot pixels ringed", hot=hot)
-    label_panels((first, second), -0.06)
+    style.label_panels((first, second), -0.06)
     return figure
 
 
-@styled
+@style.styled
 def figure_origins(detected: Detected, calibration: Calibration, step: float) -> Figure:
-    """Where the direct beam is at each position, as found and as the fitted surface has it.
-
-    Parameters
-    ----------
-    detected : Detected
-    calibration : Calibration
-    step : float
-        Distance of probe positions [angstrom].
-    """
-    figure = new_figure(TWO_COLUMNS, 4.6)
+    """Where the direct beam is at each position, as found and as the fitted surface has it."""
+    figure = style.new_figure(style.TWO_COLUMNS, 4.6)
     axes = figure.subplots(2, 2)
     for k, (name, row) in enumerate(zip(("row", "column"), axes, strict=True)):
         fitted = calibration.origins[..., k]
@@ -105,7 +79,7 @@ def figure_origins(detected: Detected, calibration: Calibration, step: float) ->
         for ax, (what, image) in zip(row, pictures.items(), strict=True):
             drawn = plot_map(image, ax, f"Direct beam's {name}, {what}", step, **look)
         figure.colorbar(drawn, ax=list(row), shrink=0.8, label=f"{name} (pixels)", extend="both")
-    label_panels(axes.flat, -0.06)
+    style.label_panels(axes.flat, -0.06)
     return figure
 
 
@@ -121,8 +95,8 @@ def _plot_bragg_vectors(
     # a single spot is seen, and the direct beam of every position leaves something for the others
     brightest = np.quantile(counts[counts > 0], 0.99) if counts.any() else 1
     norm = LogNorm(0.1, max(brightest, 2), clip=True)
-    look = {"cmap": "magma", "interpolation": "nearest", "extent": (-far, far, far, -far)}
-    ax.imshow(np.maximum(counts, 0.1), norm=norm, **look)
+    look: style.Look = {"extent": (-far, far, far, -far), "interpolation": "nearest"}
+    ax.imshow(np.maximum(counts, 0.1), norm=norm, cmap="magma", **look)
     if ring is not None:
         major, minor = (2 * ring.radius * (1 + s * ring.ellipticity / 2) for s in (1, -1))
         # the axis is from rows to columns: downwards is 0, to the right 90 degrees
@@ -137,18 +111,18 @@ def _plot_spot_radii(lists: BraggLists, ax: Axes, ring_radius: float | None) -> 
     """Draw how far spots are from the direct beam, after calibration, and the known ring."""
     q = np.hypot(lists.qx, lists.qy)
     far = np.quantile(q, 0.99)
-    counts, _, _ = ax.hist(q, bins=_BINS, range=(0, far), color=RIGHT_COLOR)
+    counts = np.asarray(ax.hist(q, bins=_BINS, range=(0, far), color=style.RIGHT_COLOR)[0])
     # room for what is written
     ax.set_ylim(0, 1.4 * max(counts.max(), 1))
     if ring_radius is not None:
         label = f"known ring, {ring_radius:.4f} 1/Å"
-        ax.axvline(ring_radius, color=WRONG_COLOR, linestyle="--", label=label)
+        ax.axvline(ring_radius, color=style.WRONG_COLOR, linestyle="--", label=label)
         ax.legend(loc="upper right")
     ax.set(xlim=(0, far), xlabel="|q| of a spot (1/Å)", ylabel="spots")
     ax.set_title("Calibrated spots", loc="left")
 
 
-@styled
+@style.styled
 def figure_calibration(
     detected: Detected,
     calibration: Calibration,
@@ -156,25 +130,15 @@ def figure_calibration(
     ring: Ring | None,
     ring_radius: float | None = None,
 ) -> Figure:
-    """Ellipse and pixel size.
-
-    Parameters
-    ----------
-    detected : Detected
-    calibration : Calibration
-    lists : BraggLists
-    ring : Ring or None
-    ring_radius : float, optional
-        Of the ring that pixel size and ellipse come from [1/angstrom].
-    """
-    figure = new_figure(TWO_COLUMNS, 3.2)
+    """Ellipse and pixel size, by a ring of known radius [1/angstrom] where there is one."""
+    figure = style.new_figure(style.TWO_COLUMNS, 3.2)
     first, second = figure.subplots(1, 2, width_ratios=[1, 1.3])
     _plot_bragg_vectors(detected, calibration, first, ring)
     _plot_spot_radii(lists, second, ring_radius)
-    pixel, ellipticity = calibration.pixel_size, percent(calibration.ellipticity, 1)
+    pixel, ellipticity = calibration.pixel_size, style.percent(calibration.ellipticity, 1)
     text = f"pixel {pixel:.5f} 1/Å\nellipticity {ellipticity}"
     second.text(0.98, 0.9, text, transform=second.transAxes, ha="right", va="top")
-    label_panels((first, second), -0.06)
+    style.label_panels((first, second), -0.06)
     return figure
 
 
@@ -189,7 +153,7 @@ def _plot_dark_field(image: np.ndarray, ax: Axes, step: float) -> None:
     ax.figure.colorbar(drawn, ax=ax, shrink=0.8, label="counts")
 
 
-@styled
+@style.styled
 def figure_detection(
     frame: np.ndarray,
     detected: Detected,
@@ -199,28 +163,20 @@ def figure_detection(
 ) -> Figure:
     """Virtual dark field, how many spots each position has, and those of one frame.
 
-    Parameters
-    ----------
-    frame : ndarray, shape (height, width)
-    detected : Detected
-    position : tuple of int
-        x and y of the frame.
-    n_spots : ndarray of int, shape (nx, ny)
-    step : float
-        Distance of probe positions [angstrom].
+    ``frame``, (height, width), is that of ``position``, x and y; ``n_spots`` has shape (nx, ny).
     """
-    figure = new_figure(TWO_COLUMNS, 2.1)
+    figure = style.new_figure(style.TWO_COLUMNS, 2.1)
     axes = figure.subplots(1, 3)
     _plot_dark_field(detected.dark_field, axes[0], step)
     drawn = plot_map(n_spots, axes[1], "Spots found", step, vmin=0, **_LOOK)
     figure.colorbar(drawn, ax=axes[1], shrink=0.8, label="spots")
     for ax in axes[:2]:
-        ax.plot(position[1], position[0], "o", fillstyle="none", color=WRONG_COLOR, markersize=6)
+        ax.plot(position[1], position[0], "o", fillstyle="none", c=style.WRONG_COLOR, ms=6)
     _plot_frame(frame, axes[2], "Spots of one position")
     own = detected.position == position[0] * detected.shape[1] + position[1]
     ring = {"facecolors": "none", "edgecolors": _LIGHT_BLUE, "linewidths": 0.6}
     axes[2].scatter(detected.y[own], detected.x[own], s=22, **ring)
-    label_panels(axes, -0.06)
+    style.label_panels(axes, -0.06)
     return figure
 
 
@@ -231,28 +187,21 @@ def _shuffle_colours(n: int) -> np.ndarray:
     return mpl.colors.hsv_to_rgb(np.column_stack([hue, np.full(n, 0.55), value]))
 
 
-@styled
+@style.styled
 def figure_particles(labels: np.ndarray, step: float, truth: np.ndarray | None = None) -> Figure:
-    """Particles as found, and as they are where that is known.
+    """Particles as found, and domains as they are where that is known.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape (nx, ny)
-        From 1; 0 for none.
-    step : float
-        Distance of probe positions [angstrom].
-    truth : ndarray of int, shape (nx, ny), optional
-        Domains, likewise.
+    Both are integers, shape (nx, ny), from 1; 0 for none.
     """
     pictures = [(labels, f"Particles found: {labels.max()}")]
     if truth is not None:
         pictures.append((truth, "Truth: domain that scatters most"))
-    figure = new_figure(TWO_COLUMNS * len(pictures) / 2, 3.4)
+    figure = style.new_figure(style.TWO_COLUMNS * len(pictures) / 2, 3.4)
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
     for ax, (image, title) in zip(axes, pictures, strict=True):
         colours = np.vstack([np.full((1, 3), 0.95), _shuffle_colours(int(image.max()))])
         plot_map(colours[image], ax, title, step, interpolation="nearest")
-    label_panels(axes, -0.06)
+    style.label_panels(axes, -0.06)
     return figure
 
 
@@ -260,8 +209,8 @@ def _plot_confusion(counts: pd.DataFrame, ax: Axes, title: str) -> None:
     """Draw what positions of each kind are called, in percent of the kind."""
     total = counts.sum(axis=1)
     share = 100 * counts.div(total.where(total > 0, 1), axis=0)
-    look = {"cmap": "Blues", "vmax": 100, "dark": 0.55, "aspect": "auto", "fontsize": None}
-    plot_cells(share.to_numpy(), ax, "{:.0f}".format, **look)
+    look: style.Look = {"vmax": 100, "dark": 0.55, "aspect": "auto", "fontsize": None}
+    style.plot_cells(share.to_numpy(), ax, "{:.0f}".format, cmap="Blues", **look)
     ax.set_xticks(range(share.shape[1]), share.columns, rotation=40, ha="right")
     ax.set_yticks(range(len(share)), [f"{name} ({n})" for name, n in total.items()])
     ax.set_title(f"{title}: % of a kind called so", loc="left")
@@ -287,43 +236,38 @@ def _plot_stages(stages: pd.DataFrame, ax: Axes, title: str) -> None:
     ax.set_title(f"{title}, step by step; outline: with an answer", loc="left")
 
 
-@styled
+@style.styled
 def figure_truth(tables: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> Figure:
     """Maps against the truth, a row a model.
 
-    Parameters
-    ----------
-    tables : dict of str to tuple of DataFrame
-        By model: what :func:`ediff_solve.gold_scan.scores.compute_confusion` and
-        :func:`~ediff_solve.gold_scan.scores.compute_stages` give.
+    By model: what :func:`ediff_solve.gold_scan.scores.compute_confusion` and
+    :func:`~ediff_solve.gold_scan.scores.compute_stages` give.
     """
-    figure = new_figure(TWO_COLUMNS, 2.9 * len(tables))
+    figure = style.new_figure(style.TWO_COLUMNS, 2.9 * len(tables))
     axes = figure.subplots(len(tables), 2, squeeze=False)
     for row, (name, (counts, stages)) in zip(axes, tables.items(), strict=True):
         _plot_confusion(counts, row[0], name)
         _plot_stages(stages, row[1], name)
-    label_panels(axes.flat, -0.06)
+    style.label_panels(axes.flat, -0.06)
     return figure
 
 
-@styled
+@style.styled
 def figure_flags(curve: pd.DataFrame) -> Figure:
     """Draw which share of several grains' positions is flagged, against false alarms.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        See :func:`ediff_solve.gold_scan.scores.compute_flags`.
+    See :func:`ediff_solve.gold_scan.scores.compute_flags`.
     """
-    figure = new_figure(3.4, 3.2)
+    figure = style.new_figure(3.4, 3.2)
     ax = figure.add_subplot()
     ax.set(xlim=(0, 100), xlabel="single-domain positions flagged (%)")
     ax.set(ylim=(0, 100), ylabel="twinned and overlapping flagged (%)")
     if curve.empty:
-        mark_empty(ax, "no positions of both kinds")
+        style.mark_empty(ax, "no positions of both kinds")
         return figure
     ax.plot([0, 100], [0, 100], color="0.7", label="by chance")
-    ax.step(100 * curve["false_alarms"], 100 * curve["flagged"], color=RIGHT_COLOR, where="post")
-    ax.axvline(100 * FALSE_ALARMS, color=PAPER_COLOR, linestyle=":", label="10 % false alarms")
+    false_alarms, flagged = 100 * curve["false_alarms"], 100 * curve["flagged"]
+    ax.step(false_alarms, flagged, color=style.RIGHT_COLOR, where="post")
+    ax.axvline(100 * FALSE_ALARMS, color=style.PAPER_COLOR, ls=":", label="10 % false alarms")
     ax.legend(loc="lower right")
     return figure

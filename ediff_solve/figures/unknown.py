@@ -9,16 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ediff_solve.predictor.answering import Answer
+from ediff_solve.predictor.evidence import Evidence
 from ediff_solve.predictor.indexing import compute_expected, compute_indexing
+from ediff_utils.figures import style
 from ediff_utils.figures.spots import plot_pattern
-from ediff_utils.figures.style import (
-    RIGHT_COLOR,
-    SYSTEM_COLORS,
-    TWO_COLUMNS,
-    mark_empty,
-    new_figure,
-    styled,
-)
 
 #: Patterns in a row of a figure, and rows.
 _ACROSS, _DOWN = 4, 2
@@ -27,22 +21,26 @@ _WORTH_DRAWING = 0.03
 _GREYS = {"sure": "0.25", "not sure": "0.6", "cannot tell": "0.88"}
 
 
-def _reach(spots: pd.DataFrame) -> float:
-    """Radius of the outermost spot [1/angstrom]."""
-    return float(np.hypot(spots["qx"], spots["qy"]).max())
+def _index(evidence: Evidence, pattern: int) -> tuple[pd.DataFrame, np.ndarray, float]:
+    """Spots of a pattern, (n, 2) spots that its lattice has, and how far out they are [1/A]."""
+    spots = compute_indexing(evidence, pattern)
+    reach = float(np.hypot(spots["qx"], spots["qy"]).max())
+    return spots, compute_expected(evidence, pattern, q_max=1.1 * reach), reach
 
 
 def _plot_indexed_pattern(
     spots: pd.DataFrame, expected: np.ndarray, ax: Axes, q_max: float
 ) -> None:
     """Draw a pattern with the lattice over it, and mark the spots that do not fit."""
-    ax.scatter(*expected.T, s=4, color="0.75", linewidth=0, label="lattice", zorder=0)
+    ax.scatter(
+        expected[:, 0], expected[:, 1], s=4, color="0.75", linewidth=0, label="lattice", zorder=0
+    )
     plot_pattern(spots["qx"], spots["qy"], spots["intensity"], ax, q_max=q_max, max_area=26)
     fits = spots[spots["indexed"]]
     strays = spots[~spots["indexed"]]
-    look = {"ms": 5.5, "mfc": "none", "mec": RIGHT_COLOR, "mew": 0.5}
+    look: style.Look = {"ms": 5.5, "mfc": "none", "mec": style.RIGHT_COLOR, "mew": 0.5}
     ax.plot(fits["qx"], fits["qy"], "o", label=f"fits ({len(fits)})", **look)
-    look = {"ms": 5.0, "color": SYSTEM_COLORS["cubic"], "mew": 1.0}
+    look = {"ms": 5.0, "color": style.SYSTEM_COLORS["cubic"], "mew": 1.0}
     ax.plot(strays["qx"], strays["qy"], "x", label=f"does not fit ({len(strays)})", **look)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handletextpad=0.2)
 
@@ -51,9 +49,9 @@ def _plot_probabilities(probabilities: dict[str, float], ax: Axes) -> None:
     """Draw at most seven answers, likeliest first, as bars, the likeliest on top."""
     shown = dict(list(probabilities.items())[:7])
     if not shown:
-        mark_empty(ax, "cannot tell")
+        style.mark_empty(ax, "cannot tell")
         return
-    colors = [SYSTEM_COLORS.get(name, RIGHT_COLOR) for name in shown]
+    colors = [style.SYSTEM_COLORS.get(name, style.RIGHT_COLOR) for name in shown]
     places = np.arange(len(shown))
     ax.barh(places, list(shown.values()), color=colors, height=0.7)
     for place, value in zip(places, shown.values(), strict=True):
@@ -63,50 +61,43 @@ def _plot_probabilities(probabilities: dict[str, float], ax: Axes) -> None:
     ax.set_xticks([0, 0.5, 1])
 
 
-@styled
+@style.styled
 def figure_patterns(answer: Answer) -> Figure:
-    """Draw the first patterns with the solved lattice over them.
-
-    Parameters
-    ----------
-    answer : Answer
-    """
-    numbers = [] if answer.lattice is None else answer.solved_from[: _ACROSS * _DOWN]
+    """Draw the first patterns with the solved lattice over them."""
+    numbers, indexed = [], []
+    if answer.lattice is not None and answer.evidence is not None:
+        numbers = answer.solved_from[: _ACROSS * _DOWN].tolist()
+        indexed = [_index(answer.evidence, n) for n in range(len(numbers))]
     rows = max(1, -(-len(numbers) // _ACROSS))
-    fig = new_figure(TWO_COLUMNS, 2.2 * rows + 0.2)
+    fig = style.new_figure(style.TWO_COLUMNS, 2.2 * rows + 0.2)
     axes = fig.subplots(rows, _ACROSS, squeeze=False).ravel()
     for ax in axes[len(numbers) :]:
         ax.set_axis_off()
-    if not len(numbers):
-        mark_empty(axes[0], "no lattice")
-    tables = [compute_indexing(answer.evidence, n) for n in range(len(numbers))]
-    reaches = [_reach(spots) for spots in tables]
-    for n, (number, spots) in enumerate(zip(numbers, tables, strict=True)):
-        expected = compute_expected(answer.evidence, n, q_max=1.1 * reaches[n])
-        # One scale for all, so that the outer panels' ticks serve the inner ones.
-        _plot_indexed_pattern(spots, expected, axes[n], 1.08 * max(reaches))
-        axes[n].get_legend().remove()
-        axes[n].set_title(f"pattern {number + 1}: {spots['indexed'].mean():.0%} fit")
-        axes[n].label_outer()
-    if len(numbers):
+    if not numbers:
+        style.mark_empty(axes[0], "no lattice")
+    # One scale for all, so that the outer panels' ticks serve the inner ones.
+    q_max = 1.08 * max((reach for _, _, reach in indexed), default=1.0)
+    for number, (spots, expected, _), ax in zip(numbers, indexed, axes, strict=False):
+        _plot_indexed_pattern(spots, expected, ax, q_max)
+        ax.get_legend().remove()
+        ax.set_title(f"pattern {number + 1}: {spots['indexed'].mean():.0%} fit")
+        ax.label_outer()
+    if numbers:
         handles, labels = axes[0].get_legend_handles_labels()
         plain = [label.split(" (")[0] for label in labels]
         fig.legend(handles, plain, loc="outside lower center", ncols=4)
     return fig
 
 
-@styled
+@style.styled
 def figure_growth(growth: pd.DataFrame) -> Figure:
     """Draw how probabilities and answers change with the number of patterns.
 
-    Parameters
-    ----------
-    growth : DataFrame
-        See :func:`ediff_solve.predictor.draws.summarise_growth`.
+    See :func:`ediff_solve.predictor.draws.summarise_growth`.
     """
-    fig = new_figure(TWO_COLUMNS, 2.6)
+    fig = style.new_figure(style.TWO_COLUMNS, 2.6)
     left, right = fig.subplots(1, 2, width_ratios=(1.5, 1))
-    for name, color in SYSTEM_COLORS.items():
+    for name, color in style.SYSTEM_COLORS.items():
         mean = growth[f"p_{name}"]
         if mean.max() >= _WORTH_DRAWING:
             left.plot(growth["patterns"], mean, "o-", markersize=3, color=color, label=name)
@@ -124,7 +115,7 @@ def figure_growth(growth: pd.DataFrame) -> Figure:
     return fig
 
 
-@styled
+@style.styled
 def plot_answer(answer: Answer, pattern: int = 0) -> Figure:
     """Draw what an answer says: a pattern with its lattice, systems, and space groups.
 
@@ -134,14 +125,13 @@ def plot_answer(answer: Answer, pattern: int = 0) -> Figure:
     pattern : int
         Which of the patterns that the lattice was solved from.
     """
-    fig = new_figure(TWO_COLUMNS, 3.4)
+    fig = style.new_figure(style.TWO_COLUMNS, 3.4)
     axes = fig.subplots(1, 3, width_ratios=(1.5, 1, 1))
     if answer.evidence is None or answer.lattice is None:
-        mark_empty(axes[0], "no lattice")
+        style.mark_empty(axes[0], "no lattice")
     else:
-        spots = compute_indexing(answer.evidence, pattern)
-        expected = compute_expected(answer.evidence, pattern, q_max=1.1 * _reach(spots))
-        _plot_indexed_pattern(spots, expected, axes[0], 1.08 * _reach(spots))
+        spots, expected, reach = _index(answer.evidence, pattern)
+        _plot_indexed_pattern(spots, expected, axes[0], 1.08 * reach)
         a, b, c = answer.lattice.parameters[:3]
         axes[0].set_title(f"{answer.lattice.symbol}  {a:.3f}, {b:.3f}, {c:.3f} Å")
     _plot_probabilities(answer.systems, axes[1])

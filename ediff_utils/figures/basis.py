@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +19,14 @@ from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures.orders import compute_coefficients, example_crystal
 from ediff_utils.figures.spots import frame_pattern, plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series
-from ediff_utils.figures.style import SYSTEM_COLORS, TWO_COLUMNS, label_panels, new_figure, styled
+from ediff_utils.figures.style import (
+    SYSTEM_COLORS,
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    new_figure,
+    styled,
+)
 from ediff_utils.paper.features import (
     N_ANGULAR,
     N_FEATURES,
@@ -42,18 +50,11 @@ _ROWS = [29.0 - 4.8 * i for i in range(len(SYSTEMS))]
 
 @dataclass(frozen=True)
 class Decomposition:
-    """A pattern, its coefficients and what they keep of it.
+    """A pattern, its coefficients and what they keep of it, ``q_max`` [1/angstrom] to each side.
 
-    Parameters
-    ----------
-    pattern : SpotPattern
-    coefficients : ndarray of complex, shape (41, 13)
-        T[m, p] as the forests take them.
-    reconstruction : ndarray, shape (n, n)
-        See :func:`ediff_utils.paper.features.reconstruct`; rows are qy, columns qx, from -q_max to
-        q_max.
-    q_max : float
-        [1/angstrom]
+    ``coefficients`` are T[m, p] as the forests take them, complex, shape (41, 13);
+    ``reconstruction``, shape (n, n), is of :func:`ediff_utils.paper.features.reconstruct`: rows are
+    qy, columns qx.
     """
 
     pattern: SpotPattern
@@ -66,7 +67,8 @@ def _pixel_grid(n_pixels: int, q_max: float) -> tuple[np.ndarray, np.ndarray]:
     """Centres of pixels of a square of half-width q_max; rows are qy, upwards."""
     edges = np.linspace(-q_max, q_max, n_pixels + 1)
     middles = (edges[1:] + edges[:-1]) / 2
-    return np.meshgrid(middles, middles)
+    qx, qy = np.meshgrid(middles, middles)
+    return qx, qy
 
 
 def compute_decomposition(
@@ -77,33 +79,22 @@ def compute_decomposition(
 ) -> Decomposition:
     """Take a pattern apart into T[m, p] and put it together again.
 
-    Parameters
-    ----------
-    pattern : SpotPattern
-    normalisation : {"scattered", "incident"}
-        See :func:`ediff_utils.paper.features.compute_features`.
-    n_pixels : int
-        Width of the picture of the reconstruction.
-    q_max : float
-        Half its width [1/angstrom].
-
-    Returns
-    -------
-    Decomposition
+    For ``normalisation`` see :func:`ediff_utils.paper.features.compute_features`; the picture has
+    ``n_pixels`` each way, from -``q_max`` to ``q_max`` [1/angstrom].
     """
     coefficients = compute_coefficients(pattern, normalisation)
     image = reconstruct(coefficients, *_pixel_grid(n_pixels, q_max))
     return Decomposition(pattern, coefficients, image, q_max)
 
 
-def plot_phase_bar(fig: Figure, **options: object) -> None:
+def plot_phase_bar(fig: Figure, **options: Any) -> None:
     """Add the key to the phases' colours; ``options``, where to, go to ``Figure.colorbar``."""
     mappable = ScalarMappable(Normalize(-np.pi, np.pi), PHASE_MAP)
     bar = fig.colorbar(mappable, label="phase (rad)", **options)
     bar.set_ticks([-np.pi, 0, np.pi], labels=[r"$-\pi$", "0", r"$\pi$"])
 
 
-def _plot_coefficients(values: np.ndarray, ax: Axes, **style: object) -> QuadMesh:
+def _plot_coefficients(values: np.ndarray, ax: Axes, **style: Any) -> QuadMesh:
     edges = (np.arange(N_RADIAL + 1) - 0.5) * STEP
     mesh = ax.pcolormesh(np.arange(N_ANGULAR + 1) - 0.5, edges, values, **style)
     ax.set_xticks(range(0, N_ANGULAR, 2))
@@ -112,20 +103,13 @@ def _plot_coefficients(values: np.ndarray, ax: Axes, **style: object) -> QuadMes
 
 
 def plot_magnitude(coefficients: np.ndarray, ax: Axes) -> None:
-    """Draw |T[m, p]|, rings upwards and orders to the right.
-
-    Parameters
-    ----------
-    coefficients : ndarray of complex, shape (41, 13)
-    ax : Axes
-    """
+    """Draw |T[m, p]|, shape (41, 13), rings upwards and orders to the right."""
     magnitude = np.abs(coefficients)
     norm = PowerNorm(0.5, 0, magnitude.max() or 1)
     mesh = _plot_coefficients(magnitude, ax, cmap="cividis", norm=norm)
     ax.set_title("magnitude $|T_{m,p}|$")
     bar = ax.figure.colorbar(mesh, ax=ax)
-    bar.locator.set_params(nbins=4)
-    bar.update_ticks()
+    bar.ax.locator_params(axis="y", nbins=4)
 
 
 def _plot_argument(coefficients: np.ndarray, ax: Axes) -> None:
@@ -138,16 +122,10 @@ def _plot_argument(coefficients: np.ndarray, ax: Axes) -> None:
 
 
 def plot_reconstruction(decomposition: Decomposition, ax: Axes) -> None:
-    """Draw the pattern that the coefficients hold, weak spots brought out.
-
-    Parameters
-    ----------
-    decomposition : Decomposition
-    ax : Axes
-    """
+    """Draw the pattern that the coefficients hold, weak spots brought out."""
     q_max, image = decomposition.q_max, decomposition.reconstruction
     norm = PowerNorm(0.35, 0, image.max() if image.max() > 0 else 1)
-    look = {"origin": "lower", "extent": (-q_max, q_max, -q_max, q_max), "cmap": "gray_r"}
+    look: Look = {"origin": "lower", "extent": (-q_max, q_max, -q_max, q_max), "cmap": "gray_r"}
     # a Fourier series that is cut off also swings below zero
     ax.imshow(np.clip(image, 0, None), norm=norm, **look)
     frame_pattern(ax, q_max)
@@ -157,22 +135,10 @@ def plot_reconstruction(decomposition: Decomposition, ax: Axes) -> None:
 def compute_basis_image(
     rings: Sequence[int], p: int, n_pixels: int = 401, q_max: float = 2.0
 ) -> np.ndarray:
-    """Basis functions of one order as a picture: colour is the phase, opacity the weight.
+    """Basis functions of order p as a picture: colour is the phase, opacity the weight.
 
-    Parameters
-    ----------
-    rings : sequence of int
-        Radial orders m. Where two overlap, the larger weight counts.
-    p : int
-        Angular order.
-    n_pixels : int
-    q_max : float
-        Half the picture's width [1/angstrom].
-
-    Returns
-    -------
-    ndarray, shape (n_pixels, n_pixels, 4)
-        RGBA from 0 to 1; rows are qy, upwards.
+    RGBA from 0 to 1, shape (n_pixels, n_pixels, 4), rows are qy, upwards; ``q_max`` is half its
+    width [1/angstrom]. Where two of the ``rings`` overlap, the larger weight counts.
     """
     qx, qy = _pixel_grid(n_pixels, q_max)
     phase = p * np.arctan2(qy, qx)
@@ -185,16 +151,7 @@ def compute_basis_image(
 
 
 def plot_basis(image: np.ndarray, ax: Axes, q_max: float = 2.0) -> None:
-    """Draw a picture of basis functions.
-
-    Parameters
-    ----------
-    image : ndarray, shape (n, n, 4)
-        See :func:`compute_basis_image`.
-    ax : Axes
-    q_max : float
-        Half the picture's width [1/angstrom].
-    """
+    """Draw a picture of :func:`compute_basis_image`, ``q_max`` half its width [1/angstrom]."""
     ax.imshow(image, origin="lower", extent=(-q_max, q_max, -q_max, q_max), zorder=0)
     frame_pattern(ax, q_max)
 
@@ -213,8 +170,8 @@ def _box(
     ax: Axes, middle: tuple[float, float], size: tuple[float, float], text: str, color: str
 ) -> None:
     corner = (middle[0] - size[0] / 2, middle[1] - size[1] / 2)
-    look = {"boxstyle": "round,pad=0,rounding_size=0.8", "edgecolor": color, "facecolor": "white"}
-    ax.add_patch(FancyBboxPatch(corner, *size, linewidth=1.2, **look))
+    look: Look = {"boxstyle": "round,pad=0,rounding_size=0.8", "facecolor": "white"}
+    ax.add_patch(FancyBboxPatch(corner, *size, linewidth=1.2, edgecolor=color, **look))
     ax.text(*middle, text, ha="center", va="center", fontsize=6.5)
 
 
@@ -248,13 +205,7 @@ def _plot_architecture(ax: Axes) -> None:
 
 @styled
 def figure_decomposition(decomposition: Decomposition) -> Figure:
-    """One pattern taken apart and put together again.
-
-    Parameters
-    ----------
-    decomposition : Decomposition
-        See :func:`compute_decomposition`.
-    """
+    """One pattern taken apart and put together again."""
     fig = new_figure(TWO_COLUMNS, 2.3)
     axes = fig.subplots(1, 4)
     _plot_decomposition(decomposition, axes)
@@ -266,17 +217,14 @@ def figure_decomposition(decomposition: Decomposition) -> Figure:
 def figure_2(pattern: SpotPattern | None = None) -> Figure:
     """The features: basis functions, a pattern taken apart and put together, and the forests.
 
-    Parameters
-    ----------
-    pattern : SpotPattern, optional
-        By default one with six-fold symmetry, magnesium along [001].
+    By default of a pattern with six-fold symmetry, magnesium along [001].
     """
     if pattern is None:
         crystal = example_crystal(6)
         pattern = compute_thickness_series(crystal, crystal.conventional_lattice[2], (200,))[0]
     fig = new_figure(TWO_COLUMNS, 6.3)
     rows = fig.add_gridspec(3, 1, height_ratios=[1, 1.15, 1.05])
-    top = [fig.add_subplot(cell) for cell in rows[0].subgridspec(1, len(_RINGS))]
+    top = rows[0].subgridspec(1, len(_RINGS)).subplots(squeeze=False)[0]
     for number, (m, ax) in enumerate(zip(_RINGS, top, strict=True)):
         plot_basis(compute_basis_image([m], _ORDER), ax)
         plot_pattern(pattern.qx, pattern.qy, pattern.intensity, ax, max_area=14)
@@ -285,7 +233,7 @@ def figure_2(pattern: SpotPattern | None = None) -> Figure:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
     plot_phase_bar(fig, ax=top, shrink=0.8, pad=0.01)
-    middle = [fig.add_subplot(cell) for cell in rows[1].subgridspec(1, 4)]
+    middle = rows[1].subgridspec(1, 4).subplots(squeeze=False)[0]
     _plot_decomposition(compute_decomposition(pattern), middle)
     bottom = fig.add_subplot(rows[2])
     _plot_architecture(bottom)

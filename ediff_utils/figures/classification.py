@@ -1,4 +1,7 @@
-"""Figures 4, S3, S5 and S6: how well crystal systems are told apart."""
+"""Figures 4, S3, S5 and S6: how well crystal systems are told apart.
+
+Of ``predictions``, one pattern a row, and ``aggregates``, one material a row.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +46,8 @@ def plot_matrix(
 ) -> AxesImage:
     """Draw a matrix of fractions with each cell's value in percent; empty cells stay blank.
 
-    Parameters
-    ----------
-    matrix : DataFrame
-        True systems as rows, predicted ones as columns; 0 and ``nan`` are empty.
-    ax : Axes
-    digits : int
-        Decimals of the percentages.
-    vmax : float, optional
-        Fraction of the darkest colour.
-
+    True systems are rows, predicted ones columns; 0 and ``nan`` are empty. Percentages have
+    ``digits`` decimals, and ``vmax`` is the fraction of the darkest colour.
     """
     values = matrix.to_numpy(dtype=float)
     shown = np.where(values > 0, values, np.nan)
@@ -85,15 +80,7 @@ def _accuracy_title(table: pd.DataFrame, paper: str = "") -> str:
 
 @style.styled
 def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure 4: confusion (a, b) and mean confidence (c, d) for one pattern and for ten.
-
-    Four panels: percent of the test set, and mean confidence in percent.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-    """
+    """Figure 4: percent of the test set (a, b), mean confidence (c, d), of one and ten patterns."""
     fig = style.new_figure(style.TWO_COLUMNS, 6.6)
     axes = fig.subplots(2, 2)
     tables = (predictions, aggregates)
@@ -111,9 +98,10 @@ def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
         axes[1, column].set_title(f"{count_label(table)}: confidence, {what}")
     style.label_panels(axes.flat, -0.15)
     percent = PercentFormatter(1.0, decimals=0, symbol=" %")
-    whole = MaxNLocator(integer=True).tick_values(0, 100 * share.get_clim()[1]) / 100
-    ticks = [tick for tick in whole if tick <= share.get_clim()[1]]
-    look = {"format": percent, "shrink": 0.8}
+    most = share.get_clim()[1]
+    whole = np.asarray(MaxNLocator(integer=True).tick_values(0, 100 * most)) / 100
+    ticks = list(whole[whole <= most])
+    look: style.Look = {"format": percent, "shrink": 0.8}
     fig.colorbar(share, ax=axes[0], label="Share of the test set", ticks=ticks, **look)
     fig.colorbar(confidence, ax=axes[1], label="Mean confidence", **look)
     return fig
@@ -131,7 +119,7 @@ def _plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
         low = values - rates[f"{name}_low"].to_numpy(dtype=float)
         high = rates[f"{name}_high"].to_numpy(dtype=float) - values
         bounds = np.maximum(np.array([low, high])[:, known], 0)
-        look = {"fmt": "none", "ecolor": "0.25", "elinewidth": 0.8}
+        look: style.Look = {"fmt": "none", "ecolor": "0.25", "elinewidth": 0.8}
         ax.errorbar(values[known], y[known] + shift, xerr=bounds, **look)
         for i, value in enumerate(values):
             text = style.percent(value) if np.isfinite(value) else "none"
@@ -145,15 +133,10 @@ def _plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
 
 @style.styled
 def figure_s3(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S3: the model with triclinic as a seventh class, for one pattern and for ten.
+    """Figure S3: the model with triclinic as a seventh class, for one pattern and for ten.
 
     Confusion on the left, precision and sensitivity of each class on the right; the paper's numbers
     for triclinic are marked.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        Of the model with seven classes.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 7.0)
     axes = fig.subplots(2, 2, width_ratios=(1.1, 1))
@@ -187,23 +170,18 @@ def _plot_false_positives(
         bounds = [[row["precision_high"] - row["precision"]]]
         bounds += [[row["precision"] - row["precision_low"]]]
         face = color if filled else "white"
-        look = {"fmt": "o", "ms": 5, "color": color, "mfc": face, "mew": 1.2, "elinewidth": 0.8}
+        look: style.Look = {"fmt": "o", "ms": 5, "mfc": face, "mew": 1.2, "elinewidth": 0.8}
         place = share[system] + (_DODGE if filled else -_DODGE)
-        ax.errorbar(place, rate, yerr=np.maximum(bounds, 0), **look)
+        ax.errorbar(place, rate, yerr=np.maximum(bounds, 0), color=color, **look)
     style.in_percent(ax.xaxis, ax.yaxis)
     ax.set(xlabel="Share of the test set", ylabel="False-positive rate")
 
 
 @style.styled
 def figure_s5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S5: false positives against how common a crystal system is.
+    """Figure S5: false positives against how common a crystal system is.
 
-    One panel; open markers for one pattern, full ones for ten, crosses for the paper.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
+    Open markers for one pattern, full ones for ten, crosses for the paper.
     """
     fig = style.new_figure(style.COLUMN + 1.2, 3.0)
     ax = fig.subplots()
@@ -214,7 +192,7 @@ def figure_s5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
     for protocol, marker, size in (("one", "x", 6), ("ten", "+", 8)):
         for system, paper in published.FALSE_POSITIVE_RATE[protocol].items():
             x, color = share.get(system, np.nan), style.SYSTEM_COLORS[system]
-            ax.plot(x, paper.value, marker, ms=size, mew=1.4, color=color)
+            ax.plot(x, np.array(paper.value), marker, ms=size, mew=1.4, color=color)
     most = max((x for x in share.values() if np.isfinite(x)), default=0.2)
     ax.set(xlim=(-0.01, 1.1 * most), ylim=(-0.03, 1.03))
     handles = [
@@ -239,7 +217,7 @@ def _plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
     low, right, wrong = (histogram[name].to_numpy() for name in ("low", "right", "wrong"))
     width = histogram["high"].to_numpy() - low
     ax.bar(low, right, width, align="edge", color=style.RIGHT_COLOR, label="right system")
-    look = {"align": "edge", "color": style.WRONG_COLOR, "label": "wrong system"}
+    look: style.Look = {"align": "edge", "color": style.WRONG_COLOR, "label": "wrong system"}
     ax.bar(low, wrong, width, bottom=right, **look)
     if not histogram["n"].sum():
         style.mark_empty(ax)
@@ -250,17 +228,12 @@ def _plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
 
 @style.styled
 def figure_s6(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S6: confidence of right and wrong predictions, for each predicted system.
+    """Figure S6: confidence of right and wrong predictions, a panel a predicted system.
 
-    A block of panels for one pattern above one for ten, a panel a predicted system.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
+    A block of panels for one pattern stands above one for ten.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 7.4)
-    blocks = fig.subfigures(2, 1)
+    blocks = fig.subfigures(2, 1, squeeze=False)[:, 0]
     labels = ("Confidence (share of the trees)", "Confidence (share of the weights)")
     for block, table, label in zip(blocks, (predictions, aggregates), labels, strict=True):
         systems = systems_of(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -106,7 +107,7 @@ class _View:
 
 
 def _plot_line(
-    ax: Axes, view: _View, ends: np.ndarray, atoms: np.ndarray, radii: np.ndarray, **style: object
+    ax: Axes, view: _View, ends: np.ndarray, atoms: np.ndarray, radii: np.ndarray, **style: Any
 ) -> None:
     """Draw what no atom hides from within: short pieces, each at its own depth."""
     n_pieces = int(np.ceil(np.linalg.norm(ends[1] - ends[0]) / _PIECE))
@@ -135,7 +136,7 @@ def _plot_axes(ax: Axes, view: _View, lattice: np.ndarray) -> np.ndarray:
         # a label is kept off the arrow's head even where the arrow points at the eye
         length = max(np.linalg.norm(arrow), 1e-6 * size)
         place = start + arrow + 0.045 * size * arrow / length
-        ax.text(*place, name, style="italic", ha="center", va="center")
+        ax.text(place[0], place[1], name, style="italic", ha="center", va="center")
     return np.concatenate([seen, start + 1.4 * arrows, start[None]])
 
 
@@ -143,11 +144,6 @@ def plot_crystal(crystal: Crystal, ax: Axes) -> None:
     """Draw a crystal's conventional cell in perspective.
 
     Atoms are coloured by element and have a third of their radius; lines join nearest neighbours.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    ax : Axes
     """
     # pymatgen reads its tables when it is imported, which takes a second
     from pymatgen.core import Element

@@ -61,8 +61,8 @@ def _plot_by_system(
             if system in paper[protocol]:
                 _plot_paper_value(paper[protocol][system], y, ax)
             label = text(row["value"]) if np.isfinite(row["value"]) else "none"
-            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-            ax.text(1.0, y, label, fontsize=6.5, **place)
+            place: style.Look = {"transform": ax.get_yaxis_transform(), "ha": "right"}
+            ax.text(1.0, y, label, fontsize=6.5, va="center", **place)
     ax.set_yticks(range(len(systems)), systems)
     ax.set_ylim(len(systems) - 0.4, -0.6)
 
@@ -89,7 +89,7 @@ def _estimates(rates: pd.DataFrame, value: str) -> pd.DataFrame:
 
 def _figure_5_legend(fig: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
     labels = [f"{count_label(t).lower()} (n = {len(t):,})" for t in tables.values()]
-    black = {"color": style.PAPER_COLOR}
+    black: style.Look = {"color": style.PAPER_COLOR}
     handles = [
         Patch(color="0.3", alpha=style.ONE_ALPHA, label=labels[0]),
         Patch(color="0.3", label=labels[1]),
@@ -103,15 +103,10 @@ def _figure_5_legend(fig: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
 
 @style.styled
 def figure_5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure 5: space group accuracy and median lattice errors by predicted system.
+    """Figure 5: space group accuracy and median lattice errors by predicted system.
 
     Four panels: space group, then a, b and c (linear up to 0.1 angstrom, logarithmic above); black
     marks are what the paper's text states.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 4.2)
     axes = fig.subplots(1, 4, sharey=True)
@@ -211,15 +206,10 @@ def _plot_true_against_predicted(
 
 @style.styled
 def figure_6(table: pd.DataFrame) -> Figure:
-    """Draw figure 6 (aggregates) or S7 (single patterns): predicted against true lengths.
+    """Figure 6 (aggregates) or S7 (predictions): predicted against true lengths.
 
     A row a predicted system, a panel an independent lattice parameter; the diagonal is a perfect
     prediction.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
     """
     fig, panels = _panels(table, 1.55)
     for (system, axis), ax in panels.items():
@@ -249,7 +239,7 @@ def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax
         return
     top = max(1.1 * float(np.quantile(error, _SHOWN)), 1e-3)
     parts, colors = [error[right], error[~right]], [style.RIGHT_COLOR, style.WRONG_COLOR]
-    ax.hist(parts, np.linspace(0, top, _BINS + 1), stacked=True, color=colors)
+    ax.hist(parts, list(np.linspace(0, top, _BINS + 1)), stacked=True, color=colors)
     median, beyond = float(np.median(error)), int((error > top).sum())
     ax.axvline(median, ymax=0.77, color="0.2", lw=0.9, ls="--")
     lines = [f"median {median:.2f} Å"] + ([f"{beyond:,} beyond {top:.1f} Å"] if beyond else [])
@@ -261,14 +251,9 @@ def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax
 
 @style.styled
 def figure_s8(table: pd.DataFrame) -> Figure:
-    """Draw figure S8 (single patterns) or S9 (aggregates): histograms of absolute errors.
+    """Figure S8 (predictions) or S9 (aggregates): histograms of absolute errors.
 
     A row a predicted system, a panel an independent lattice parameter.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
     """
     fig, panels = _panels(table, 1.35)
     for (system, axis), ax in panels.items():

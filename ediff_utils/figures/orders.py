@@ -12,21 +12,14 @@ from matplotlib.figure import Figure
 from ediff_utils.bloch.simulation import SpotPattern
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.figures import style
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.structures import compute_thickness_series
-from ediff_utils.figures.style import (
-    RIGHT_COLOR,
-    TWO_COLUMNS,
-    WRONG_COLOR,
-    label_panels,
-    new_figure,
-    styled,
-)
 from ediff_utils.paper.features import N_ANGULAR, compute_features, to_coefficients
 
 #: Fold of [001]: name, space group, cell (a, b, c in angstrom; gamma in degrees) and sites of
 #: crystals that show it. Textbook values, rounded.
-_EXAMPLES = {
+_EXAMPLES: dict[int, tuple[str, str, tuple[float, ...], dict[str, tuple[float, ...]]]] = {
     2: ("marcasite", "Pnnm", (4.443, 5.425, 3.387, 90), {"Fe": (0, 0, 0), "S": (0.2, 0.378, 0)}),
     3: ("quartz", "P3_221", (4.914, 4.914, 5.405, 120),
         {"Si": (0.4697, 0, 2 / 3), "O": (0.4135, 0.2669, 0.7858)}),
@@ -50,17 +43,9 @@ def example_crystal(fold: int) -> Crystal:
 
 
 def compute_order_patterns(settings: SimulationSettings | None = None) -> dict[int, SpotPattern]:
-    """Simulate a pattern with each rotational symmetry that crystals have.
+    """Simulate patterns of each rotational symmetry that crystals have, by fold: 2, 3, 4, 6.
 
-    Parameters
-    ----------
-    settings : SimulationSettings, optional
-        The first of its thicknesses counts.
-
-    Returns
-    -------
-    dict
-        Fold (2, 3, 4, 6) to the pattern along [001] of :func:`example_crystal`.
+    They are of :func:`example_crystal` along [001], at the first thickness of ``settings``.
     """
     settings = settings or SimulationSettings()
     patterns = {}
@@ -88,17 +73,9 @@ def _order_power(coefficients: np.ndarray) -> np.ndarray:
 def compute_order_examples(patterns: Mapping[int, SpotPattern]) -> pd.DataFrame:
     """Power in each order for patterns with each rotational symmetry.
 
-    Parameters
-    ----------
-    patterns : mapping
-        See :func:`compute_order_patterns`.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by fold; ``example`` names crystal and zone axis, columns 0 to 12 are the orders:
-        sum over m of |T[m, p]|^2, by the same at p = 0. A pattern with an n-fold axis has power
-        only in orders that n divides.
+    A row a fold: ``example`` names crystal and zone axis, columns 0 to 12 are the orders: sum over
+    m of |T[m, p]|^2, by the same at p = 0. A pattern with an n-fold axis has power only in orders
+    that n divides.
     """
     rows = {
         fold: {"example": f"{_EXAMPLES[fold][0]} [001]"}
@@ -112,7 +89,7 @@ def _plot_order_power(power: np.ndarray, ax: Axes, fold: int) -> None:
     """Draw the power in each angular order as bars, those apart that the fold divides."""
     orders = np.arange(N_ANGULAR)
     allowed = orders % fold == 0
-    ax.bar(orders, power, color=np.where(allowed, RIGHT_COLOR, WRONG_COLOR), width=0.8)
+    ax.bar(orders, power, color=np.where(allowed, style.RIGHT_COLOR, style.WRONG_COLOR), width=0.8)
     for p in orders[~allowed]:
         ax.plot(p, 0, "x", color="0.6", markersize=3, clip_on=False)
     ax.set(ylim=(0, 1.05 * max(1.0, power.max())), xlim=(-0.7, N_ANGULAR - 0.3))
@@ -120,18 +97,13 @@ def _plot_order_power(power: np.ndarray, ax: Axes, fold: int) -> None:
     ax.set(xlabel="angular order $p$", ylabel="power / power at $p=0$")
 
 
-@styled
+@style.styled
 def figure_orders(orders: pd.DataFrame, patterns: Mapping[int, SpotPattern]) -> Figure:
-    """What the angular orders mean: the power in each for n-fold patterns.
+    """What the angular orders mean: ``patterns`` above the power in each of their ``orders``.
 
-    Parameters
-    ----------
-    orders : DataFrame
-        See :func:`compute_order_examples`.
-    patterns : mapping
-        Drawn above the bars; see :func:`compute_order_patterns`.
+    See :func:`compute_order_patterns` and :func:`compute_order_examples`.
     """
-    fig = new_figure(TWO_COLUMNS, 3.9)
+    fig = style.new_figure(style.TWO_COLUMNS, 3.9)
     axes = fig.subplots(2, len(orders), squeeze=False)
     for (fold, row), column in zip(orders.iterrows(), axes.T, strict=True):
         spots = patterns[fold]
@@ -141,5 +113,5 @@ def figure_orders(orders: pd.DataFrame, patterns: Mapping[int, SpotPattern]) -> 
         _plot_order_power(power, column[-1], fold)
     for ax in axes[:, 1:].ravel():
         ax.set_ylabel("")
-    label_panels(axes[:, 0], -0.25)
+    style.label_panels(axes[:, 0], -0.25)
     return fig

@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import ROOT
-from ediff_utils.figures.style import TWO_COLUMNS, label_panels, mark_empty, new_figure, styled
+from ediff_utils.figures.style import (
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    mark_empty,
+    new_figure,
+    styled,
+)
 
 #: Whether a crystal has an inversion centre: label, colour (Okabe and Ito) and marker.
 _KINDS = {
@@ -25,24 +32,11 @@ _AXES = {"beams": "beams", "volume": "volume of the primitive cell (Å³)"}
 
 
 def read_scaling(path: Path = ROOT / "benchmarks" / "results.json") -> pd.DataFrame:
-    """Read the times of one pattern that ``make bench`` recorded.
+    """Read the times of one pattern that ``make bench`` recorded, by number of beams.
 
-    Parameters
-    ----------
-    path : Path
-        What benchmarks write.
-
-    Returns
-    -------
-    DataFrame
-        For each crystal ``material_id``, ``beams``, ``volume`` [cubic angstrom],
-        ``centrosymmetric``, ``seconds`` and ``milliseconds``, by number of beams; empty where
-        nothing has been timed.
-
-    Raises
-    ------
-    UserError
-        The file is not what the benchmarks write.
+    A row a crystal: ``material_id``, ``beams``, ``volume`` [cubic angstrom], ``centrosymmetric``,
+    ``seconds`` and ``milliseconds``; none where nothing has been timed. A file that benchmarks do
+    not write is a UserError.
     """
     try:
         records = json.loads(path.read_text()).get("scaling", []) if path.exists() else []
@@ -54,17 +48,7 @@ def read_scaling(path: Path = ROOT / "benchmarks" / "results.json") -> pd.DataFr
 
 
 def compute_power_law(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least squares fit of y = factor x^exponent, in logarithms.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,), n >= 2
-        Positive.
-
-    Returns
-    -------
-    factor, exponent : float
-    """
+    """Factor and exponent of y = factor x^exponent: least squares in logarithms, y and x (n,)."""
     exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
     return float(np.exp(logarithm)), float(exponent)
 
@@ -82,7 +66,7 @@ def _plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool) -> None
             ends = np.array([x[many].min(), x[many].max()])
             ax.plot(ends, factor * ends**exponent, color=color)
             label = f"{label}: $t \\propto n^{{{exponent:.2f}}}$"
-        look = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
+        look: Look = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
         ax.plot(x, y, marker, color=color, label=label, **look)
     ax.set(xscale="log", yscale="log", xlabel=_AXES[column], ylabel="time of one pattern (ms)")
     if len(table):
@@ -94,13 +78,7 @@ def _plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool) -> None
 
 @styled
 def figure_scaling(table: pd.DataFrame) -> Figure:
-    """Time of one pattern against the number of beams and against the cell.
-
-    Parameters
-    ----------
-    table : DataFrame
-        See :func:`read_scaling`.
-    """
+    """Time of one pattern against the number of beams and the cell; see :func:`read_scaling`."""
     fig = new_figure(TWO_COLUMNS, 2.7)
     axes = fig.subplots(1, 2, sharey=True)
     for column, ax in zip(_AXES, axes, strict=True):

@@ -5,6 +5,8 @@ Maps are drawn with x (rows) downwards and y to the right, patterns with qx and 
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -16,17 +18,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
+from ediff_utils.figures import style
 from ediff_utils.figures.spots import plot_pattern
-from ediff_utils.figures.style import (
-    RIGHT_COLOR,
-    SYSTEM_COLORS,
-    TWO_COLUMNS,
-    WRONG_COLOR,
-    label_panels,
-    mark_empty,
-    new_figure,
-    styled,
-)
 from ediff_utils.paper.scan.bragg import BraggLists
 from ediff_utils.paper.scan.summary import compute_examples, compute_system_shares
 
@@ -54,19 +47,12 @@ def _bare(ax: Axes, title: str) -> None:
 
 
 def plot_map(
-    image: np.ndarray, ax: Axes, title: str, step: float | None = None, **look: object
+    image: np.ndarray, ax: Axes, title: str, step: float | None = None, **look: Any
 ) -> AxesImage:
-    """Draw a value or a colour of each position, with a title and a scale bar.
+    """Draw a value or a colour of each position, (nx, ny) or (nx, ny, 3), with a scale bar.
 
-    Parameters
-    ----------
-    image : ndarray, shape (nx, ny) or (nx, ny, 3)
-    ax : Axes
-    title : str
-    step : float, optional
-        Distance of probe positions [angstrom]; without it there is no scale bar.
-    **look
-        Go to ``Axes.imshow``.
+    Without ``step``, the distance of probe positions [angstrom], there is no bar; ``look`` goes to
+    ``Axes.imshow``.
     """
     drawn = ax.imshow(image, **look)
     if step is not None:
@@ -86,7 +72,7 @@ def _plot_scale_bar(ax: Axes, n_pixels: int, step: float) -> None:
     bar = Rectangle((0.05, 0.05), width, height, color="white", transform=ax.transAxes)
     bar.set(linewidth=0, path_effects=outline)
     ax.add_patch(bar)
-    look = {"transform": ax.transAxes, "color": "white", "path_effects": outline}
+    look: style.Look = {"transform": ax.transAxes, "color": "white", "path_effects": outline}
     middle = (0.05 + width / 2, 0.05 + 1.5 * height)
     ax.text(*middle, f"{length:g} nm", ha="center", va="bottom", **look)
 
@@ -109,12 +95,12 @@ def _plot_system_map(maps: pd.DataFrame, ax: Axes) -> None:
     shares = compute_system_shares(maps)
     for name in shares["system"]:
         own = systems == name
-        image[own] = np.array(to_rgb(SYSTEM_COLORS[name])) * brightness[own][:, None]
+        image[own] = np.array(to_rgb(style.SYSTEM_COLORS[name])) * brightness[own][:, None]
     plot_map(image, ax, "Crystal system")
-    handles = [Patch(color=SYSTEM_COLORS[name], label=name) for name in shares["system"]]
+    handles = [Patch(color=style.SYSTEM_COLORS[name], label=name) for name in shares["system"]]
     handles.append(Patch(color=_MASKED, label="none"))
     # on two columns below the map, where it hides no particle
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2}
+    place: style.Look = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.02), "ncols": 2}
     title = f"brightness: confidence 0 to {best:.2f}"
     ax.legend(handles=handles, title=title, title_fontsize=7, **place)
 
@@ -123,7 +109,7 @@ def _plot_system_shares(maps: pd.DataFrame, ax: Axes) -> None:
     """Draw the share of each system: bars weighted by confidence, raw pixel counts as outlines."""
     shares = compute_system_shares(maps)
     place = np.arange(len(shares))
-    colours = [SYSTEM_COLORS[name] for name in shares["system"]]
+    colours = [style.SYSTEM_COLORS[name] for name in shares["system"]]
     ax.bar(place, 100 * shares["weighted_share"], 0.7, color=colours)
     ax.bar(place, 100 * shares["share"], 0.7, fill=False, edgecolor="black", linewidth=1)
     for at, row in zip(place, shares.itertuples(), strict=True):
@@ -145,7 +131,7 @@ def _plot_example(example: pd.Series, lists: BraggLists, ax: Axes) -> None:
     position = np.flatnonzero((lists.x == example["x"]) & (lists.y == example["y"]))[0]
     plot_pattern(*lists.spots(position), ax, max_area=35, as_image=True)
     ax.spines[:].set_visible(True)
-    ax.spines[:].set_color(SYSTEM_COLORS[example["system"]])
+    ax.spines[:].set_color(style.SYSTEM_COLORS[example["system"]])
     ax.spines[:].set_linewidth(2)
     ax.set_title(f"{example['system']}, confidence {example['confidence']:.2f}", loc="left")
 
@@ -176,7 +162,7 @@ def _plot_lattice_histogram(
     values = maps[column].dropna().to_numpy(dtype=float)
     ax.set(xlabel=f"predicted {column.removesuffix('_cubic')} (Å)", ylabel="pixels")
     if len(values) == 0:
-        mark_empty(ax, "no pixel with a prediction")
+        style.mark_empty(ax, "no pixel with a prediction")
         return
     # a few cells gone wrong must not press all others into one bar
     low, high = np.quantile(values, _SHOWN)
@@ -195,7 +181,7 @@ def _plot_lattice_histogram(
     ax.legend(title=title, title_fontsize=7, frameon=True, framealpha=0.9, edgecolor="none")
 
 
-@styled
+@style.styled
 def figure_7(
     maps: pd.DataFrame,
     lists: BraggLists,
@@ -206,22 +192,13 @@ def figure_7(
 ) -> Figure:
     """Figure 7: what the forests make of a scan, or the predictor.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
-    lists : BraggLists
-        The scan itself, for the example patterns.
-    step : float
-        Distance of probe positions [angstrom].
-    true_a : float, optional
-        Lattice parameter of the sample, where known [angstrom].
-    lattice_by : str
-        What made the maps' ``a_cubic``.
+    ``maps`` are of :func:`ediff_utils.paper.scan.maps.build_maps`, their ``a_cubic`` by what
+    ``lattice_by`` names; ``lists``, the scan itself, has the example patterns. ``step`` is the
+    distance of probe positions, ``true_a`` the sample's lattice parameter, where known [angstrom].
     """
-    figure = new_figure(TWO_COLUMNS, 7.4)
+    figure = style.new_figure(style.TWO_COLUMNS, 7.4)
     # rows of their own, or the colour bar of the last would push the maps of the first apart
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.15, 1, 1])
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=[1.15, 1, 1])[:, 0]
     maps_row, pattern_row = top.subplots(1, 3), middle.subplots(1, 3)
     lattice_row = bottom.subplots(1, 2, width_ratios=[1, 1.5])
     _plot_dark_field(maps, maps_row[0], step)
@@ -233,11 +210,11 @@ def figure_7(
             _plot_example(examples.iloc[number], lists, ax)
         else:
             _bare(ax, "")
-            mark_empty(ax, "no further system")
+            style.mark_empty(ax, "no further system")
     _plot_lattice_map(maps, lattice_row[0])
     _plot_lattice_histogram(maps, lattice_row[1], true_a)
     lattice_row[1].set_title(f"by {lattice_by}", loc="left")
-    label_panels([*maps_row, *pattern_row, *lattice_row], -0.06)
+    style.label_panels([*maps_row, *pattern_row, *lattice_row], -0.06)
     return figure
 
 
@@ -245,48 +222,37 @@ def _plot_pca(components: pd.DataFrame, ax: Axes) -> None:
     """Draw the scan's patterns, partly transparent, and simulated ones over them."""
     # so faint that many patterns on one place can be told from few
     faint = float(np.clip(300 / max((components["source"] == "scan").sum(), 1), 0.03, 0.5))
-    styles = {
-        "scan": {"color": RIGHT_COLOR, "alpha": faint, "s": 7, "label": "scan"},
-        "simulated": {"color": WRONG_COLOR, "s": 7, "label": "simulated Au"},
+    styles: dict[str, style.Look] = {
+        "scan": {"color": style.RIGHT_COLOR, "alpha": faint, "s": 7, "label": "scan"},
+        "simulated": {"color": style.WRONG_COLOR, "s": 7, "label": "simulated Au"},
     }
-    for source, style in styles.items():
+    for source, look in styles.items():
         own = components[components["source"] == source]
-        ax.scatter(own["pc1"], own["pc2"], linewidths=0, **style)
+        ax.scatter(own["pc1"], own["pc2"], linewidths=0, **look)
     ax.set(xlabel="principal component 1", ylabel="principal component 2")
-    for handle in ax.legend().legend_handles:
+    for handle in filter(None, ax.legend().legend_handles):
         handle.set_alpha(1)
 
 
-@styled
+@style.styled
 def figure_s4(components: pd.DataFrame) -> Figure:
     """Figure S4: principal components of a scan against simulated gold.
 
-    Parameters
-    ----------
-    components : DataFrame
-        See :func:`ediff_utils.paper.scan.summary.compute_pca`.
+    See :func:`ediff_utils.paper.scan.summary.compute_pca`.
     """
-    figure = new_figure(3.8, 3.4)
+    figure = style.new_figure(3.8, 3.4)
     _plot_pca(components, figure.add_subplot())
     return figure
 
 
-@styled
+@style.styled
 def figure_s10(maps: pd.DataFrame, *, true_a: float | None = None) -> Figure:
-    """Figure S10: a and c by the forests of the predicted system.
-
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
-    true_a : float, optional
-        Lattice parameter of a cubic sample, where known [angstrom].
-    """
-    figure = new_figure(TWO_COLUMNS, 5.6)
+    """Figure S10: a and c by the forests of the predicted system; see :func:`figure_7`."""
+    figure = style.new_figure(style.TWO_COLUMNS, 5.6)
     axes = figure.subplots(2, 2)
     for (picture, spread), column in zip(axes, ("a", "c"), strict=True):
         _plot_lattice_map(maps, picture, column)
         _plot_lattice_histogram(maps, spread, true_a, column)
         spread.set_title("by the forests of the predicted system", loc="left")
-    label_panels(axes.flat, -0.06)
+    style.label_panels(axes.flat, -0.06)
     return figure

@@ -10,15 +10,7 @@ from ediff_utils.figures.style import WRONG_COLOR, mark_empty
 
 
 def frame_pattern(ax: Axes, q_max: float, *, as_image: bool = False) -> None:
-    """Make the axes a square of half-width ``q_max`` [1/angstrom] with labels.
-
-    Parameters
-    ----------
-    ax : Axes
-    q_max : float
-    as_image : bool
-        See :func:`plot_pattern`.
-    """
+    """Make the axes a square of half-width ``q_max`` [1/angstrom] with labels."""
     ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
     ax.set(xlabel="$q_x$ (1/Å)", ylabel="$q_y$ (1/Å)")
     if as_image:

@@ -17,7 +17,14 @@ from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.figures.crystals import plot_crystal
 from ediff_utils.figures.spots import plot_pattern
-from ediff_utils.figures.style import SYSTEM_COLORS, TWO_COLUMNS, label_panels, new_figure, styled
+from ediff_utils.figures.style import (
+    SYSTEM_COLORS,
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    new_figure,
+    styled,
+)
 from ediff_utils.figures.zone_axes import ZoneAxisGrid, plot_zone_axes
 
 #: Order of the bars in the paper's figure S1.
@@ -30,7 +37,7 @@ _THICKNESSES = (20.0, 200.0, 500.0, 1000.0, 2000.0)
 def _plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) -> None:
     """Draw one zone axis at several thicknesses, areas of spots on one scale."""
     reference = max((p.intensity.max(initial=0.0) for p in patterns), default=1.0)
-    look = {"reference": reference, "power": 0.35, "max_area": 14}
+    look: Look = {"reference": reference, "power": 0.35, "max_area": 14}
     for number, (pattern, ax) in enumerate(zip(patterns, axes, strict=True)):
         plot_pattern(pattern.qx, pattern.qy, pattern.intensity, ax, **look)
         ax.set_title(f"{pattern.thickness / 10:g} nm")
@@ -45,21 +52,9 @@ def compute_thickness_series(
     thicknesses: Sequence[float] = _THICKNESSES,
     settings: SimulationSettings | None = None,
 ) -> list[SpotPattern]:
-    """Patterns of one zone axis at several thicknesses.
+    """Patterns of one zone axis (Cartesian, shape (3,)) at several thicknesses [angstrom].
 
-    Parameters
-    ----------
-    crystal : Crystal
-    zone_axis : ndarray, shape (3,)
-        Cartesian.
-    thicknesses : sequence of float
-        [angstrom]
-    settings : SimulationSettings, optional
-        Everything else; by default the paper's.
-
-    Returns
-    -------
-    list of SpotPattern
+    Everything else is as in ``settings``, by default the paper's.
     """
     settings = (settings or SimulationSettings()).model_copy(
         update={"thicknesses": tuple(float(t) for t in thicknesses)}
@@ -68,25 +63,10 @@ def compute_thickness_series(
 
 
 def compute_patterns_per_system(crystals: pd.DataFrame, patterns: pd.DataFrame) -> pd.Series:
-    """Count the patterns of each crystal system.
+    """Count the patterns of each crystal system, in the order of the paper's figure S1.
 
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: ``material_id`` and ``crystal_system``.
-    patterns : DataFrame
-        One row a pattern with its ``material_id``.
-
-    Returns
-    -------
-    Series of int
-        Indexed by crystal system in the order of the paper's figure S1; systems without a crystal
-        are left out.
-
-    Raises
-    ------
-    UserError
-        A pattern of a crystal that the table does not hold.
+    ``crystals`` is the crystals' table, ``patterns`` has a row a pattern with its ``material_id``.
+    Systems without a crystal are left out; a pattern of an unknown crystal is a UserError.
     """
     systems = crystals.set_index("material_id")["crystal_system"]
     owners = patterns["material_id"]
@@ -99,13 +79,7 @@ def compute_patterns_per_system(crystals: pd.DataFrame, patterns: pd.DataFrame) 
 
 @styled
 def figure_s1(counts: pd.Series) -> Figure:
-    """Number of patterns of each crystal system.
-
-    Parameters
-    ----------
-    counts : Series
-        See :func:`compute_patterns_per_system`.
-    """
+    """Number of patterns of each system; see :func:`compute_patterns_per_system`."""
     fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
     ax = fig.add_subplot()
     colors = [SYSTEM_COLORS[system] for system in counts.index]
@@ -120,19 +94,14 @@ def figure_s1(counts: pd.Series) -> Figure:
 
 @styled
 def figure_volumes(crystals: pd.DataFrame) -> Figure:
-    """Cumulative distribution of the primitive cells' volume in each crystal system.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: ``volume`` [cubic angstrom] and ``crystal_system``.
-    """
+    """Cumulative distribution of the primitive cells' volume in each crystal system."""
     fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
     ax = fig.add_subplot()
     present = [s for s in _ORDER if s in set(crystals["crystal_system"])]
     hue = {"hue": "crystal_system", "hue_order": present, "palette": SYSTEM_COLORS}
     sns.ecdfplot(crystals, x="volume", stat="percent", ax=ax, **hue)
-    ax.get_legend().set_title(None)
+    if legend := ax.get_legend():
+        legend.set_title("")
     ax.set(xlabel="Volume of the primitive cell (Å$^3$)", ylabel="Crystals with less (%)")
     return fig
 
@@ -143,25 +112,17 @@ def figure_1(
 ) -> Figure:
     """How the patterns come about: a crystal, its zone axes, one of them at several thicknesses.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    grid : ZoneAxisGrid
-        See :func:`ediff_utils.figures.zone_axes.compute_zone_axis_grid`.
-    patterns : sequence of SpotPattern
-        Of the zone axis that is shown, see :func:`compute_thickness_series`.
-    shown : int
-        Which of the grid's zone axes it is.
+    ``patterns`` (:func:`compute_thickness_series`) are of the zone axis ``shown`` of ``grid``
+    (:func:`ediff_utils.figures.zone_axes.compute_zone_axis_grid`).
     """
     fig = new_figure(TWO_COLUMNS, 4.9)
     rows = fig.add_gridspec(2, 1, height_ratios=[1.75, 1])
-    top = rows[0].subgridspec(1, 2)
-    crystal_ax, grid_ax = (fig.add_subplot(cell) for cell in top)
+    crystal_ax, grid_ax = rows[0].subgridspec(1, 2).subplots(squeeze=False)[0]
     plot_crystal(crystal, crystal_ax)
     crystal_ax.set_title(crystal.material_id)
     plot_zone_axes(grid, grid_ax, shown)
     grid_ax.set_title(f"{len(grid.axes)} zone axes, stereographic projection")
-    stack = [fig.add_subplot(cell) for cell in rows[1].subgridspec(1, len(patterns))]
+    stack = rows[1].subgridspec(1, len(patterns)).subplots(squeeze=False)[0]
     _plot_thickness_stack(patterns, stack)
     label_panels((crystal_ax, grid_ax, stack[0]))
     return fig

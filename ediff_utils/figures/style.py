@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -22,6 +22,8 @@ from ediff_utils.core.paths import atomic_write
 
 P = ParamSpec("P")
 T = TypeVar("T")
+#: Keywords that are handed on to Matplotlib.
+Look = dict[str, Any]
 
 #: Okabe and Ito's colours, which people with colour-vision deficiencies can tell apart.
 SYSTEM_COLORS = {
@@ -72,7 +74,7 @@ def styled(function: Callable[P, T]) -> Callable[P, T]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(_RC)
+            mpl.rcParams.update(_RC)  # type: ignore[arg-type]  # the stub wants literal keys
             return function(*args, **kwargs)
 
     return wrapper
@@ -90,14 +92,8 @@ def color_map(color: str, palest: float = 0.25) -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list(f"shades of {color}", ends)
 
 
-def series_styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Give each name its own ``color`` and ``marker``, in their order.
-
-    Raises
-    ------
-    UserError
-        More names than colours that can be told apart.
-    """
+def series_styles(names: Iterable[str]) -> dict[str, Look]:
+    """Give each name its ``color`` and ``marker``, in their order; more than seven: UserError."""
     names = list(dict.fromkeys(names))
     if len(names) > len(_SERIES):
         raise UserError(f"figure: expected at most {len(_SERIES)} curves, got {len(names)}")
@@ -154,30 +150,18 @@ def plot_cells(
     cmap: str | Colormap,
     vmax: float = 1.0,
     dark: float = 0.5,
-    aspect: str = "equal",
+    aspect: Literal["equal", "auto"] = "equal",
     fontsize: float | None = 7,
 ) -> AxesImage:
-    """Draw a matrix in colours from 0 to ``vmax``, with each value written in its cell.
+    """Draw a matrix, (n, k), in colours from 0 to ``vmax``, with each value written in its cell.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n, k)
-        Cells of ``nan`` stay empty.
-    ax : Axes
-    text : callable
-        Writes a value.
-    cmap : str or Colormap
-    vmax : float
-    dark : float
-        Fraction of ``vmax`` above which text is white.
-    aspect : {"equal", "auto"}
-    fontsize : float or None
-        ``None``: as other text.
+    Cells of ``nan`` stay empty; ``text`` writes a value, white above the fraction ``dark`` of
+    ``vmax``.
     """
     image = ax.imshow(values, cmap=cmap, vmin=0, vmax=vmax, aspect=aspect)
     for i, j in np.argwhere(np.isfinite(values)):
         color = "white" if values[i, j] > dark * vmax else "black"
-        place = {"ha": "center", "va": "center", "fontsize": fontsize}
+        place: Look = {"ha": "center", "va": "center", "fontsize": fontsize}
         ax.text(j, i, text(values[i, j]), color=color, **place)
     return image
 

@@ -17,25 +17,12 @@ from ediff_utils.paper.evaluation import check_table, right_system, systems_of
 
 @dataclass(frozen=True)
 class VoteExample:
-    """Patterns of one material with their votes, and what their aggregate says.
+    """Up to three patterns of one material with their votes, and what their aggregate says.
 
-    Parameters
-    ----------
-    material_id, true_system : str
-    patterns : tuple of int
-        Up to three patterns of the material.
-    cases : tuple of str
-        What each of them shows: ``"right and sure"``, ``"right but unsure"`` or ``"wrong"``.
-    votes : DataFrame of int, shape (n_patterns, n_systems)
-        Of ``n_trees``, those for each system, a pattern a row.
-    n_trees : int
-    weights : Series of float, shape (n_systems,)
-        Summed weights of the aggregate, which says ``aggregate_system``.
-    aggregate_system : str
-    aggregate_patterns : int
-        Patterns in the aggregate.
-    note : str
-        What the material lacks of the paper's example; empty where it has all.
+    ``cases`` say what each pattern shows: ``"right and sure"``, ``"right but unsure"`` or
+    ``"wrong"``. ``votes``, (n_patterns, n_systems), counts trees of ``n_trees``; ``weights``,
+    (n_systems,), are the summed ones of the aggregate of ``aggregate_patterns``. ``note`` says what
+    the material lacks of the paper's example, if anything.
     """
 
     material_id: str
@@ -89,17 +76,8 @@ def choose_figure_3_example(predictions: pd.DataFrame, aggregates: pd.DataFrame)
 
     Among the materials with two right patterns, a wrong one and a right aggregate, the one whose
     right patterns differ most in confidence. Its wrong pattern is that of median confidence, so
-    that it is a typical one. Without such a material ``note`` says what is missing.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-
-    Raises
-    ------
-    UserError
-        The tables have no material in common.
+    that it is a typical one. Without such a material ``note`` says what is missing; no material in
+    both tables is a UserError.
     """
     check_table(predictions)
     check_table(aggregates)
@@ -148,7 +126,7 @@ def _plot_bars(values: pd.Series, ax: Axes, true_system: str, label: str) -> Non
         if height > 0:
             text = f"{height:.0f}" if float(height).is_integer() else f"{height:.2f}"
             middle = bar.get_x() + bar.get_width() / 2
-            look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+            look: style.Look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
             ax.annotate(text, (middle, height), (0, 2), **look)
     ax.set_xticks(range(len(values)), [style.SHORT[s] for s in values.index])
     for tick, system in zip(ax.get_xticklabels(), values.index, strict=True):
@@ -159,24 +137,11 @@ def _plot_bars(values: pd.Series, ax: Axes, true_system: str, label: str) -> Non
 
 @style.styled
 def figure_3(example: VoteExample, patterns: pd.DataFrame, *, name: str | None = None) -> Figure:
-    """Draw figure 3: patterns of one material, the votes on each, and their aggregate.
+    """Figure 3: patterns of one material above the votes on each, and their aggregate below.
 
-    Patterns above their votes, the summed weights of the aggregate below.
-
-    Parameters
-    ----------
-    example : VoteExample
-        Of :func:`choose_figure_3_example`.
-    patterns : DataFrame
-        Columns ``material_id``, ``pattern``, ``qx``, ``qy`` [1/angstrom] and ``intensity``, among
-        them the example's patterns; one thickness.
-    name : str, optional
-        What the title calls the material, as a rule its formula.
-
-    Raises
-    ------
-    UserError
-        A pattern of the example is not in the table.
+    ``patterns`` has ``material_id``, ``pattern``, ``qx``, ``qy`` [1/angstrom] and ``intensity``,
+    among them the example's, of one thickness; without one of these: a UserError. ``name`` is what
+    the title calls the material, as a rule its formula.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 6.6)
     n = len(example.patterns)

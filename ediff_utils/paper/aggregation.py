@@ -40,22 +40,13 @@ _CURVE = ["method", "n_patterns", "accuracy", "low", "high", "n_materials"]
 def aggregate_votes(
     votes: np.ndarray, groups: np.ndarray | None = None, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Difference aggregation of several patterns' votes.
+    """Difference aggregation of several patterns' votes, trees a class, shape (n, n_classes).
 
-    Parameters
-    ----------
-    votes : ndarray, shape (n, n_classes)
-        Trees a class.
-    groups : ndarray of int, shape (n,), optional
-        Group of each pattern, from 0 and without gaps; by default all are one group.
-    weights : ndarray, shape (n,), optional
-        What a pattern adds to the class that it votes for; by default its difference confidence.
-
-    Returns
-    -------
-    ndarray, shape (n_groups, n_classes)
-        Summed weights. Where no pattern has any lead, every class gets the mean share of votes
-        instead, so that a tie of all patterns still has an answer.
+    ``groups``, int (n,), is each pattern's group, from 0 and without gaps; by default all are one.
+    ``weights``, (n,), is what a pattern adds to the class that it votes for, by default its
+    difference confidence. Gives the sums, (n_groups, n_classes); where no pattern has any lead,
+    every class gets the mean share of votes instead, so that a tie of all patterns still has an
+    answer.
     """
     votes = np.asarray(votes)
     groups = np.zeros(len(votes), dtype=int) if groups is None else groups
@@ -73,20 +64,9 @@ def aggregate_votes(
 def draw_patterns(materials: object, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw the patterns of each material in a random order; a larger number has the smaller's.
 
-    Parameters
-    ----------
-    materials : array_like of str, shape (n,)
-        Material of each pattern.
-    seed : int
-
-    Returns
-    -------
-    names : ndarray of str, shape (n_materials,)
-        Sorted.
-    groups : ndarray of int, shape (n,)
-        Index of each pattern's material in ``names``.
-    turn : ndarray of int, shape (n,)
-        When a pattern of its material is drawn, from 0: those below k are a draw of k.
+    ``materials`` is that of each pattern, (n,). Gives the materials' sorted names, the index in
+    them of each pattern's material, int (n,), and its turn, int (n,): when a pattern of its
+    material is drawn, from 0, so that those below k are a draw of k.
     """
     groups, names = pd.factorize(np.asarray(materials, dtype=object), sort=True)
     rng, turn = np.random.default_rng(seed), np.empty(len(groups), dtype=int)
@@ -99,13 +79,12 @@ def draw_patterns(materials: object, seed: int) -> tuple[np.ndarray, np.ndarray,
 # --- scores ---------------------------------------------------------------------------------------
 def _evidence(method: str, votes: np.ndarray, probabilities: np.ndarray | None) -> np.ndarray:
     """What a pattern adds: to the class of its vote, shape (n,), or to each, (n, n_classes)."""
+    if probabilities is None or method not in _PROBABILISTIC:
+        return difference_confidence(votes) if method == "difference" else np.ones(len(votes))
     if method == "mean_probability":
         return probabilities
-    if method == "log_sum":
-        # nothing is less likely than half a tree's share
-        floor = 1 / (2 * votes.sum(axis=1, keepdims=True))
-        return np.log(np.maximum(probabilities, floor))
-    return difference_confidence(votes) if method == "difference" else np.ones(len(votes))
+    # nothing is less likely than half a tree's share
+    return np.log(np.maximum(probabilities, 1 / (2 * votes.sum(axis=1, keepdims=True))))
 
 
 def _sum_by(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -202,14 +181,7 @@ def compute_aggregate(
 def compute_point(aggregates: pd.DataFrame, method: str, seed: int = 0) -> pd.DataFrame:
     """Accuracy of one table of aggregates, as a row to set beside :func:`compute_curves`.
 
-    Parameters
-    ----------
-    aggregates : DataFrame
-        One material a row: ``material_id, n_patterns, true_system, system, confidence``.
-    method : str
-        Name of what they come from.
-    seed : int
-        Of the interval.
+    ``method`` names what they come from; ``seed`` is of the interval.
     """
     e = compute_accuracy(aggregates, seed=seed)
     row = (method, int(aggregates["n_patterns"].max()), e.value, e.low, e.high, e.n_materials)
@@ -225,31 +197,10 @@ def compute_curves(
 ) -> pd.DataFrame:
     """Compute how the accuracy of the crystal system grows with the number of patterns.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        As for :func:`compute_aggregate`.
-    sizes : sequence of int
-        Patterns a material. Those that some material lacks are left out; if that leaves none, 1
-        is taken.
-    methods : sequence of str
-        Some of :data:`METHODS`.
-    repeats : int
-        Draws of patterns, with seeds from ``seed`` on.
-    seed : int
-        Of the first draw.
-
-    Returns
-    -------
-    DataFrame
-        One row a method and size: ``method``, ``n_patterns``, ``accuracy`` (mean over the draws),
-        ``low`` and ``high`` (95 % interval of the first draw; materials are its sample),
-        ``n_materials``.
-
-    Raises
-    ------
-    UserError
-        No such method, a column is missing, no patterns, or a size or ``repeats`` below 1.
+    Of ``predictions`` as for :func:`compute_aggregate`, in ``repeats`` draws with seeds from
+    ``seed`` on. ``sizes`` that some material lacks are left out; if that leaves none, 1 is taken. A
+    row a method and size: ``method``, ``n_patterns``, ``accuracy`` (mean over the draws), ``low``
+    and ``high`` (95 % interval of the first draw; materials are its sample), ``n_materials``.
     """
     if min((repeats, *sizes)) < 1:
         raise UserError("sizes, repeats: expected at least 1")

@@ -60,7 +60,18 @@ def right_system(table: pd.DataFrame) -> np.ndarray:
 
 
 def compute_accuracy(table: pd.DataFrame, *, seed: int = 0) -> Estimate:
-    """Compute the share of rows whose crystal system is right."""
+    """Compute the share of rows whose crystal system is right.
+
+    Parameters
+    ----------
+    table : DataFrame
+    seed : int
+        Of the interval.
+
+    Returns
+    -------
+    Estimate
+    """
     check_table(table)
     return estimate_rate(
         right_system(table), table["material_id"].to_numpy(dtype=object), seed=seed
@@ -119,14 +130,11 @@ def compute_confidence_matrix(table: pd.DataFrame) -> pd.DataFrame:
 def compute_system_rates(table: pd.DataFrame) -> pd.DataFrame:
     """Compute how reliable a prediction of each crystal system is, and how often it is found.
 
-    Returns
-    -------
-    DataFrame, one row a crystal system
-        ``n_true``, ``n_predicted``, ``n_right``; ``share`` of the test set; ``precision`` (the
-        "True Pos Rate" of figure S3) and ``false_positive_rate = 1 - precision`` (figure S5), both
-        shares of the predictions of that system; ``sensitivity``, the share of its members that is
-        found. ``precision_low``, ``precision_high``, ``sensitivity_low``, ``sensitivity_high``
-        bound 95 %.
+    A row a system: ``n_true``, ``n_predicted``, ``n_right``; ``share`` of the test set;
+    ``precision`` (the "True Pos Rate" of figure S3) and ``false_positive_rate = 1 - precision``
+    (figure S5), both shares of the predictions of that system; ``sensitivity``, the share of its
+    members that is found. ``precision_low``, ``precision_high``, ``sensitivity_low``,
+    ``sensitivity_high`` bound 95 %.
     """
     check_table(table)
     systems = systems_of(table)
@@ -154,13 +162,7 @@ def _with_bounds(name: str, rate: Estimate) -> dict[str, float]:
 
 
 def compute_confidence_by_outcome(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the mean confidence of right and of wrong predictions.
-
-    Returns
-    -------
-    DataFrame
-        Rows ``right`` and ``wrong``, columns ``confidence`` and ``n``.
-    """
+    """Mean ``confidence`` and ``n`` of right and of wrong predictions, a row each."""
     right = right_system(table)
     confidence = table[confidence_column(table)].to_numpy(dtype=float)
     parts = {"right": confidence[right], "wrong": confidence[~right]}
@@ -175,17 +177,8 @@ def compute_confidence_by_outcome(table: pd.DataFrame) -> pd.DataFrame:
 def compute_confidence_histogram(table: pd.DataFrame, n_bins: int = 20) -> pd.DataFrame:
     """Compute figure S6: right and wrong predictions by confidence, for each predicted system.
 
-    Parameters
-    ----------
-    table : DataFrame
-    n_bins : int
-        Bins between 0 and 1; a bin holds its lower edge, the last one both.
-
-    Returns
-    -------
-    DataFrame
-        ``system``, ``low``, ``high`` (the bin's edges), ``right``, ``wrong``, ``n`` and
-        ``accuracy``.
+    Of ``n_bins`` between 0 and 1 a bin holds its lower edge, the last one both: ``system``,
+    ``low``, ``high`` (its edges), ``right``, ``wrong``, ``n`` and ``accuracy``.
     """
     right = right_system(table)
     confidence = table[confidence_column(table)].to_numpy(dtype=float)
@@ -225,21 +218,12 @@ def _groups(
 def compute_space_group_accuracy(
     table: pd.DataFrame, groupings: Sequence[str] = _GROUPINGS
 ) -> pd.DataFrame:
-    """Compute space group accuracies.
+    """Compute space group accuracies, by groupings of the rows.
 
-    Parameters
-    ----------
-    table : DataFrame
-    groupings : sequence of str
-        ``predicted`` by predicted system, wrong ones included (figure 5 of the paper); ``true`` by
-        true system; ``given`` where the system was predicted right; ``known``, where the table has
-        it, by the forest of the true system on every row.
-
-    Returns
-    -------
-    DataFrame
-        ``grouping``, ``system`` (or ``"all"``), ``accuracy``, ``low``, ``high``, ``n``,
-        ``n_materials``.
+    ``predicted`` is by predicted system, wrong ones included (figure 5 of the paper); ``true`` by
+    true system; ``given`` where the system was predicted right; ``known``, where the table has it,
+    by the forest of the true system on every row. Columns: ``grouping``, ``system`` (or ``"all"``),
+    ``accuracy``, ``low``, ``high``, ``n``, ``n_materials``.
     """
     check_table(table, ("true_space_group", "space_group"))
     materials = table["material_id"].to_numpy(dtype=object)
@@ -294,17 +278,8 @@ def compute_error_by_length(
 ) -> pd.DataFrame:
     """Compute how the lattice error grows with the length of the axis.
 
-    Parameters
-    ----------
-    table : DataFrame
-    edges : sequence of float
-        Bins of the true length [angstrom]; the paper names 10 and 20.
-
-    Returns
-    -------
-    DataFrame
-        ``axis``, ``from``, ``to``, ``median_error`` [angstrom], ``n``; bins without a case are
-        left out.
+    In bins of the true length [angstrom], of which the paper names 10 and 20: ``axis``, ``from``,
+    ``to``, ``median_error`` [angstrom], ``n``; bins without a case are left out.
     """
     check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
     rows = []

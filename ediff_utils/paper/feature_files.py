@@ -39,16 +39,15 @@ _BLOCK = 20_000
 class Features(Protocol):
     """Vectors and what they belong to.
 
-    Parameters
-    ----------
-    index : DataFrame
-        ``material_id``, ``pattern`` and, where it is known, ``rotation`` [degree] of every row.
-    key : str
-        Tells whether two of them are the same; empty where that is not known.
+    ``index`` has ``material_id``, ``pattern`` and, where it is known, ``rotation`` [degree] of
+    every row. ``key`` tells whether two of them are the same; it is empty where that is not known.
     """
 
-    index: pd.DataFrame
-    key: str
+    @property
+    def index(self) -> pd.DataFrame: ...
+
+    @property
+    def key(self) -> str: ...
 
     def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
         """Vectors of some rows; ndarray of float32, shape (len(rows), 1066)."""
@@ -56,14 +55,7 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Vectors in memory.
-
-    Parameters
-    ----------
-    index : DataFrame
-    vectors : ndarray of float32, shape (n, 1066)
-    key : str
-    """
+    """Vectors in memory, float32, shape (n, 1066)."""
 
     index: pd.DataFrame
     vectors: np.ndarray
@@ -75,14 +67,7 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Vectors in a file, of which only those that are asked for come into memory.
-
-    Parameters
-    ----------
-    path : Path
-    index : DataFrame
-    key : str
-    """
+    """Vectors in a file, of which only those that are asked for come into memory."""
 
     path: Path
     index: pd.DataFrame
@@ -113,15 +98,7 @@ class FeatureFile:
 
 @dataclass(frozen=True)
 class FeatureSubset:
-    """Some rows of others.
-
-    Parameters
-    ----------
-    base : Features
-    rows : ndarray of int
-    name : str
-        Tells one choice of rows from another.
-    """
+    """Some rows of others; ``name`` tells one choice of rows from another."""
 
     base: Features
     rows: np.ndarray
@@ -143,13 +120,8 @@ class FeatureSubset:
 class RotatedFeatures:
     """Vectors of other ones' patterns after a turn about the beam.
 
-    Parameters
-    ----------
-    base : Features
-    angle : ndarray, shape (n,)
-        Of every pattern, from qx towards qy [degree].
-    name : str
-        Tells one set of angles from another.
+    By an angle for each, (n,), from qx towards qy [degree]; ``name`` tells one set of angles from
+    another.
     """
 
     base: Features
@@ -173,17 +145,7 @@ class RotatedFeatures:
 
 
 def match_materials(features: Features, others: Features) -> Features:
-    """Patterns of those materials that others have too.
-
-    Parameters
-    ----------
-    features, others : Features
-
-    Returns
-    -------
-    Features
-        Where that leaves none out, ``features`` themselves.
-    """
+    """Patterns of those materials that others have too; ``features`` themselves if all have."""
     kept = features.index["material_id"].isin(set(others.index["material_id"])).to_numpy()
     if kept.all():
         return features
@@ -192,27 +154,11 @@ def match_materials(features: Features, others: Features) -> Features:
 
 
 def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> Features:
-    """The same patterns under another protocol of in-plane rotation.
+    """The same patterns under a protocol of in-plane rotation; they themselves if they follow it.
 
-    Parameters
-    ----------
-    features : Features
-        Its index knows the rotation of each pattern.
-    rotation : {"fixed", "free"}
-        "fixed": x along the projection of the same lattice vector in every pattern, the paper's
-        protocol; "free": uniform, as under a microscope.
-    seed : int
-        Of the free rotations.
-
-    Returns
-    -------
-    Features
-        Where the patterns follow that protocol already, they themselves.
-
-    Raises
-    ------
-    UserError
-        The rotation of the patterns is not known.
+    "fixed": x along the projection of the same lattice vector in every pattern, the paper's
+    protocol; "free": uniform, as under a microscope, by ``seed``. Without the patterns' rotation in
+    the index: a UserError.
     """
     if "rotation" not in features.index:
         raise UserError("features: column 'rotation' is missing; make them again")
@@ -256,7 +202,7 @@ def build_features(
     identity = FEATURES.identify(settings.model_dump(mode="json"), inputs)
     found = made_from.read(path)
     if FEATURES.is_same(found, identity):
-        return _open(path, found)
+        return _open(path, found or {})
     number = {"float16": pa.float16(), "float32": pa.float32()}[settings.precision]
     kinds = {"material_id": pa.string(), "pattern": pa.int32(), "rotation": pa.float32()}
     schema = pa.schema(
@@ -296,8 +242,8 @@ def read_features(path: Path) -> FeatureFile:
     UserError
         No such file, not Parquet, or not a table of features.
     """
-    found = made_from.read(path)
-    file = _open(path, found or {})
+    found = made_from.read(path) or {}
+    file = _open(path, found)
     FEATURES.note_old(found)
     return file
 

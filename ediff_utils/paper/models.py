@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
@@ -32,7 +33,7 @@ from ediff_utils.paper.feature_files import FEATURES
 from ediff_utils.paper.features import N_FEATURES
 from ediff_utils.paper.votes import checked, difference_confidence, tree_answers, tree_votes
 
-Forest = RandomForestClassifier | RandomForestRegressor
+Forest: TypeAlias = RandomForestClassifier | RandomForestRegressor
 LATTICE = ("a", "b", "c")
 #: File that says how the forests of a folder were made; a folder that has it is complete.
 ABOUT = "models.json"
@@ -189,12 +190,7 @@ class Hierarchy:
 class StoredForests(Mapping[str, Forest]):
     """Forests of one kind by crystal system, read when asked for; the last one stays in memory.
 
-    Parameters
-    ----------
-    paths : mapping of str to Path
-        By crystal system.
-    digests : mapping of str to str
-        What the files' SHA-256 has to be, by crystal system.
+    ``paths`` and ``digests``, what the files' SHA-256 has to be, are by crystal system.
     """
 
     def __init__(self, paths: Mapping[str, Path], digests: Mapping[str, str]) -> None:
@@ -222,13 +218,7 @@ def forest_file(kind: str, system: str) -> str:
 
 
 def write_forest(forest: Forest, path: Path) -> None:
-    """Write a forest to a skops file.
-
-    Raises
-    ------
-    UserError
-        It cannot be written.
-    """
+    """Write a forest to a skops file."""
     with atomic_write(path) as partial:
         skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
 
@@ -238,15 +228,8 @@ def write_about(
 ) -> None:
     """Say how the forests of a folder were made; a folder that has this file is complete.
 
-    Parameters
-    ----------
-    folder : Path
-    names : sequence of str
-        Of the forests' files (:func:`forest_file`), all of which are there.
-    about : mapping
-        For readers.
-    identity : mapping
-        What they were made from.
+    ``names`` are of their files, all of which are there; ``about`` is for readers, ``identity``
+    what they were made from.
     """
     digests = {Path(name).stem: file_sha256(folder / name) for name in sorted(names)}
     with atomic_write(folder / ABOUT) as partial:
@@ -256,13 +239,7 @@ def write_about(
 
 
 def read_about(folder: Path) -> dict:
-    """Read how the models in a folder were made.
-
-    Raises
-    ------
-    UserError
-        No models there, or a file that is not theirs.
-    """
+    """Read how the models in a folder were made; a UserError where that is not said."""
     path = require(folder / ABOUT, "notebook 03")
     try:
         about = json.loads(path.read_text())
@@ -276,20 +253,8 @@ def read_about(folder: Path) -> dict:
     return about
 
 
-def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSettings:
-    """Settings that models were trained with, some of them changed.
-
-    Parameters
-    ----------
-    about : mapping
-        Of the models.
-    **changes
-
-    Raises
-    ------
-    UserError
-        A value that does not fit.
-    """
+def forest_settings(about: Mapping[str, Any], **changes: object) -> ForestSettings:
+    """Settings that models were trained with, some of them changed."""
     return check(ForestSettings, where="models.json: ", **{**about["settings"], **changes})
 
 

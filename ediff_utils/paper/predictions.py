@@ -184,13 +184,7 @@ def _share_of_first(weights: np.ndarray) -> np.ndarray:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of predictions to Parquet.
-
-    Raises
-    ------
-    UserError
-        The file cannot be written.
-    """
+    """Write a table of predictions to Parquet."""
     with atomic_write(path) as partial:
         table.to_parquet(partial, index=False)
 
@@ -198,23 +192,5 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def read_table(
     path: Path, made_by: str, columns: tuple[str, ...] = ("material_id",)
 ) -> pd.DataFrame:
-    """Read a table of a run.
-
-    Parameters
-    ----------
-    path : Path
-    made_by : str
-        What to run when it is not there.
-    columns : tuple of str
-        Columns that it must have.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    UserError
-        Not there, not Parquet, or without a column.
-    """
+    """Read a table of a run; without a file or one of the columns a UserError says what to run."""
     return files.read_table(path, columns, made_by=made_by).to_pandas()

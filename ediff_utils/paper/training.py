@@ -68,16 +68,8 @@ def _forest_plan(
 def new_forest(kind: str, settings: ForestSettings) -> Forest:
     """An untrained forest with the hyperparameters of table 1.
 
-    Parameters
-    ----------
-    kind : {"crystal_system", "space_group", "lattice"}
-    settings : ForestSettings
-        ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1
-        down where time is short, those that begin with ``lattice`` the lattice's forests.
-
-    Returns
-    -------
-    RandomForestClassifier or RandomForestRegressor
+    ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1 down
+    where time is short, those that begin with ``lattice`` the lattice's forests.
     """
     table = HYPERPARAMETERS[kind]
     names = ("max_features", "max_samples", "min_samples_leaf")
@@ -87,8 +79,8 @@ def new_forest(kind: str, settings: ForestSettings) -> Forest:
         pairs = zip(own, (features, samples, leaf), strict=True)
         features, samples, leaf = (mine if mine is not None else all_ for mine, all_ in pairs)
     arguments = {
-        "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
-        "max_depth": int(table["depth"].value),
+        "n_estimators": max(1, round(table["trees"] * settings.tree_fraction)),
+        "max_depth": table["depth"],
         "max_features": features,
         "max_samples": samples if samples < 1 else None,
         "min_samples_leaf": leaf,
@@ -107,21 +99,10 @@ def fit_forest(
 ) -> Forest:
     """Fit a forest a few trees at a time, which gives the same trees as all at once.
 
-    Parameters
-    ----------
-    forest : RandomForestClassifier or RandomForestRegressor
-        Untrained.
-    features : ndarray of float32, shape (n, 1066)
-        In Fortran order a tree is grown sooner: it asks for one feature of many patterns.
-    target : ndarray, shape (n,) or (n, 3)
-    step : callable
-        Told how many trees have been added.
-    checkpoint : Checkpoint, optional
-        Keeps the trees as they come, and has those of an earlier, stopped run.
-
-    Returns
-    -------
-    The forest.
+    ``features``, float32 (n, 1066), are sooner learnt from in Fortran order: a tree asks for one
+    feature of many patterns. ``target`` has shape (n,) or (n, 3). ``step`` is told how many trees
+    have been added; ``checkpoint`` keeps the trees as they come, and has those of an earlier,
+    stopped run.
     """
     total = forest.n_estimators
     forest.set_params(warm_start=True)
@@ -306,7 +287,7 @@ def _identify(
 ) -> dict[str, dict]:
     """What forests are made from."""
     table_1 = {
-        kind: [table[name].value for name in ("trees", "depth")]
+        kind: [table[name] for name in ("trees", "depth")]
         for kind, table in HYPERPARAMETERS.items()
     }
     materials = labels.drop(columns="pattern").drop_duplicates("material_id")

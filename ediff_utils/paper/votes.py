@@ -8,6 +8,7 @@ from __future__ import annotations
 import joblib
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.features import N_FEATURES
@@ -16,15 +17,7 @@ from ediff_utils.paper.features import N_FEATURES
 def lead(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The leading class of each row, the first of equal ones, and its lead over the second.
 
-    Parameters
-    ----------
-    values : ndarray, shape (..., n_classes)
-        Votes or probabilities.
-
-    Returns
-    -------
-    first : ndarray of int, shape (...)
-    by : ndarray, shape (...)
+    Of votes or probabilities, (..., n_classes); both have shape (...).
     """
     values = np.asarray(values, dtype=float)
     # the zeros are there for those who know one class only
@@ -36,14 +29,7 @@ def lead(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def difference_confidence(votes: np.ndarray) -> np.ndarray:
     """(votes of the first - votes of the second) / all votes, figure 3's weight of a pattern.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (..., n_classes)
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Zero where there are no votes.
+    Of votes, (..., n_classes); zero where there are none.
     """
     total = np.sum(votes, axis=-1, dtype=float)
     return lead(votes)[1] / np.where(total > 0, total, 1)
@@ -60,18 +46,7 @@ def checked(features: np.ndarray) -> np.ndarray:
 
 
 def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
-    """How many trees vote for each class.
-
-    Parameters
-    ----------
-    forest : RandomForestClassifier
-    features : ndarray of float32, shape (n, 1066)
-
-    Returns
-    -------
-    ndarray of int32, shape (n, n_classes)
-        Columns as in ``forest.classes_``.
-    """
+    """How many trees vote for each class: int32 (n, n_classes), columns as in forest.classes_."""
     return tree_answers(forest, features)[0]
 
 
@@ -80,16 +55,7 @@ def tree_answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Votes as :func:`tree_votes` counts them, and scikit-learn's mean of the leaves.
 
-    Parameters
-    ----------
-    forest : RandomForestClassifier
-    features : ndarray of float32, shape (n, 1066)
-
-    Returns
-    -------
-    votes : ndarray of int32, shape (n, n_classes)
-    probabilities : ndarray of float32, shape (n, n_classes)
-        As ``forest.predict_proba`` gives them.
+    The latter, float32 (n, n_classes), are as ``forest.predict_proba`` gives them.
     """
     features = checked(features)
     shape = (len(features), len(forest.classes_))
@@ -104,7 +70,9 @@ def tree_answers(
     return votes, (probabilities / len(forest.estimators_)).astype(np.float32)
 
 
-def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _tree_answer(
+    tree: DecisionTreeClassifier, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Class and fractions of the leaf that each pattern falls into."""
     leaves = tree.tree_.apply(features)
     value = tree.tree_.value[:, 0, :]

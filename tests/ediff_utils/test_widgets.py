@@ -14,7 +14,6 @@ from ediff_utils.paper.features import STEP, compute_features, to_coefficients
 from ediff_utils.widgets import (
     BasisExplorer,
     _figure_exploration,
-    basis_explorer,
     compute_exploration,
 )
 
@@ -30,7 +29,7 @@ def crystals():
 
 @pytest.fixture
 def explorer(crystals):
-    return basis_explorer(crystals, SETTINGS)
+    return BasisExplorer(crystals, SETTINGS)
 
 
 def shows_a_picture(explorer: BasisExplorer) -> bool:
@@ -113,7 +112,7 @@ def test_a_crystal_that_cannot_be_simulated_says_why_and_the_next_one_works(crys
         [0.0] * 9 if name == "gold" else row
         for name, row in zip(flat["material_id"], flat["lattice"], strict=True)
     ]
-    explorer = basis_explorer(flat.iloc[::-1], SETTINGS)
+    explorer = BasisExplorer(flat.iloc[::-1], SETTINGS)
     explorer.crystal.value = "gold"
     assert "gold cannot be simulated" in explorer.message.value
     assert bytes(explorer.picture.value) == b""
@@ -125,12 +124,12 @@ def test_a_crystal_that_cannot_be_simulated_says_why_and_the_next_one_works(crys
 
 def test_nothing_to_explore_is_an_error(crystals):
     with pytest.raises(UserError, match="at least one"):
-        basis_explorer(crystals.iloc[:0], SETTINGS)
+        BasisExplorer(crystals.iloc[:0], SETTINGS)
 
 
 def test_knobs_start_where_they_are_told(crystals):
     crystal = make_crystal("magnesium")
-    explorer = basis_explorer(
+    explorer = BasisExplorer(
         crystals, SETTINGS, crystal=crystal, zone_axis=3, thickness=560.0, m=7, p=2
     )
     knobs = (explorer.crystal, explorer.zone_axis, explorer.thickness, explorer.ring)
@@ -142,4 +141,4 @@ def test_knobs_start_where_they_are_told(crystals):
 
 def test_a_first_crystal_that_the_table_does_not_hold_is_an_error(crystals):
     with pytest.raises(UserError, match="silicon"):
-        basis_explorer(crystals, SETTINGS, crystal=make_crystal("silicon"))
+        BasisExplorer(crystals, SETTINGS, crystal=make_crystal("silicon"))

@@ -18,7 +18,7 @@ from ediff_solve.predictor.store import read_card
 from ediff_solve.predictor.training.model_card import format_card
 from ediff_utils.core.paths import ROOT, Run
 from ediff_utils.paper import results
-from ediff_utils.paper.comparison import summary_table
+from ediff_utils.paper.comparison import summary_table, to_markdown
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -28,7 +28,7 @@ RUNS = {"22,740 real crystals": "paper", "embedded crystals": "quick"}
 
 def test_table_of_results():
     runs = {heading: results.read_results(Run(name).published) for heading, name in RUNS.items()}
-    assert results.to_markdown(summary_table(runs)) in README
+    assert to_markdown(summary_table(runs)) in README
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))

@@ -21,8 +21,8 @@ INSTEAD = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_trees_and_depth(kind):
     forest, row = new_forest(kind, ForestSettings()), published.HYPERPARAMETERS[kind]
-    assert forest.n_estimators == row["trees"].value
-    assert forest.max_depth == row["depth"].value
+    assert forest.n_estimators == row["trees"]
+    assert forest.max_depth == row["depth"]
 
 
 @pytest.mark.parametrize("run", sorted(INSTEAD))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 #: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
 #: 50 angstrom lies there, far above any lattice of this project.
@@ -76,54 +77,42 @@ class BraggLists:
 
 
 def build_bragg_lists(
-    x: object,
-    y: object,
-    qx: object,
-    qy: object,
-    intensity: object,
+    x: ArrayLike,
+    y: ArrayLike,
+    qx: ArrayLike,
+    qy: ArrayLike,
+    intensity: ArrayLike,
     *,
     shape: tuple[int, int] | None = None,
 ) -> BraggLists:
-    """Sort spots by probe position and leave out those of intensity 0.
+    """Sort spots by probe position, x and y, and leave out those of intensity 0.
 
-    Parameters
-    ----------
-    x, y : array_like of int, shape (n_spots,)
-        Probe position of each spot.
-    qx, qy : array_like, shape (n_spots,)
-        Spot positions [1/angstrom, without 2 pi].
-    intensity : array_like, shape (n_spots,)
-        Spot intensities in any one unit.
-    shape : tuple of int, optional
-        Size of the scan; as large as the positions ask for by default.
+    All have shape (n_spots,); ``qx`` and ``qy`` are in 1/angstrom without 2 pi. ``shape`` is that
+    of the scan, by default as large as the positions ask for.
     """
     bright = np.asarray(intensity) > 0
-    x, y = (np.asarray(values, np.int64)[bright] for values in (x, y))
-    spots = (np.asarray(values, float)[bright] for values in (qx, qy, intensity))
-    shape = (int(x.max()) + 1, int(y.max()) + 1) if shape is None else shape
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    new = np.ones(len(x), dtype=bool)
-    new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
+    places = np.array([np.asarray(values, np.int64)[bright] for values in (x, y)])
+    order = np.lexsort(places[::-1])
+    places = places[:, order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.any(np.diff(places), axis=0)
     starts = np.flatnonzero(new)
-    spots = (values[order] for values in spots)
-    dark = int((~bright).sum())
-    return BraggLists(x[starts], y[starts], np.append(starts, len(x)), *spots, shape, dark)
+    spots = [np.asarray(v, float)[bright][order] for v in (qx, qy, intensity)]
+    return BraggLists(
+        places[0, starts],
+        places[1, starts],
+        np.append(starts, len(order)),
+        spots[0],
+        spots[1],
+        spots[2],
+        shape=shape or (int(places[0].max()) + 1, int(places[1].max()) + 1),
+        n_dark=int((~bright).sum()),
+    )
 
 
 def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:
-    """Remove the direct beam: the spots within ``radius`` of the origin.
+    """Remove the direct beam, the spots within ``radius`` of the origin [1/angstrom].
 
-    Parameters
-    ----------
-    lists : BraggLists
-        Spots in 1/angstrom from the direct beam.
-    radius : float
-        Largest distance from the origin that is taken for the direct beam [1/angstrom].
-
-    Returns
-    -------
-    BraggLists
-        Without those spots, and without the positions that had no other.
+    Positions that had no other are left out.
     """
     return lists.keep_spots(np.hypot(lists.qx, lists.qy) > radius)

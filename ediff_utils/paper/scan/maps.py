@@ -75,7 +75,8 @@ def _filter_votes(fractions: np.ndarray, size: int) -> np.ndarray:
         raise UserError(f"median_size: expected an odd number of pixels, got {size}")
     half = size // 2
     padded = np.pad(fractions, ((half, half), (half, half), (0, 0)), constant_values=np.nan)
-    windows = sliding_window_view(padded, (size, size), axis=(0, 1))
+    # the stub knows one axis only
+    windows = sliding_window_view(padded, (size, size), axis=(0, 1))  # type: ignore[call-overload]
     x, y = np.nonzero(~np.isnan(fractions[..., 0]))
     filtered = np.full_like(fractions, np.nan)
     for start in range(0, len(x), _CHUNK):
@@ -93,26 +94,12 @@ def build_maps(
 ) -> pd.DataFrame:
     """Crystal systems of a scan from probabilities at each position: filtered, and left empty.
 
-    Parameters
-    ----------
-    lists : BraggLists
-        Of all positions.
-    kept : BraggLists
-        Of those n that have an answer.
-    classes : sequence of str
-        Crystal systems.
-    probabilities : ndarray, shape (n, n_classes)
-    settings : ScanSettings
-        ``median_size`` and ``min_confidence`` are used.
-
-    Returns
-    -------
-    DataFrame
-        A row a position of the scan, those without spots included, by x, then y: x, y, n_spots,
-        dark_field (sum of the spots' intensities), probability_<system> (NaN without an answer),
-        system_raw (the likeliest), system (after the filter; None where empty), confidence (lead of
-        the first over the second class after the filter); space_group (0), a_cubic, a, b, c (NaN)
-        [angstrom], to be filled.
+    ``lists`` are of all positions, ``kept`` of those n that have an answer: ``probabilities``, (n,
+    n_classes). ``median_size`` and ``min_confidence`` of the settings are used. A row a position of
+    the scan, those without spots included, by x, then y: x, y, n_spots, dark_field (sum of the
+    spots' intensities), probability_<system> (NaN without an answer), system_raw (the likeliest),
+    system (after the filter; None where empty), confidence (lead of the first over the second class
+    after the filter); space_group (0), a_cubic, a, b, c (NaN) [angstrom], to be filled.
     """
     maps = _empty_maps(lists, classes)
     rows = kept.x * lists.shape[1] + kept.y
@@ -123,7 +110,9 @@ def build_maps(
     best, confidence = lead(filtered)
     maps.loc[rows, [f"probability_{name}" for name in names]] = probabilities
     maps.loc[rows, "system_raw"] = names[probabilities.argmax(axis=1)]
-    maps.loc[rows, "system"] = np.where(confidence >= settings.min_confidence, names[best], None)
+    called = names[best]
+    called[~(confidence >= settings.min_confidence)] = None
+    maps.loc[rows, "system"] = called
     maps.loc[rows, "confidence"] = confidence
     return maps
 

@@ -14,17 +14,10 @@ from ediff_utils.paper.votes import lead
 
 
 def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
-    """How much of the map each system takes.
+    """How much of the map each system takes, a row each, the most frequent first.
 
-    Parameters
-    ----------
-    maps : DataFrame
-
-    Returns
-    -------
-    DataFrame
-        A row a system that occurs, the most frequent first: system, pixels, share (of the pixels
-        with a prediction), weighted_share (of their summed confidence).
+    system, pixels, share (of the pixels with a prediction), weighted_share (of their summed
+    confidence).
     """
     called = maps[maps["system"].notna()]
     shares = called.groupby("system").agg(
@@ -40,15 +33,8 @@ def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
 def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     """One prediction a particle, by its brightest pattern and by difference aggregation of all.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        With ``particle``: from 1, 0 for none.
-
-    Returns
-    -------
-    DataFrame
-        A row a particle that has a pattern: particle, n_patterns, brightest, aggregated.
+    Of maps with ``particle``: from 1, 0 for none. A row a particle that has a pattern: particle,
+    n_patterns, brightest, aggregated.
     """
     columns = [name for name in maps.columns if name.startswith("probability_")]
     table = maps[(maps["particle"] > 0) & maps["system_raw"].notna()]
@@ -71,20 +57,9 @@ def compute_scan_summary(
 ) -> dict[str, object]:
     """Numbers of the map, ready for JSON.
 
-    Parameters
-    ----------
-    maps : DataFrame
-    particles : DataFrame
-        particle, brightest and aggregated; see :func:`compute_particle_systems`.
-    true_a : float, optional
-        Lattice parameter of the sample [angstrom], where known.
-
-    Returns
-    -------
-    dict
-        positions, with_pattern, predicted; share and weighted_share (by system);
-        median_a_cubic, std_a_cubic and true_a [angstrom], None where there is none;
-        particles_brightest and particles_aggregated (particles by system).
+    positions, with_pattern, predicted; share and weighted_share (by system); median_a_cubic,
+    std_a_cubic and true_a, of the sample [angstrom], None where there is none; particles_brightest
+    and particles_aggregated (particles by system, of :func:`compute_particle_systems`).
     """
     shares = compute_system_shares(maps).set_index("system")
     lattice = maps["a_cubic"].dropna()
@@ -105,19 +80,10 @@ def compute_scan_summary(
 
 
 def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
-    """The most confident position of each of the most frequent systems.
+    """The most confident position of each of the most frequent systems, at most ``n_systems``.
 
-    Parameters
-    ----------
-    maps : DataFrame
-    n_systems : int
-        How many systems at most.
-
-    Returns
-    -------
-    DataFrame
-        Rows of ``maps``, one a system, the most frequent first. A position whose own votes agree
-        with the filtered prediction is preferred.
+    Rows of ``maps``, the most frequent first. A position whose own votes agree with the filtered
+    prediction is preferred.
     """
     called = maps[maps["system"].notna()].copy()
     called["agrees"] = called["system"] == called["system_raw"]
@@ -128,17 +94,9 @@ def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
 
 
 def compute_pca(features_scan: np.ndarray, features_simulated: np.ndarray) -> pd.DataFrame:
-    """First two principal components of the scan's vectors and of simulated ones.
+    """First two principal components, pc1 and pc2, of a scan's vectors and of simulated ones.
 
-    Parameters
-    ----------
-    features_scan, features_simulated : ndarray, shape (n, n_features)
-        Both are used to find the components.
-
-    Returns
-    -------
-    DataFrame
-        pc1, pc2 and source ("scan" or "simulated"), one row a vector.
+    Both, (n, n_features), are used to find the components; ``source`` is "scan" or "simulated".
     """
     from sklearn.decomposition import PCA
 

@@ -234,7 +234,7 @@ def test_forests_have_the_hyperparameters_of_table_1(kind):
     )
     assert forest.n_estimators == {"crystal_system": 80, "lattice": 80, "space_group": 128}[kind]
     assert forest.max_depth == {"crystal_system": 40, "lattice": 100, "space_group": 30}[kind]
-    assert (forest.n_estimators, forest.max_depth) == (table["trees"].value, table["depth"].value)
+    assert (forest.n_estimators, forest.max_depth) == (table["trees"], table["depth"])
     # 1.0 and not 1, which would be a single feature
     assert isinstance(forest.max_features, float)
     assert forest.max_features == 1.0
