@@ -236,7 +236,13 @@ def _ask(
         )
         for name, patterns in sources.items()
     ]
-    return pd.concat(tables, ignore_index=True)
+    return _join(tables)
+
+
+def _join(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Answers in one order, wherever they come from."""
+    answers = pd.concat(tables, ignore_index=True)
+    return answers.sort_values(["condition", "material_id"], kind="stable", ignore_index=True)
 
 
 def judge_again(
@@ -290,9 +296,7 @@ def judge_again(
         raise UserError(f"patterns: those of {missing} of the test materials are missing")
     stored = answer_sample(Predictor(models, card), settings, folder)
     others = answers[~answers["material_id"].isin(set(stored["material_id"]))]
-    answers = pd.concat([others, stored], ignore_index=True).sort_values(
-        ["condition", "material_id"], kind="stable", ignore_index=True
-    )
+    answers = _join([others, stored])
     for condition, figures in describe(answers).items():
         kept = {name: card[condition][name] for name in ("ms_one", "ms_ten")}
         card[condition] = figures | kept
