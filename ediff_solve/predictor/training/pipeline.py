@@ -23,11 +23,9 @@ from ediff_solve.predictor.training.examples import (
     read_examples,
 )
 from ediff_solve.predictor.training.fitting import hold_out, train_predictor
+from ediff_solve.predictor.training.judging import ask_datasets
 from ediff_solve.predictor.training.model_card import write_readme
-from ediff_solve.predictor.training.sample import (
-    write_answers,
-    write_sample,
-)
+from ediff_solve.predictor.training.sample import write_answers, write_sample
 from ediff_solve.predictor.training.trials import find_mixtures, time_sample
 from ediff_utils.bloch.dataset.manifest import read_settings
 from ediff_utils.core.errors import UserError
@@ -160,11 +158,9 @@ def build_predictor(
     labels = {name: crystals[crystals["material_id"].isin(own)] for name, own in parts.items()}
     answers, limits = _ask_untrained(models, runs, wanted, labels, jobs, progress)
     times.append(time.perf_counter())
-    steps = zip(("examples", "training", "answers"), np.diff(times) / 60, strict=True)
-    card = _start_card(
-        runs, settings, split, {name: round(float(value), 1) for name, value in steps}
-    )
-    card |= describe(answers) | limits
+    minutes = (np.diff(times) / 60).round(1).tolist()
+    card = _start_card(runs, settings, split) | describe(answers) | limits
+    card["minutes"] = dict(zip(("examples", "training", "answers"), minutes, strict=True))
     write_answers(answers, folder)
     write_sample(runs, wanted, answers["material_id"], crystals, folder)
     predictor = Predictor(models, card)
@@ -177,10 +173,7 @@ def build_predictor(
 
 
 def _start_card(
-    runs: Mapping[str, Run],
-    settings: PredictorSettings,
-    split: pd.DataFrame,
-    minutes: dict[str, float],
+    runs: Mapping[str, Run], settings: PredictorSettings, split: pd.DataFrame
 ) -> dict[str, object]:
     """What a predictor was made of, as its card has it."""
     return {
@@ -190,7 +183,6 @@ def _start_card(
         "detectors": {name: DETECTORS[name].model_dump() for name in runs},
         "simulation": {name: describe_simulation(run) for name, run in runs.items()},
         "settings": settings.model_dump(),
-        "minutes": minutes,
     }
 
 
