@@ -331,9 +331,11 @@ def show_patterns(
     list of tuple of ndarray
         qx, qy [1/angstrom] and intensity of each.
     """
-    *flat, offsets = spots(table.combine_chunks())
+    qx, qy, intensity, offsets = spots(table.combine_chunks())
     seen = apply_detector(
-        *(a.astype(float) for a in flat),
+        qx.astype(float),
+        qy.astype(float),
+        intensity.astype(float),
         offsets,
         np.full(table.num_rows, material),
         table["pattern"].to_numpy(),
@@ -341,9 +343,8 @@ def show_patterns(
         seed,
         pool,
     )
-    columns = (seen.qx, seen.qy, seen.intensity)
     own = (slice(*seen.offsets[j : j + 2]) for j in range(table.num_rows))
-    return [tuple(column[rows] for column in columns) for rows in own]
+    return [(seen.qx[rows], seen.qy[rows], seen.intensity[rows]) for rows in own]
 
 
 def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -172,7 +172,7 @@ def build_predictor(
 
 def _start_card(
     runs: Mapping[str, Run], settings: PredictorSettings, split: pd.DataFrame
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What a predictor was made of, as its card has it."""
     return {
         "source": _SOURCE,
