@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from ediff_utils.core import files
+from ediff_utils.core import files, made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
@@ -22,6 +24,10 @@ from ediff_utils.paper.labels import label_patterns
 from ediff_utils.paper.models import LATTICE, Hierarchy
 from ediff_utils.paper.votes import difference_confidence
 
+#: They are made anew whenever a notebook asks the forests; later notebooks read them.
+TABLES = made_from.Stage(
+    "tables of a run", ("ediff_utils.paper.predictions", "ediff_utils.paper.training")
+)
 _TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
     axis: f"true_{axis}" for axis in LATTICE
 }
@@ -184,13 +190,20 @@ def _share_of_first(weights: np.ndarray) -> np.ndarray:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of predictions to Parquet."""
+    """Write a table of predictions to Parquet, with the code that made it."""
+    found = pa.Table.from_pandas(table, preserve_index=False)
+    made = made_from.metadata({"code": TABLES.code()})
     with atomic_write(path) as partial:
-        table.to_parquet(partial, index=False)
+        pq.write_table(found.replace_schema_metadata(found.schema.metadata | made), partial)
 
 
 def read_table(
     path: Path, made_by: str, columns: tuple[str, ...] = ("material_id",)
 ) -> pd.DataFrame:
-    """Read a table of a run; without a file or one of the columns a UserError says what to run."""
-    return files.read_table(path, columns, made_by=made_by).to_pandas()
+    """Read a table of a run; without a file or one of the columns a UserError says what to run.
+
+    Where other code made it, a line on stderr says so.
+    """
+    table = files.read_table(path, columns, made_by=made_by).to_pandas()
+    TABLES.note_old(made_from.read(path) or {})
+    return table

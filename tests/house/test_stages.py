@@ -11,6 +11,7 @@ import pytest
 
 from ediff_solve.gold_scan.files import SCAN
 from ediff_solve.predictor.training.examples import EXAMPLES
+from ediff_solve.predictor.training.judging import ANSWERS
 from ediff_utils.bloch.dataset.manifest import PATTERNS
 from ediff_utils.core import made_from
 from ediff_utils.core.made_from import Stage
@@ -19,8 +20,9 @@ from ediff_utils.crystals.materials_project import FETCHED
 from ediff_utils.crystals.sources import CRYSTALS
 from ediff_utils.paper.feature_files import FEATURES
 from ediff_utils.paper.models import FORESTS
+from ediff_utils.paper.predictions import TABLES
 
-STAGES = (FETCHED, CRYSTALS, PATTERNS, FEATURES, FORESTS, EXAMPLES, SCAN)
+STAGES = (FETCHED, CRYSTALS, PATTERNS, FEATURES, FORESTS, TABLES, EXAMPLES, ANSWERS, SCAN)
 PACKAGES = ("ediff_utils", "ediff_solve")
 
 
@@ -65,34 +67,34 @@ def test_every_stage_is_here():
         ("ediff_utils/crystals/materials_project.py", {FETCHED, CRYSTALS}),
         ("ediff_utils/crystals/files.py", {CRYSTALS}),
         ("ediff_utils/crystals/symmetry.py", {CRYSTALS}),
-        ("ediff_utils/crystals/crystal.py", {PATTERNS, SCAN}),
-        ("ediff_utils/bloch/simulation.py", {PATTERNS, SCAN}),
-        ("ediff_utils/bloch/kernels/propagation.py", {PATTERNS, SCAN}),
-        ("ediff_utils/bloch/kernels/potential.py", {PATTERNS, SCAN}),
-        ("ediff_utils/bloch/orientations.py", {PATTERNS, SCAN}),
-        ("ediff_utils/bloch/tables/lobato_2014.csv", {PATTERNS, EXAMPLES, SCAN}),
-        ("ediff_utils/bloch/dataset/table.py", {PATTERNS}),
-        ("ediff_utils/bloch/dataset/reading.py", {FEATURES, FORESTS, EXAMPLES}),
-        ("ediff_solve/detector/effects.py", {EXAMPLES, SCAN}),
-        ("ediff_utils/paper/features.py", {FEATURES, FORESTS, EXAMPLES, SCAN}),
-        ("ediff_utils/paper/kernels/radial.py", {FEATURES, FORESTS, EXAMPLES, SCAN}),
-        ("ediff_utils/paper/feature_files.py", {FEATURES, FORESTS}),
-        ("ediff_utils/paper/labels.py", {FORESTS}),
-        ("ediff_utils/paper/training.py", {FORESTS}),
-        ("ediff_solve/predictor/evidence/compute.py", {EXAMPLES}),
-        ("ediff_solve/lattice/kernels/search.py", {EXAMPLES}),
-        ("ediff_solve/lattice/bravais.py", {EXAMPLES}),
+        ("ediff_utils/crystals/crystal.py", {PATTERNS, TABLES, SCAN}),
+        ("ediff_utils/bloch/simulation.py", {PATTERNS, TABLES, SCAN}),
+        ("ediff_utils/bloch/kernels/propagation.py", {PATTERNS, TABLES, SCAN}),
+        ("ediff_utils/bloch/kernels/potential.py", {PATTERNS, TABLES, SCAN}),
+        ("ediff_utils/bloch/orientations.py", {PATTERNS, TABLES, SCAN}),
+        ("ediff_utils/bloch/tables/lobato_2014.csv", {PATTERNS, TABLES, EXAMPLES, ANSWERS, SCAN}),
+        ("ediff_utils/bloch/dataset/table.py", {PATTERNS, TABLES}),
+        ("ediff_utils/bloch/dataset/reading.py", {FEATURES, FORESTS, TABLES, EXAMPLES, ANSWERS}),
+        ("ediff_solve/detector/effects.py", {EXAMPLES, ANSWERS, SCAN}),
+        ("ediff_utils/paper/features.py", {FEATURES, FORESTS, TABLES, SCAN}),
+        ("ediff_utils/paper/kernels/radial.py", {FEATURES, FORESTS, TABLES, SCAN}),
+        ("ediff_utils/paper/feature_files.py", {FEATURES, FORESTS, TABLES}),
+        ("ediff_utils/paper/labels.py", {FORESTS, TABLES}),
+        ("ediff_utils/paper/training.py", {FORESTS, TABLES}),
+        ("ediff_solve/predictor/evidence/compute.py", {EXAMPLES, ANSWERS}),
+        ("ediff_solve/lattice/kernels/search.py", {EXAMPLES, ANSWERS}),
+        ("ediff_solve/lattice/bravais.py", {EXAMPLES, ANSWERS}),
         ("ediff_solve/gold_scan/render.py", {SCAN}),
         ("ediff_solve/gold_scan/truth.py", {SCAN}),
         # What asks the forests, draws, or runs the work, makes none of it.
-        ("ediff_utils/paper/votes.py", set()),
-        ("ediff_utils/paper/published.py", set()),
+        ("ediff_utils/paper/votes.py", {TABLES}),
+        ("ediff_utils/paper/published.py", {TABLES}),
         ("ediff_utils/figures/votes.py", set()),
         ("ediff_utils/core/workers.py", set()),
         ("ediff_utils/core/made_from.py", set()),
         ("ediff_utils/bloch/dataset/writing.py", set()),
-        ("ediff_utils/bloch/dataset/manifest.py", set()),
-        ("ediff_solve/predictor/boosting.py", set()),
+        ("ediff_utils/bloch/dataset/manifest.py", {TABLES}),
+        ("ediff_solve/predictor/boosting.py", {ANSWERS}),
     ],
 )
 def test_an_edit_is_seen_by_the_stages_that_it_matters_to(tree, path, stages):
