@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 from ediff_solve.predictor.answering import find_predictor
 from ediff_solve.predictor.store import read_card
 from ediff_solve.predictor.training.card import format_figures
+from ediff_solve.predictor.training.checking import judge_again
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups
 from ediff_solve.predictor.training.judging import ask_dataset
-from ediff_solve.predictor.training.pipeline import PredictorSettings, example_settings, judge_again
+from ediff_solve.predictor.training.pipeline import PredictorSettings, example_settings
 from ediff_solve.predictor.training.sample import compare_answers, read_answers, read_test_materials
 from ediff_utils.bloch.dataset.table import crystal_orientations, crystal_thicknesses
 from ediff_utils.bloch.simulation import compute_spots, prepare

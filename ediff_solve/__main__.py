@@ -69,7 +69,7 @@ def card(
     """Compute a predictor's figures again from its answers, and some answers from their spots."""
     from ediff_solve.predictor.answering import find_predictor
     from ediff_solve.predictor.training.card import format_figures
-    from ediff_solve.predictor.training.pipeline import check_predictor, judge_runs_again
+    from ediff_solve.predictor.training.checking import check_predictor, judge_runs_again
     from ediff_utils.core import paths
 
     folder = find_predictor(model)

@@ -198,6 +198,37 @@ def ask_dataset(
     return pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in paths]).to_pandas()
 
 
+def ask_datasets(
+    predictor: Path,
+    part: str,
+    sources: Mapping[str, Path],
+    settings: Mapping[str, ExampleSettings],
+    labels: pd.DataFrame,
+    jobs: int,
+    progress: bool,
+) -> pd.DataFrame:
+    """:func:`ask_dataset` of each condition; answers of a ``part`` are kept beside the datasets."""
+    tables = [
+        ask_dataset(
+            predictor,
+            patterns,
+            patterns.parent / f"answers-{part}-{name}",
+            settings[name],
+            labels,
+            jobs=jobs,
+            progress=progress,
+        )
+        for name, patterns in sources.items()
+    ]
+    return join_answers(tables)
+
+
+def join_answers(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Answers in one order, wherever they come from."""
+    answers = pd.concat(tables, ignore_index=True)
+    return answers.sort_values(["condition", "material_id"], kind="stable", ignore_index=True)
+
+
 def _write_answers(
     table: pa.Table,
     target: Path,
