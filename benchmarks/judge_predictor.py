@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ediff_solve.predictor.training.checking import judge_again
 
 from ediff_solve.predictor.answering import find_predictor
 from ediff_solve.predictor.store import read_card
 from ediff_solve.predictor.training.card import format_figures
+from ediff_solve.predictor.training.checking import judge_again
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups
 from ediff_solve.predictor.training.judging import ask_dataset
 from ediff_solve.predictor.training.pipeline import PredictorSettings, example_settings
