@@ -14,7 +14,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 .PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-forests bench-scan clean
 
 help:
-	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, figures/<preset>/ holds the outcome"
+	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, data/runs/<preset>/ holds the outcome"
 	@echo "make dataset PRESET=grid CRYSTALS=...        simulate patterns by the hundred a crystal (or PRESET=random)"
 	@echo "make test                                    run the checks and the tests"
 	@echo "make lab                                     open the notebooks in JupyterLab"
@@ -42,6 +42,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

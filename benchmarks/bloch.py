@@ -25,9 +25,10 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
-from cases import FLOOR, ONE, choose_crystals, choose_orientation, dense_intensities, record
+from cases import FLOOR, ONE, choose_crystals, choose_orientation, record
 from with_py4dstem import build_other, other_intensities, other_pattern
 
+from ediff_utils.bloch.dataset.checks import dense_intensities
 from ediff_utils.bloch.simulation import (
     BlochCrystal,
     compute_spots,
@@ -115,7 +116,7 @@ def dense_difference(bloch: BlochCrystal, orientation: np.ndarray) -> float:
     patterns = simulate_orientation(bloch, orientation)
     worst = 0.0
     for pattern in patterns[:: max(1, len(patterns) // 4)]:
-        dense = dense_intensities(bloch, orientation, pattern.thickness)[1:]
+        dense = dense_intensities(bloch, orientation, pattern.thickness)[1][1:]
         difference = np.abs(pattern.intensity - dense)[dense > FLOOR]
         worst = max(worst, float(difference.max(initial=0)))
     return worst

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ediff_utils.bloch.kernels.reference import exit_wave_dense
 from ediff_utils.bloch.orientations import random_orientations
-from ediff_utils.bloch.simulation import BlochCrystal, find_beams, full_matrix, inversion_centre
+from ediff_utils.bloch.simulation import inversion_centre
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.settings import CrystalSettings, SimulationSettings
 from ediff_utils.crystals import sources
@@ -85,15 +84,6 @@ def choose_crystals(source: str, centred: bool = True) -> list[Crystal]:
 def choose_orientation() -> np.ndarray:
     """The orientation in which every crystal is simulated; columns are the pattern's axes."""
     return random_orientations(1, np.random.default_rng(1))[0]
-
-
-def dense_intensities(bloch: BlochCrystal, orientation: np.ndarray, thickness: float) -> np.ndarray:
-    """Intensities by an eigen-decomposition of the whole matrix, as ``find_beams`` orders them."""
-    index, error = find_beams(bloch, orientation)
-    matrix = full_matrix(bloch, index, error)
-    start = np.zeros(len(matrix))
-    start[0] = 1
-    return np.abs(exit_wave_dense(matrix, start, thickness)) ** 2
 
 
 def record(path: Path = RESULTS, **entries: object) -> None:

@@ -15,10 +15,11 @@ from ediff_utils.bloch.dataset.reading import part_files, spots
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import FeatureSettings, ForestSettings
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
+from ediff_utils.paper.aggregation import draw_patterns
 from ediff_utils.paper.features import N_FEATURES, coarsen, compute_features
 from ediff_utils.paper.labels import make_split
-from ediff_utils.paper.predictions import choose_patterns, read_table
+from ediff_utils.paper.predictions import read_table
 
 #: Bins of a feature, as many as a byte tells apart.
 BINS = 256
@@ -93,9 +94,11 @@ def draw(
     labels, vectors = read_vectors(run, materials)
     known = crystals.merge(make_split(crystals, ForestSettings(seed=seed)), on="material_id")
     labels = labels.merge(known[[*columns, "part"]], on="material_id", validate="many_to_one")
-    chosen = choose_patterns(labels, n_patterns, seed)
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
     # In the order drawn, so that the first rows are a smaller draw.
-    rows = np.concatenate([chosen[name] for name in materials if name in chosen])
+    place = pd.Index(materials).get_indexer(names)[groups]
+    rows = np.argsort(place, kind="stable")
+    rows = rows[turn[rows] < n_patterns]
     labels = labels.iloc[rows].reset_index(drop=True)
     parts = [np.flatnonzero(labels["part"] == part) for part in ("train", "test")]
     if not all(map(len, parts)):

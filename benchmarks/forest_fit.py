@@ -24,23 +24,11 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.paper.models import Hierarchy, save_hierarchy
-from ediff_utils.paper.predictions import aggregate_votes, choose_patterns
+from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
+from ediff_utils.paper.models import Hierarchy, write_forest
 from ediff_utils.paper.training import new_forest
-
-
-def peak_memory() -> float:
-    """Largest resident memory of this process so far [MiB]."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # On Linux a child's ru_maxrss begins with that of the process that started it.
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(lines["VmHWM"].split()[0]) / 2**10
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def digest_trees(forest: RandomForestClassifier) -> str:
@@ -58,8 +46,9 @@ def digest_trees(forest: RandomForestClassifier) -> str:
 def measure_size(hierarchy: Hierarchy) -> float:
     """Size of the forest's file as a run keeps it [MB]."""
     with tempfile.TemporaryDirectory() as folder:
-        save_hierarchy(hierarchy, Path(folder), progress=False)
-        return (Path(folder) / "crystal_system.skops").stat().st_size / 1e6
+        path = Path(folder) / "crystal_system.skops"
+        write_forest(hierarchy.system_forest, path)
+        return path.stat().st_size / 1e6
 
 
 def count_right(
@@ -88,12 +77,12 @@ def count_right(
     classes = np.array(hierarchy.classes)
     right = classes[votes.argmax(axis=1)] == labels["crystal_system"]
     truth = labels.groupby("material_id")["crystal_system"].first()
-    joint = {
-        name: classes[aggregate_votes(votes[rows]).argmax()] == truth[name]
-        for name, rows in choose_patterns(labels, together, seed).items()
-    }
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
+    drawn = turn < together
+    joint = classes[aggregate_votes(votes[drawn], groups[drawn]).argmax(axis=1)]
+    ten = pd.Series(joint == truth[names].to_numpy(), names)
     one = right.groupby(labels["material_id"]).sum()
-    return pd.DataFrame({"one": one, "ten": pd.Series(joint)}).astype(float)
+    return pd.DataFrame({"one": one, "ten": ten}).astype(float)
 
 
 def measure(task: dict) -> dict[str, object]:
@@ -116,7 +105,7 @@ def measure(task: dict) -> dict[str, object]:
     folder = Path(task["folder"])
     vectors = np.load(folder / f"train-{task['data']}.npy")[: task["rows"]]
     target = np.load(folder / "target.npy")[: task["rows"]]
-    result: dict[str, object] = {"seconds": np.inf, "loaded_mib": peak_memory()}
+    result: dict[str, object] = {"seconds": np.inf, "loaded_mib": 2**10 * peak_memory()}
     tables = []
     for seed in task["seeds"]:
         forest = new_forest("crystal_system", ForestSettings(seed=seed, jobs=1))
@@ -125,7 +114,7 @@ def measure(task: dict) -> dict[str, object]:
         forest.fit(vectors, target)
         result["seconds"] = min(result["seconds"], time.process_time() - start)
         # Later forests and the test patterns are not counted.
-        result.setdefault("peak_mib", peak_memory())
+        result.setdefault("peak_mib", 2**10 * peak_memory())
         if not task["together"]:
             continue
         hierarchy = Hierarchy(forest, {}, {}, {})

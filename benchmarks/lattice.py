@@ -22,9 +22,9 @@ import click
 import numpy as np
 import pandas as pd
 
+from ediff_solve.detector.effects import CLEAN, DetectorSettings, apply_detector
 from ediff_solve.lattice import find_bravais, same_lattice, solve_pattern, solve_patterns
 from ediff_utils.bloch.dataset.reading import read_patterns, spots
-from ediff_utils.bloch.detector import CLEAN, DetectorSettings, apply_detector
 
 #: Metric deviation up to which a tabulated cell has a symmetry: its rounding.
 TABLE_TOLERANCE = 1e-4

@@ -21,12 +21,12 @@ from pathlib import Path
 import click
 import numpy as np
 
+from ediff_solve.detector.effects import apply_detector
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.training.card import TEN
 from ediff_solve.predictor.training.examples import DETECTORS
 from ediff_solve.predictor.training.trials import measure_times
 from ediff_utils.bloch.dataset.reading import read_patterns, spots
-from ediff_utils.bloch.detector import apply_detector
 from ediff_utils.bloch.orientations import random_orientations
 from ediff_utils.bloch.simulation import prepare, simulate_orientation
 from ediff_utils.core.settings import CrystalSettings, SimulationSettings

@@ -22,11 +22,11 @@ from cases import (
     ONE,
     choose_crystals,
     choose_orientation,
-    dense_intensities,
     record,
 )
 from numba import njit
 
+from ediff_utils.bloch.dataset.checks import dense_intensities
 from ediff_utils.bloch.exit_wave import exit_waves
 from ediff_utils.bloch.kernels.packed import ROWS, multiply, pack_matrix
 from ediff_utils.bloch.orientations import random_orientations
@@ -125,7 +125,7 @@ def compare_bethe(crystal: Crystal, orientation: np.ndarray) -> list[dict[str, o
         return propagate_beams(bloch, *find_beams(bloch, orientation), ONE.thicknesses)
 
     whole = timing.measure(everything)
-    dense = dense_intensities(bloch, orientation, ONE.thicknesses[0])
+    dense = dense_intensities(bloch, orientation, ONE.thicknesses[0])[1]
     rows = []
     for by in ("excitation error", "coupling"):
         for fraction in FRACTIONS:

@@ -22,12 +22,7 @@ from ediff_utils.core.paths import FIGURES
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.crystals.sources import load_crystals
-from ediff_utils.figures.scaling import (
-    FIT_FROM,
-    compute_power_law,
-    compute_scaling,
-    figure_scaling,
-)
+from ediff_utils.figures.scaling import FIT_FROM, compute_power_law, figure_scaling, read_scaling
 from ediff_utils.figures.style import save_figure
 
 #: Crystals of a table that are looked through for ones of every volume.
@@ -94,7 +89,7 @@ def main(crystals: str, number: int) -> None:
         for crystal, kind in choose_spread(crystals, number)
     ]
     record(scaling=records)
-    table = compute_scaling(records)
+    table = read_scaling()
     columns = ["material_id", "beams", "volume", "centrosymmetric", "milliseconds"]
     click.echo(table[columns].to_string(index=False, float_format=lambda x: f"{x:.3g}"))
     for kind, rows in table[table["beams"] >= FIT_FROM].groupby("centrosymmetric"):

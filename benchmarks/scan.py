@@ -16,20 +16,49 @@ import time
 import click
 import numpy as np
 
-from ediff_solve.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
+from ediff_solve.gold_scan.kernels.columns import merge_spots
+from ediff_solve.gold_scan.render import GoldScan, prepare_gold_scan, scatter_positions
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.scans.maps import compute_predictor_maps
-from ediff_solve.scans.report import peak_gib
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.paper import feature_files, models
-from ediff_utils.paper.scan.bragg import BraggLists
+from ediff_utils.paper.scan.bragg import BraggLists, build_bragg_lists
 from ediff_utils.paper.scan.maps import compute_scan_maps
 
 #: Patterns that the time of one is the median of.
 _PATTERNS = 50
+#: Of a listed spot, standard deviation [1/angstrom], and electrons of the weakest that is listed.
+_POSITION_NOISE, _MIN_ELECTRONS = 0.003, 20.0
+
+
+def draw_lists(scan: GoldScan) -> BraggLists:
+    """Bragg lists in the scan's axes, without the direct beam; intensities in electrons.
+
+    Spots closer than a disk's radius to a stronger one become part of it, weak ones or those beyond
+    half the frame's width are lost, and the others are counted and shifted.
+    """
+    settings = scan.settings
+    rng = np.random.default_rng([settings.seed, 3])
+    parts: list[tuple[np.ndarray, ...]] = []
+    limit = settings.pixel_size * settings.frame_size / 2
+    for row in range(settings.scan_size):
+        found = scatter_positions(scan, row)
+        spots = found.qx, found.qy, found.intensity, found.spot_offsets
+        qx, qy, intensity, offsets = merge_spots(*spots, settings.disk_radius)
+        y = np.repeat(np.arange(settings.scan_size), np.diff(offsets))
+        expected = settings.electrons * (1 - settings.carbon) * intensity
+        kept = (expected >= _MIN_ELECTRONS) & (np.hypot(qx, qy) < limit)
+        counts = rng.poisson(expected[kept])
+        noise = rng.normal(0, _POSITION_NOISE, (2, len(counts)))
+        parts.append(
+            (np.full(len(counts), row), y[kept], qx[kept] + noise[0], qy[kept] + noise[1], counts)
+        )
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return build_bragg_lists(*columns, shape=(settings.scan_size,) * 2)
 
 
 def head(lists: BraggLists, n: int) -> BraggLists:
@@ -57,7 +86,7 @@ def median_ms(predictor: Predictor, lists: BraggLists, least: int) -> float:
 @click.option("--seed", default=0, show_default=True)
 def main(run: str, name: str, size: int, jobs: int, seed: int) -> None:
     settings = ScanSettings(jobs=jobs, scan_size=size)
-    lists = compute_gold_bragg_lists(prepare_gold_scan(GoldScanSettings(scan_size=size, seed=seed)))
+    lists = draw_lists(prepare_gold_scan(GoldScanSettings(scan_size=size, seed=seed)))
     patterns = int((lists.n_spots >= settings.min_spots).sum())
     click.echo(
         f"{size} x {size} positions, {patterns} of them with {settings.min_spots} spots or more, "
@@ -84,7 +113,7 @@ def main(run: str, name: str, size: int, jobs: int, seed: int) -> None:
     click.echo("| --- | --- | --- | --- |")
     for title, seconds, one in lines:
         click.echo(f"| {title} | {seconds:.1f} s | {patterns / seconds:.0f} | {one} |")
-    click.echo(f"\npeak memory of this process: {peak_gib():.2f} GiB")
+    click.echo(f"\npeak memory of this process: {peak_memory():.2f} GiB")
 
 
 if __name__ == "__main__":

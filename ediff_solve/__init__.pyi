@@ -1,4 +1,10 @@
+# --- patterns as a detector shows them, and what the paper's forests say of them
+from .detector.effects import apply_detector as apply_detector
+from .detector.settings import DetectorSettings as DetectorSettings
+from .forests.reliability import compute_reliability as compute_reliability
+
 # --- detector frames in, Bragg lists out
+from .frames.bragg import read_bragg_lists as read_bragg_lists
 from .frames.detect import DetectionSettings as DetectionSettings
 from .frames.detect import compute_detector as compute_detector
 from .frames.detect import detect_spots as detect_spots
@@ -6,6 +12,7 @@ from .frames.reading import Frames as Frames
 from .frames.reading import open_frames as open_frames
 from .frames.stream import build_lists as build_lists
 from .frames.stream import calibrate_scan as calibrate_scan
+from .frames.stream import compute_looks as compute_looks
 from .frames.stream import detect_scan as detect_scan
 
 # --- the lattice, from geometry alone

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ediff_utils import __version__
-from ediff_utils.__main__ import OneLineErrors, read_overrides
+from ediff_utils.__main__ import PARAMETER, OneLineErrors, read_overrides
 from ediff_utils.__main__ import main as paper
 from ediff_utils.core.errors import UserError
 
@@ -28,9 +29,7 @@ def main() -> None:
     "--detector", default="detector", show_default=True, help="run that a detector looks at"
 )
 @click.option("--name", default="default", show_default=True, help="folder under data/models")
-@click.option(
-    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
-)
+@PARAMETER
 @click.option("--jobs", default=-1, show_default=True, help="worker processes")
 def train(
     clean: str, detector: str, name: str, parameter: tuple[tuple[str, str], ...], jobs: int
@@ -41,7 +40,8 @@ def train(
     from ediff_utils.core import paths
     from ediff_utils.core.settings import check
 
-    settings = check(PredictorSettings, **read_overrides(parameter))
+    overrides: dict[str, Any] = read_overrides(parameter)
+    settings = check(PredictorSettings, **overrides)
     names = {"clean": clean, "detector": detector}
     runs = {condition: paths.Run(run) for condition, run in names.items() if run}
     if not runs:

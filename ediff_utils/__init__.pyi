@@ -7,8 +7,6 @@ from .crystals.symmetry import standardise as standardise
 # --- spot patterns
 from .bloch.dataset.reading import read_patterns as read_patterns
 from .bloch.dataset.writing import simulate_dataset as simulate_dataset
-from .bloch.detector import apply_detector as apply_detector
-from .bloch.detector_settings import DetectorSettings as DetectorSettings
 from .bloch.orientations import grid_orientations as grid_orientations
 from .bloch.orientations import lattice_fixed_orientation as lattice_fixed_orientation
 from .bloch.orientations import random_orientations as random_orientations
@@ -32,7 +30,6 @@ from .paper.training import prepare_hierarchy as prepare_hierarchy
 
 # --- Bragg lists of a scan, and its maps by the forests
 from .paper.scan.bragg import BraggLists as BraggLists
-from .paper.scan.bragg import read_bragg_lists as read_bragg_lists
 from .paper.scan.maps import compute_scan_maps as compute_scan_maps
 
 # --- a run: its files, its results beside the paper's, its figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import yaml
@@ -29,23 +30,29 @@ def main() -> None:
     """Crystal structure from electron diffraction patterns, after Gleason et al. 2024."""
 
 
-def read_overrides(parameter: tuple[tuple[str, str], ...]) -> dict[str, object]:
+def read_overrides(parameter: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     try:
         return {key: yaml.safe_load(value) for key, value in parameter}
     except yaml.YAMLError:
         raise UserError("--parameter: expected NAME VALUE, the value as YAML has it") from None
 
 
+_CRYSTALS = click.option(
+    "--crystals", help="embedded, materials-project, a folder of CIFs or a Parquet table"
+)
+PARAMETER = click.option(
+    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
+)
+
+
 @main.command()
 @click.option(
     "--preset", default="quick", show_default=True, help="quick, smoke, paper or a YAML file"
 )
-@click.option("--crystals", help="embedded, materials-project, a folder of CIFs or a Parquet table")
+@_CRYSTALS
 @click.option("--name", help="name of the run; by default the preset's, and that of the crystals")
 @click.option("--only", default="", help="run only notebooks whose names start so, such as 06")
-@click.option(
-    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
-)
+@PARAMETER
 def reproduce(
     preset: str,
     crystals: str | None,
@@ -55,7 +62,7 @@ def reproduce(
 ) -> None:
     """Run the notebooks and set the results beside the paper's."""
     from ediff_utils.core import paths
-    from ediff_utils.paper import results
+    from ediff_utils.paper import comparison
     from ediff_utils.reproduce import name_run
     from ediff_utils.reproduce import reproduce as run_all
 
@@ -63,17 +70,15 @@ def reproduce(
     found = run_all(preset, crystals=crystals, name=name, overrides=overrides, only=only)
     run = paths.Run(name or name_run(preset, crystals))
     if found["crystal_system"]:
-        click.echo(results.format_table(results.comparison_table(found)))
-    click.echo(f"\nFigures, executed notebooks and results.json: {run.figures}")
+        click.echo(comparison.format_table(comparison.comparison_table(found)))
+    click.echo(f"\nFigures, executed notebooks and results.json: {run.data}")
 
 
 @main.command()
 @click.option("--preset", default="grid", show_default=True, help="grid, random or a YAML file")
-@click.option("--crystals", help="embedded, materials-project, a folder of CIFs or a Parquet table")
+@_CRYSTALS
 @click.option("--name", help="name of the run; by default the preset's")
-@click.option(
-    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="override a parameter"
-)
+@PARAMETER
 @click.option(
     "--check",
     default=0,
@@ -103,22 +108,33 @@ def dataset(
     click.echo(f"{'failures':16} {len(summary['failures']):>14,}")
     if check:
         click.echo(f"{'largest error':16} {summary['check']['difference']:>14.1e}")
-    click.echo(f"\nPatterns: {run.patterns}\nSummary:  {run.figures / 'dataset.json'}")
+    click.echo(f"\nPatterns: {run.patterns}\nSummary:  {run.dataset}")
+
+
+@main.command()
+@click.argument("run", nargs=-1, required=True)
+def publish(run: tuple[str, ...]) -> None:
+    """Copy what runs have drawn and measured to where it is committed, figures/RUN."""
+    from ediff_utils.core.paths import Run
+    from ediff_utils.reproduce import publish as publish_run
+
+    for name in run:
+        click.echo(publish_run(Run(name)))
 
 
 @main.command()
 @click.argument("run", nargs=-1, required=True)
 def summary(run: tuple[str, ...]) -> None:
-    """Print the rows of the paper's abstract for some runs, as Markdown. RUN is NAME=HEADING."""
+    """Print the rows of the paper's abstract for published runs, as Markdown: NAME=HEADING."""
     from ediff_utils.core import paths
     from ediff_utils.paper import results
-    from ediff_utils.paper.comparison import summary_table
+    from ediff_utils.paper.comparison import summary_table, to_markdown
 
     runs = {}
     for item in run:
         name, _, heading = item.partition("=")
-        runs[heading or name] = results.read_results(paths.Run(name))
-    click.echo(results.to_markdown(summary_table(runs)), nl=False)
+        runs[heading or name] = results.read_results(paths.Run(name).published)
+    click.echo(to_markdown(summary_table(runs)), nl=False)
 
 
 if __name__ == "__main__":

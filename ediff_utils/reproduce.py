@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ediff_utils.bloch.dataset import checks, manifest, writing
 from ediff_utils.core.errors import UserError
@@ -47,23 +49,9 @@ def gather_parameters(
 ) -> dict[str, object]:
     """Parameters of a run: the preset's, then those given by hand.
 
-    Parameters
-    ----------
-    preset : str or Path
-        Name of a preset or path of a YAML file.
-    crystals : str, optional
-        Overrides the preset's source of crystals. A path counts from where the command is called.
-    overrides : mapping
-        Further parameters.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    UserError
-        An unknown preset or parameter, or a value that does not fit.
+    ``preset`` is its name or the path of a YAML file; ``crystals`` overrides its source of
+    crystals, a path counts from where the command is called. An unknown preset or parameter, or a
+    value that does not fit, is a UserError.
     """
     values = load_preset(preset) | dict(overrides)
     if crystals:
@@ -89,31 +77,16 @@ def _check_declared(names: Iterable[str]) -> None:
 
 
 def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> float:
-    """Execute one notebook with those of the parameters that it declares.
+    """Execute one notebook with those of the parameters that it declares; gives its wall time [s].
 
-    Parameters
-    ----------
-    notebook : Path
-    run : Run
-        The executed copy lands under its figures.
-    parameters : mapping
-
-    Returns
-    -------
-    float
-        Wall time [s].
-
-    Raises
-    ------
-    UserError
-        What the notebook raised as the user's mistake.
+    The run keeps the executed copy. What the notebook raised as the user's mistake is a UserError.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     declared = papermill.inspect_notebook(str(notebook))
     own = {name: value for name, value in parameters.items() if name in declared}
-    executed = run.figures / "notebooks" / notebook.name
+    executed = run.notebooks / notebook.name
     executed.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     try:
@@ -140,30 +113,10 @@ def reproduce(
     overrides: Mapping[str, object] | None = None,
     only: str = "",
 ) -> dict:
-    """Run all notebooks at a preset and collect their results.
+    """Run all notebooks at a preset and collect what ``results.json`` holds.
 
-    Parameters
-    ----------
-    preset : str or Path
-        Name of a preset or path of a YAML file.
-    crystals : str, optional
-        Source of crystals, instead of the preset's.
-    name : str, optional
-        Name of the run; by default the preset's, and that of the crystals.
-    overrides : mapping, optional
-        Further parameters.
-    only : str
-        Run only the notebooks whose names start with this.
-
-    Returns
-    -------
-    dict
-        What ``results.json`` holds.
-
-    Raises
-    ------
-    UserError
-        A mistake in the parameters or in a file that they name.
+    For ``crystals`` and ``overrides`` see :func:`gather_parameters`; ``name`` is the run's, by
+    default :func:`name_run`'s. Only the notebooks whose names start with ``only`` are run.
     """
     parameters = gather_parameters(preset, crystals, overrides or {})
     run = Run(name or name_run(preset, crystals))
@@ -179,6 +132,22 @@ def reproduce(
     return results.collect(run)
 
 
+def publish(run: Run) -> Path:
+    """Copy a run's figures, ``results.json`` and ``dataset.json`` to where they are committed.
+
+    Gives that folder, :attr:`Run.published`; what the run has not made is left as it is there. A
+    run that has made nothing yet is a UserError.
+    """
+    made = [*sorted(run.figures.glob("*.png")), run.results, run.dataset]
+    made = [path for path in made if path.exists()]
+    if not made:
+        raise UserError(f"{run.data}: nothing to publish; it is made by make reproduce")
+    for path in made:
+        with atomic_write(run.published / path.name) as partial:
+            shutil.copyfile(path, partial)
+    return run.published
+
+
 def make_dataset(
     run: Run,
     preset: str | Path,
@@ -186,32 +155,13 @@ def make_dataset(
     crystals: str | None = None,
     overrides: Mapping[str, object] | None = None,
     check_patterns: int = 0,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Simulate the patterns of a run without its notebooks, as notebook 01 would.
 
-    Parameters
-    ----------
-    run : Run
-        Where it goes.
-    preset : str or Path
-        Name of a preset or path of a YAML file.
-    crystals : str, optional
-        Source of crystals, instead of the preset's.
-    overrides : mapping, optional
-        Further parameters.
-    check_patterns : int
-        Hold so many of them against a dense eigen-decomposition.
-
-    Returns
-    -------
-    dict
-        See :func:`ediff_utils.bloch.dataset.manifest.summarise`; ``dataset.json`` of the run's
-        figures holds it.
-
-    Raises
-    ------
-    UserError
-        A mistake in the parameters or in a file that they name, or files that cannot be written.
+    For ``crystals`` and ``overrides`` see :func:`gather_parameters`. With ``check_patterns`` the
+    files are held against their checksums, and so many patterns against a dense
+    eigen-decomposition. Gives :func:`ediff_utils.bloch.dataset.manifest.summarise`, as the run's
+    ``dataset.json`` holds it.
     """
     values = gather_parameters(preset, crystals, overrides or {})
     start = time.perf_counter()
@@ -221,6 +171,7 @@ def make_dataset(
     writing.simulate_dataset(chosen.table, settings, run.patterns, spent=spent)
     summary = manifest.summarise(run.patterns)
     if check_patterns:
+        writing.verify(run.patterns)
         found = checks.compute_dataset_differences(run.patterns, check_patterns)
         summary["check"] = {
             "patterns": len(found),
@@ -229,10 +180,10 @@ def make_dataset(
             "missing": int(found["missing"].sum()),
             "by_system": found.groupby("crystal_system")["difference"].max().to_dict(),
         }
-    with atomic_write(run.figures / "dataset.json") as partial:
+    with atomic_write(run.dataset) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 
 
-def _part(kind: type[S], values: Mapping[str, object]) -> S:
+def _part(kind: type[S], values: Mapping[str, Any]) -> S:
     return check(kind, **{name: values[name] for name in kind.model_fields if name in values})

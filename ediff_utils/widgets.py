@@ -7,7 +7,6 @@ that it can be had, and tested, without a browser.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -42,13 +41,7 @@ _PIXELS = 141
 class Exploration(Decomposition):
     """A pattern taken apart, and what it is a pattern of.
 
-    Parameters
-    ----------
-    pattern, coefficients, reconstruction, q_max
-        See :class:`ediff_utils.figures.basis.Decomposition`.
-    material_id : str
-    uvw : ndarray, shape (3,)
-        Zone axis in the conventional lattice, the largest index 1 or -1.
+    ``uvw``, (3,), is the zone axis in the conventional lattice, the largest index 1 or -1.
     """
 
     material_id: str
@@ -64,31 +57,12 @@ def compute_exploration(
     normalisation: str = "scattered",
     orientations: np.ndarray | None = None,
 ) -> Exploration:
-    """Simulate one pattern of a dataset, at any thickness, and take it apart.
+    """Simulate one pattern of a dataset, at any thickness [angstrom], and take it apart.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    zone_axis_index : int
-        Index of the pattern within the crystal, from 0 to ``settings.orientations`` - 1.
-    thickness : float
-        [angstrom]
-    settings : SimulationSettings, optional
-        As of the dataset; its thicknesses play no part.
-    normalisation : {"scattered", "incident"}
-    orientations : ndarray, shape (n, 3, 3), optional
-        The crystal's orientations, where they are known already.
-
-    Returns
-    -------
-    Exploration
-
-    Raises
-    ------
-    UserError
-        No such zone axis, or a thickness out of range.
-    SimulationError
-        The crystal cannot be simulated.
+    ``zone_axis_index`` is the pattern's within the crystal, from 0 to ``settings.orientations`` -
+    1; the thicknesses of ``settings`` play no part. ``orientations``, (n, 3, 3), are the crystal's,
+    where they are known already. A knob out of range is a UserError, a crystal that cannot be
+    simulated a SimulationError.
     """
     settings = settings or SimulationSettings()
     if orientations is None:
@@ -102,30 +76,12 @@ def compute_exploration(
     pattern = simulate(crystal, orientation[None], settings)[0][0]
     uvw = orientation[:, 2] @ np.linalg.inv(crystal.conventional_lattice)
     parts = compute_decomposition(pattern, normalisation, _PIXELS, settings.q_max)
-    return Exploration(
-        pattern=pattern,
-        coefficients=parts.coefficients,
-        reconstruction=parts.reconstruction,
-        q_max=parts.q_max,
-        material_id=crystal.material_id,
-        uvw=uvw / np.abs(uvw).max(),
-    )
+    return Exploration(**vars(parts), material_id=crystal.material_id, uvw=uvw / np.abs(uvw).max())
 
 
 @styled
-def figure_exploration(exploration: Exploration, m: int, p: int) -> Figure:
-    """Draw a pattern under one basis function, its coefficients, and its reconstruction.
-
-    Parameters
-    ----------
-    exploration : Exploration
-    m, p : int
-        Ring and angular order of the basis function.
-
-    Returns
-    -------
-    Figure
-    """
+def _figure_exploration(exploration: Exploration, m: int, p: int) -> Figure:
+    """Draw a pattern under basis function (m, p), its coefficients, and its reconstruction."""
     q_max, pattern = exploration.q_max, exploration.pattern
     fig = new_figure(9.0, 3.1)
     left, middle, right = fig.subplots(1, 3)
@@ -143,16 +99,27 @@ def figure_exploration(exploration: Exploration, m: int, p: int) -> Figure:
 
 
 class BasisExplorer(widgets.VBox):
-    """Knobs and a picture that follows them; make it with :func:`basis_explorer`.
+    """Knobs that take patterns of the crystals apart in the radial basis, and a picture.
+
+    Works without a display; a change of a knob's ``value`` redraws ``picture``. An empty table, or
+    a first crystal that it does not hold, is a UserError.
 
     Parameters
     ----------
     crystals : DataFrame
         The crystals' table.
-    settings : SimulationSettings
+    settings : SimulationSettings, optional
+        As of the dataset, whose zone axes the slider goes through.
     normalisation : {"scattered", "incident"}
-    start : mapping
-        Name of each knob to where it stands at first.
+        As of the features.
+    crystal : Crystal, optional
+        Where the knobs stand at first: the crystal, one of the table and by default its first,
+    zone_axis : int
+        the zone axis,
+    thickness : float, optional
+        the thickness [angstrom], by default the first one of the settings,
+    m, p : int
+        and the basis function.
 
     Attributes
     ----------
@@ -169,11 +136,22 @@ class BasisExplorer(widgets.VBox):
     def __init__(
         self,
         crystals: pd.DataFrame,
-        settings: SimulationSettings,
-        normalisation: str,
-        start: Mapping[str, object],
+        settings: SimulationSettings | None = None,
+        normalisation: str = "scattered",
+        *,
+        crystal: Crystal | None = None,
+        zone_axis: int = 0,
+        thickness: float | None = None,
+        m: int = 12,
+        p: int = 6,
     ) -> None:
+        if crystals.empty:
+            raise UserError("crystals: expected at least one to explore, found none")
+        settings = settings or SimulationSettings()
         self._crystals = {str(row["material_id"]): row for _, row in crystals.iterrows()}
+        first = next(iter(self._crystals)) if crystal is None else crystal.material_id
+        if first not in self._crystals:
+            raise UserError(f"material_id {first}: no such crystal in the table")
         self._settings, self._normalisation = settings, normalisation
         self._orientations: dict[str, np.ndarray] = {}
         self.exploration: Exploration | None = None
@@ -181,13 +159,12 @@ class BasisExplorer(widgets.VBox):
             (f"{row['formula']} ({name})" if "formula" in row else name, name)
             for name, row in self._crystals.items()
         ]
-        self.crystal = widgets.Dropdown(
-            options=names, value=start["crystal"], description="crystal"
-        )
-        self.zone_axis = _slider("zone axis", start["zone_axis"], 0, settings.orientations - 1)
-        self.thickness = _slider("thickness [nm]", start["thickness"], 2, 200, 2)
-        self.ring = _slider("ring m", start["ring"], 0, N_RADIAL - 1)
-        self.order = _slider("order p", start["order"], 0, N_ANGULAR - 1)
+        nanometres = round((thickness or settings.thicknesses[0]) / 10)
+        self.crystal = widgets.Dropdown(options=names, value=first, description="crystal")
+        self.zone_axis = _slider("zone axis", zone_axis, 0, settings.orientations - 1)
+        self.thickness = _slider("thickness [nm]", nanometres, 2, 200, 2)
+        self.ring = _slider("ring m", m, 0, N_RADIAL - 1)
+        self.order = _slider("order p", p, 0, N_ANGULAR - 1)
         self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self.message = widgets.HTML()
         knobs = [self.crystal, self.zone_axis, self.thickness, self.ring, self.order]
@@ -195,8 +172,8 @@ class BasisExplorer(widgets.VBox):
             knob.observe(self._simulate, names="value")
         for knob in knobs[3:]:
             knob.observe(self._draw, names="value")
-        first, second = widgets.HBox(knobs[:3]), widgets.HBox(knobs[3:])
-        super().__init__([first, second, self.message, self.picture])
+        rows = [widgets.HBox(knobs[:3]), widgets.HBox(knobs[3:])]
+        super().__init__([*rows, self.message, self.picture])
         self._simulate()
 
     def _simulate(self, _change: object = None) -> None:
@@ -223,7 +200,7 @@ class BasisExplorer(widgets.VBox):
         if self.exploration is None:
             self.picture.value = b""
             return
-        fig = figure_exploration(self.exploration, self.ring.value, self.order.value)
+        fig = _figure_exploration(self.exploration, self.ring.value, self.order.value)
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
         self.picture.value = buffer.getvalue()
@@ -240,59 +217,3 @@ def _slider(name: str, value: int, low: int, high: int, step: int = 1) -> widget
         continuous_update=False,
         style={"description_width": "initial"},
     )
-
-
-def basis_explorer(
-    crystals: pd.DataFrame,
-    settings: SimulationSettings | None = None,
-    normalisation: str = "scattered",
-    *,
-    crystal: Crystal | None = None,
-    zone_axis: int = 0,
-    thickness: float | None = None,
-    m: int = 12,
-    p: int = 6,
-) -> BasisExplorer:
-    """Make a widget that takes patterns of the crystals apart in the radial basis.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table.
-    settings : SimulationSettings, optional
-        As of the dataset, whose zone axes the slider goes through.
-    normalisation : {"scattered", "incident"}
-        As of the features.
-    crystal : Crystal, optional
-        Where the knobs stand at first: the crystal, one of the table and by default its first,
-    zone_axis : int
-        the zone axis,
-    thickness : float, optional
-        the thickness [angstrom], by default the first one of the settings,
-    m, p : int
-        and the basis function.
-
-    Returns
-    -------
-    BasisExplorer
-        Works without a display; a change of a knob's ``value`` redraws ``picture``.
-
-    Raises
-    ------
-    UserError
-        An empty table, or a first crystal that it does not hold.
-    """
-    if crystals.empty:
-        raise UserError("crystals: expected at least one to explore, found none")
-    settings = settings or SimulationSettings()
-    first = str(crystals.iloc[0]["material_id"]) if crystal is None else crystal.material_id
-    if first not in set(crystals["material_id"].astype(str)):
-        raise UserError(f"material_id {first}: no such crystal in the table")
-    start = {
-        "crystal": first,
-        "zone_axis": zone_axis,
-        "thickness": round((thickness or settings.thicknesses[0]) / 10),
-        "ring": m,
-        "order": p,
-    }
-    return BasisExplorer(crystals, settings, normalisation, start)

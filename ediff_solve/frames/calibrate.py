@@ -7,14 +7,15 @@ user tells is missing, and said to be.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, label, median_filter, rank_filter, zoom
 
+from ediff_solve.detector.effects import distortion
 from ediff_solve.frames.detect import DiskDetector
 from ediff_solve.frames.kernels.band_pass import band_pass
 from ediff_solve.frames.rings import Ring
-from ediff_utils.bloch.detector import distortion
 from ediff_utils.core.errors import UserError
 
 #: How far a hot pixel's excess is above the spread of its like, in standard deviations.
@@ -52,20 +53,11 @@ class Calibration:
     rotation: float = 0.0
 
     def apply(self, x: np.ndarray, y: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Reciprocal coordinates of spots.
+        """Reciprocal coordinates qx and qy of spots, the ellipse made a circle of its mean axis.
 
-        Parameters
-        ----------
-        x, y : ndarray, shape (n_spots,)
-            Rows and columns [pixel].
-        numbers : ndarray of int, shape (n_spots,)
-            Probe position of each, x * ny + y.
-
-        Returns
-        -------
-        qx, qy : ndarray, shape (n_spots,)
-            From the direct beam along the scan's x and y, the ellipse made a circle of its mean
-            axis [1/angstrom].
+        Spots x and y are rows and columns [pixel], ``numbers`` their probe positions x * ny + y;
+        the result counts from the direct beam along the scan's x and y [1/angstrom]. All are of
+        shape (n_spots,).
         """
         centre = self.origins.reshape(-1, 2)[numbers]
         u, v = x - centre[:, 0], y - centre[:, 1]
@@ -77,24 +69,13 @@ class Calibration:
 
 
 def compute_hot_pixels(mean: np.ndarray, median: np.ndarray) -> np.ndarray:
-    """Pixels that are bright whatever is under them.
+    """Pixels that are bright whatever is under them; bool, shape (height, width).
 
-    Parameters
-    ----------
-    mean, median : ndarray, shape (height, width)
-        Over frames; the median may be of fewer. A pixel must stand out in both: a lone cosmic ray
-        is in the mean alone.
-
-    Returns
-    -------
-    ndarray of bool, shape (height, width)
-
-    Notes
-    -----
-    A pixel stands out by the difference to the third-brightest of its eight neighbours, so that
-    two hot pixels beside each other do not hide each other, against the spread of that difference
-    among pixels of its background: its median absolute deviation, scaled with the square root of
-    the background as counts are.
+    A pixel stands out by the difference to the third-brightest of its eight neighbours, so that two
+    hot pixels beside each other do not hide each other, against the spread of that difference among
+    pixels of its background: its median absolute deviation, scaled with the square root of the
+    background as counts are. It must stand out in both the mean and the median over frames, shape
+    (height, width), the latter of fewer maybe: a lone cosmic ray is in the mean alone.
     """
     hot = np.ones(np.shape(mean), bool)
     around = np.ones((3, 3), bool)
@@ -110,23 +91,11 @@ def compute_hot_pixels(mean: np.ndarray, median: np.ndarray) -> np.ndarray:
 
 
 def replace_pixels(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Frames whose masked pixels are the median of their neighbours.
+    """Frames, (n, height, width), whose masked pixels are the median of their neighbours.
 
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-    mask : ndarray of bool, shape (height, width)
-
-    Returns
-    -------
-    ndarray, shape (n, height, width)
-        A copy of the same type, unless nothing is masked. Neighbours are the eight around it that
-        are not masked, of a larger square where there are none.
-
-    Raises
-    ------
-    UserError
-        The mask does not fit, or masks everything.
+    Neighbours are the eight around it that are not masked, of a larger square where there are none.
+    The mask is bool of shape (height, width); unless it is empty, the result is a copy of the same
+    type.
     """
     mask = np.asarray(mask, bool)
     if mask.shape != frames.shape[-2:]:
@@ -137,44 +106,29 @@ def replace_pixels(frames: np.ndarray, mask: np.ndarray) -> np.ndarray:
         raise UserError("mask: every pixel is masked; expected some that are not")
     out = frames.copy()
     for i, j in np.argwhere(mask):
-        reach = 1
-        while True:
-            part = (
-                slice(max(i - reach, 0), i + reach + 1),
-                slice(max(j - reach, 0), j + reach + 1),
-            )
-            if not mask[part].all():
-                break
-            reach += 1
-        good = frames[(slice(None), *part)][:, ~mask[part]]
+        squares = (_square(i, j, reach) for reach in count(1))
+        rows, columns = next(square for square in squares if not mask[square].all())
+        good = frames[:, rows, columns][:, ~mask[rows, columns]]
         out[:, i, j] = np.median(good, axis=1)
     return out
 
 
+def _square(i: int, j: int, reach: int) -> tuple[slice, slice]:
+    return slice(max(i - reach, 0), i + reach + 1), slice(max(j - reach, 0), j + reach + 1)
+
+
 def compute_disk_radius(frames: np.ndarray) -> float:
-    """Radius of the direct beam: half way down its rim, median over frames.
+    """Radius of the direct beam [pixel]: half way down its rim, median over frames.
 
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-        A few frames, hot pixels replaced.
-
-    Returns
-    -------
-    float
-        [pixel]
-
-    Raises
-    ------
-    UserError
-        No frame has a bright disk near the place where their mean has one.
+    A few frames, shape (n, height, width), hot pixels replaced. A UserError where none has a bright
+    disk near the place where their mean has one.
     """
     mean = gaussian_filter(np.mean(frames, axis=0), 1)
-    place = np.unravel_index(np.argmax(mean), mean.shape)
+    i, j = np.unravel_index(np.argmax(mean), mean.shape)
     reach = max(min(mean.shape) // 6, 8)
-    part = tuple(slice(max(i - reach, 0), i + reach + 1) for i in place)
+    rows, columns = _square(int(i), int(j), reach)
     radii = []
-    for frame in frames[(slice(None), *part)]:
+    for frame in frames[:, rows, columns]:
         fine = zoom(frame.astype(float), _FINE, order=1)
         fine -= np.median(fine)
         plateau = np.median(fine[fine > fine.max() / 2]) if fine.max() > 0 else np.inf
@@ -192,19 +146,9 @@ def choose_origins(
 ) -> np.ndarray:
     """Which of each frame's spots is the direct beam: the strongest one near the guess.
 
-    Parameters
-    ----------
-    spots, offsets : ndarray
-        See :func:`ediff_solve.frames.detect.detect_spots`.
-    guess : tuple of float
-        Row and column of about where it is, as of :func:`compute_beam` [pixel].
-    search : float
-        How far from there it may be [pixel].
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
-        Row and column [pixel]; NaN where no disk is there.
+    For ``spots`` and ``offsets`` see :func:`ediff_solve.frames.detect.detect_spots`; ``guess`` is
+    row and column of about where it is, and ``search`` how far from there it may be. Rows and
+    columns, shape (n, 2), NaN where no disk is there [pixel].
     """
     origins = np.full((len(offsets) - 1, 2), np.nan)
     owner = np.repeat(np.arange(len(origins)), np.diff(offsets))
@@ -217,12 +161,9 @@ def choose_origins(
 
 
 def compute_beam(mean: np.ndarray, detector: DiskDetector) -> tuple[float, float]:
-    """Row and column of the direct beam in the mean over frames: its strongest disk.
+    """Row and column of the direct beam in the mean over frames [pixel]: its strongest disk.
 
-    Raises
-    ------
-    UserError
-        There is none, behind a beam stop for instance.
+    A UserError where there is none, behind a beam stop for instance.
     """
     response, _ = band_pass(np.ascontiguousarray(mean, np.float32), detector.narrow, detector.wide)
     inside = np.zeros(response.shape, bool)
@@ -235,24 +176,10 @@ def compute_beam(mean: np.ndarray, detector: DiskDetector) -> tuple[float, float
 
 
 def fit_descan(origins: np.ndarray, order: int = 1) -> np.ndarray:
-    """A smooth surface through the centres: what the descan leaves.
+    """A smooth surface through the centres, what the descan leaves; shape (nx, ny, 2) [pixel].
 
-    Parameters
-    ----------
-    origins : ndarray, shape (nx, ny, 2)
-        Row and column at each probe position, NaN where not found [pixel].
-    order : int
-        0 one centre for all, 1 a plane, up to 3.
-
-    Returns
-    -------
-    ndarray, shape (nx, ny, 2)
-        By least squares, without outliers.
-
-    Raises
-    ------
-    UserError
-        Fewer centres than such a surface needs, or an order that is not known.
+    By least squares, without outliers, through row and column at each probe position, shape (nx,
+    ny, 2), NaN where not found. The order is 0 for one centre for all, 1 for a plane, up to 3.
     """
     if order not in (0, 1, 2, 3):
         raise UserError(f"order: expected 0, 1, 2 or 3, got {order!r}")
@@ -292,34 +219,17 @@ def compute_calibration(
 ) -> Calibration:
     """Put a calibration together; what is missing is not guessed.
 
-    Parameters
-    ----------
-    origins : ndarray, shape (nx, ny, 2)
-        See :func:`fit_descan` [pixel].
-    pixel_size : float, optional
-        [1/angstrom]; that of the file, as a rule.
-    ring : Ring, optional
-        See :mod:`ediff_solve.frames.rings`; its ellipse is used.
-    ring_radius : float, optional
-        Of that ring [1/angstrom, without 2 pi]: 1 / spacing. Goes before ``pixel_size``.
-    rotation : float
-        See :class:`Calibration` [degree].
-
-    Returns
-    -------
-    Calibration
-
-    Raises
-    ------
-    UserError
-        No pixel size, a centre that is missing, or a number out of its range.
+    Origins, shape (nx, ny, 2), are those of :func:`fit_descan` [pixel]. The pixel size, that of the
+    file as a rule, gives way to ``ring_radius``, 1 / spacing of the ring, where that is given
+    [1/angstrom, without 2 pi]; the ring's ellipse is used. For ``rotation`` see
+    :class:`Calibration`.
     """
     origins = np.asarray(origins, float)
     if origins.ndim != 3 or origins.shape[2] != 2 or not np.isfinite(origins).all():
         raise UserError("origins: expected a row and column for every probe position; fit_descan")
     if ring_radius is not None:
         if ring is None:
-            raise UserError("ring_radius: expected the ring too, as compute_ring finds it")
+            raise UserError("ring_radius: expected the ring too, as fit_ring finds it")
         pixel_size = ring_radius / ring.radius
     if pixel_size is None:
         raise UserError(
@@ -328,6 +238,5 @@ def compute_calibration(
         )
     if not (np.isfinite(pixel_size) and pixel_size > 0):
         raise UserError(f"pixel_size: expected 1/angstrom above 0, got {pixel_size}")
-    if ring is None:
-        return Calibration(origins, float(pixel_size), rotation=rotation)
-    return Calibration(origins, float(pixel_size), ring.ellipticity, ring.axis, rotation)
+    ellipse = (ring.ellipticity, ring.axis) if ring else (0.0, 0.0)
+    return Calibration(origins, float(pixel_size), *ellipse, rotation)

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_solve.frames.disks import compute_bank, compute_profile
 from ediff_solve.frames.kernels import spots as kernels
 from ediff_solve.frames.kernels.band_pass import band_pass
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import Settings
 
 #: Narrow Gaussian of the band-pass over one of the disk's second moment, and wide over narrow. A
 #: disk on white noise then has 92 to 95 % of the best filter's signal to noise.
@@ -27,10 +28,8 @@ _CUT = 3.0
 _CHUNK = 16
 
 
-class DetectionSettings(BaseModel):
+class DetectionSettings(Settings):
     """What a Bragg disk is on this detector, and how sure one must be of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     radius: float = Field(gt=0, le=30, description="of the disks: convergence angle [pixel]")
     # A fibre-coupled camera's point spread. Direct detectors have less.
@@ -71,8 +70,9 @@ class DiskDetector:
     ----------
     narrow, wide : ndarray of float32
         Halves of one-dimensional Gaussians.
-    bank : ndarray of float32, shape (8, 8, 3, width * width)
-        The disk at shifts between the pixels, and its derivatives.
+    bank : ndarray of float32, shape (shifts, shifts, 3, width * width)
+        The disk on a window of odd width, and its derivatives by the shift along rows and columns.
+        The shifts are (k + 1/2) / shifts - 1/2, k from 0.
     unit : float
         Response in the middle of a disk of amplitude 1.
     noise : ndarray, shape (2,)
@@ -81,7 +81,7 @@ class DiskDetector:
         See :func:`ediff_solve.frames.noise.compute_offset`; shape (0, 0) where nothing is taken
         off [counts].
     variance : ndarray, shape (2,)
-        The same of a pixel.
+        A pixel's variance is variance[0] + variance[1] * expected value.
     radii : ndarray, shape (3,)
         Aperture, and inner and outer radius of the ring for the background [pixel].
     threshold, spacing, edge, max_spots
@@ -109,20 +109,10 @@ def _half_gaussian(sigma: float) -> np.ndarray:
 
 
 def compute_band(settings: DetectionSettings) -> tuple[np.ndarray, np.ndarray, float]:
-    """Filters of the band-pass.
+    """Filters of the band-pass, and the variance of its response to white noise of variance 1.
 
-    Parameters
-    ----------
-    settings : DetectionSettings
-        ``radius`` and ``blur`` are used: a flat disk that is blurred has the second moment
-        radius^2 / 4 + blur^2 along each axis.
-
-    Returns
-    -------
-    narrow, wide : ndarray of float32, shape (reach + 1,)
-        From the middle outwards.
-    power : float
-        Variance of the response to white noise of variance 1.
+    Narrow and wide are float32 of shape (reach + 1,), from the middle outwards. A flat disk that is
+    blurred has the second moment radius^2 / 4 + blur^2 along each axis.
     """
     sigma = max(_NARROW * np.hypot(settings.radius / 2, settings.blur), 0.8)
     # Halving the frame and doubling it again blur by 1/2 pixel^2 together.
@@ -162,9 +152,8 @@ def compute_detector(
     DiskDetector
     """
     narrow, wide, power = compute_band(settings)
-    bank, unit = compute_bank(
-        compute_profile(settings.radius, settings.blur, template), narrow, wide
-    )
+    profile = compute_profile(settings.radius, settings.blur, template)
+    bank, unit = compute_bank(profile, narrow, wide)
     noise = np.asarray(noise, float)
     # Without any background or read-out noise a frame's empty parts would have no variance at all.
     noise = noise + np.array([1e-6 * max(noise.max(), 1e-12), 0])
@@ -252,18 +241,5 @@ def _detect_part(frames: np.ndarray, d: DiskDetector) -> tuple[np.ndarray, np.nd
     # One number tells: a sum is finite only if all it adds up are.
     if not np.isfinite(frames.sum(dtype=float)):
         raise UserError("frames: a value is not finite; expected counts")
-    return kernels.find_spots(
-        frames,
-        d.narrow,
-        d.wide,
-        d.noise,
-        d.offset,
-        d.bank,
-        d.unit,
-        d.variance,
-        d.radii,
-        d.threshold,
-        d.spacing,
-        d.edge,
-        d.max_spots,
-    )
+    looks = (d.narrow, d.wide, d.noise, d.offset, d.bank, d.unit, d.variance, d.radii)
+    return kernels.find_spots(frames, *looks, d.threshold, d.spacing, d.edge, d.max_spots)

@@ -13,25 +13,10 @@ _OVERSAMPLING, _SHIFTS = 8, 8
 
 
 def compute_profile(radius: float, blur: float, template: np.ndarray | None = None) -> np.ndarray:
-    """A disk as a function of the distance from its centre.
+    """A disk as a function of the distance from its centre, 0, 1/8, 2/8 ... pixel, at most 1.
 
-    Parameters
-    ----------
-    radius, blur : float
-        Of a flat disk; with a template, how far it reaches [pixel].
-    template : ndarray, shape (height, width), optional
-        The probe without a sample, anywhere in the frame; its mean around its centre of mass takes
-        the flat disk's place.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        At distances 0, 1/8, 2/8 ... pixel; the largest value is 1.
-
-    Raises
-    ------
-    UserError
-        A template that holds no disk.
+    It is flat with that radius and blur [pixel], or the mean of a template, the probe without a
+    sample anywhere in a frame, around its centre of mass, as far as they reach; shape (n,).
     """
     reach = radius + 2.5 * blur + 1
     radii = np.arange(0, reach + 2, 1 / _OVERSAMPLING)
@@ -51,21 +36,11 @@ def compute_profile(radius: float, blur: float, template: np.ndarray | None = No
 def compute_bank(
     profile: np.ndarray, narrow: np.ndarray, wide: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """The disk at places between the pixels.
+    """The disk at places between the pixels, and the band-pass's response in the middle of it.
 
-    Parameters
-    ----------
-    profile : ndarray, shape (n,)
-        See :func:`compute_profile`.
-    narrow, wide : ndarray of float32
-        See :func:`ediff_solve.frames.detect.compute_band`.
-
-    Returns
-    -------
-    bank : ndarray of float32, shape (8, 8, 3, width * width)
-        See :func:`ediff_solve.frames.kernels.spots.fit_spot`.
-    unit : float
-        Response of the band-pass in the middle of the disk.
+    For ``profile`` see :func:`compute_profile`, for the filters
+    :func:`ediff_solve.frames.detect.compute_band`, and for the bank, float32 of shape (8, 8, 3,
+    width * width), :class:`ediff_solve.frames.detect.DiskDetector`.
     """
     half = (len(profile) - 2) // _OVERSAMPLING - 1
     axis = np.arange(-half, half + 1)

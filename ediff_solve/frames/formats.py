@@ -9,6 +9,7 @@ import importlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import h5py
@@ -19,18 +20,13 @@ from ediff_utils.core.errors import UserError
 #: Formats that share an ending: which one holds scans of frames.
 _PREFERRED = {"mrc": "MRC", "emd": "EMD", "xml": "EMPAD", "img": "Hamamatsu"}
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".emd")
-#: A chunk of a dataset that has none of its own [byte].
-_CHUNK_BYTES = 2**25
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of an array: step and units as the file has them, None where it has none.
+    """One axis of an array: step and units as the file has them, and whether it is the scan's.
 
-    Attributes
-    ----------
-    navigate : bool or None
-        Whether it belongs to the scan; None where the format does not say.
+    None where the file, or its format, does not say.
     """
 
     scale: float | None = None
@@ -48,19 +44,7 @@ class Stored:
 
 
 def open_stored(path: Path, node: str | None) -> Stored:
-    """Open a file without reading its frames.
-
-    Parameters
-    ----------
-    path : Path
-    node : str, optional
-        Name or path of the DataCube where an EMD file holds more than one.
-
-    Raises
-    ------
-    UserError
-        Not there, empty, cut short, of a format that nobody here reads.
-    """
+    """Open a file without reading its frames; ``node`` names a DataCube of several."""
     if not path.exists():
         raise UserError(f"{path}: no such file; expected a scan of detector frames")
     if path.is_file() and path.stat().st_size == 0:
@@ -106,10 +90,6 @@ def _lazy(dataset: h5py.Dataset) -> da.Array:
     return da.from_array(dataset, chunks=chunks, meta=np.empty(0, dataset.dtype))
 
 
-def _text(value: object) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value
-
-
 def _open_emd(path: Path, cube: str) -> Stored:
     # Left open: the array reads from it.
     file = h5py.File(path, "r")
@@ -117,7 +97,10 @@ def _open_emd(path: Path, cube: str) -> Stored:
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4:
         raise UserError(f"{path}: {cube}: expected a DataCube with four-dimensional data")
     stored = file.get(f"{cube.split('/')[0]}/metadatabundle/calibration", {})
-    entries = {name: _text(item[()]) for name, item in stored.items() if hasattr(item, "shape")}
+    values = {name: item[()] for name, item in stored.items() if hasattr(item, "shape")}
+    entries: dict[str, Any] = {
+        n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()
+    }
     axes = [
         Axis(entries.get(f"{kind}_pixel_size"), entries.get(f"{kind}_pixel_units"), kind == "R")
         for kind in "RRQQ"
@@ -190,10 +173,12 @@ def _from_signal(signal: dict) -> Stored:
     data = da.asarray(signal["data"])
     # Without one axis that belongs to the scan, the format knows no difference.
     told = any(axis.get("navigate") for axis in signal["axes"])
-    axes = [
-        Axis(axis.get("scale"), _units(axis.get("units")), axis.get("navigate") if told else None)
-        for axis in signal["axes"]
-    ]
+    axes = []
+    for axis in signal["axes"]:
+        # Undefined units are an object of the format's own.
+        units = axis.get("units")
+        units = units if isinstance(units, str) and units.strip() else None
+        axes.append(Axis(axis.get("scale"), units, axis.get("navigate") if told else None))
     energy = None
     node = signal.get("metadata") or {}
     for key in ("Acquisition_instrument", "TEM", "beam_energy"):
@@ -201,7 +186,3 @@ def _from_signal(signal: dict) -> Stored:
     if isinstance(node, int | float) and node > 0:
         energy = 1e3 * float(node)
     return Stored(data, tuple(axes), energy)
-
-
-def _units(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip() else None

@@ -30,21 +30,10 @@ def compute_offset(
 ) -> np.ndarray:
     """Response to rings that all frames show, such as a film's: no disks, yet above the background.
 
-    The median over the frames, then over each circle about the beam: spots are but a small part of
-    a circle, those of a single crystal that all frames show too.
-
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-        A few frames, hot pixels replaced.
-    settings : DetectionSettings
-    beam : tuple of float
-        Row and column of the direct beam [pixel].
-
-    Returns
-    -------
-    ndarray of float32, shape (height, width)
-        Never below 0, and 0 about the direct beam, where it is the beam's own [counts].
+    The median over a few frames, shape (n, height, width), hot pixels replaced, then over each
+    circle about the beam [pixel]: spots are but a small part of a circle, those of a single crystal
+    that all frames show too. It is float32 of shape (height, width), never below 0, and 0 about the
+    direct beam, where it is the beam's own [counts].
     """
     narrow, wide, _ = compute_band(settings)
     pairs = [band_pass(np.ascontiguousarray(f, np.float32), narrow, wide) for f in frames]
@@ -67,7 +56,7 @@ def compute_offset(
 def compute_noise(
     frames: np.ndarray, settings: DetectionSettings, offset: np.ndarray | None = None
 ) -> np.ndarray:
-    """Noise of the response to disks, as a function of the background.
+    """Noise of the response to disks: c0 and c1 of its variance c0 + c1 * background; shape (2,).
 
     Most pixels of a frame show no disk, so that the spread of the response among pixels of about
     the same background, by its median absolute deviation, is the noise. Whatever correlates
@@ -78,26 +67,12 @@ def compute_noise(
     again as makes the threshold of a normal distribution right for a mean of a few electrons or of
     next to none.
 
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-        A few frames, hot pixels replaced.
-    settings : DetectionSettings
-    offset : ndarray, shape (height, width), optional
-        See :func:`compute_offset`.
-
-    Returns
-    -------
-    ndarray, shape (2,)
-        c0 and c1 of the variance c0 + c1 * background, neither below 0 [counts^2, counts].
-
-    Raises
-    ------
-    UserError
-        Frames without any noise: blank ones.
+    A few frames, shape (n, height, width), hot pixels replaced; for ``offset`` see
+    :func:`compute_offset`. Blank frames have no noise, a UserError. Neither number is below 0
+    [counts^2, counts].
     """
     narrow, wide, power = compute_band(settings)
-    if settings.gain is not None:
+    if settings.gain is not None and settings.read_noise is not None:
         least = _poisson(narrow, power, settings.gain)
         return least + power * np.array([settings.read_noise**2, 0])
     least = _poisson(narrow, power, _unit(frames))
@@ -146,10 +121,8 @@ def _fit_noise(response: np.ndarray, background: np.ndarray, least: np.ndarray) 
     level = np.maximum(level, 0)
     variance = np.maximum(spread**2, least[0] + least[1] * level)
     seen = variance > 0
-    if not spread.any() and not level.any():
+    if not seen.any() or not (spread.any() or level.any()):
         raise UserError("frames: no noise in them, all blank? expected counts; or give gain")
-    if not seen.any():
-        raise UserError("frames: no noise in them; expected counts, or give gain")
     variance = variance[seen]
     rows = np.column_stack([np.ones(seen.sum()), level[seen]]) / variance[:, None]
     scale = np.linalg.norm(rows, axis=0)

@@ -6,6 +6,7 @@ The first two axes of what is read are the scan's, x and y, the last two the det
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ BLOCK_BYTES, _LOOKED_AT = 2**27, 16
 _LENGTHS = {"a": 1.0, "å": 1.0, "angstrom": 1.0, "nm": 10.0, "um": 1e4, "µm": 1e4, "μm": 1e4,
             "pm": 0.01, "m": 1e10}  # fmt: skip
 _ANGLES = {"mrad": 1e-3, "rad": 1.0}
+#: 1/nm, nm^-1 and the like, without spaces.
+_RECIPROCAL = r"1/\(*(.+?)\)*|(.+?)(?:\^|\*\*)?(?:-1|⁻¹)"
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,14 @@ class Frames:
     @property
     def scan_shape(self) -> tuple[int, int]:
         """Probe positions along x and y."""
-        return self.data.shape[:2]
+        nx, ny = self.data.shape[:2]
+        return nx, ny
 
     @property
     def detector_shape(self) -> tuple[int, int]:
         """Pixels along qx and qy."""
-        return self.data.shape[2:]
+        height, width = self.data.shape[2:]
+        return height, width
 
     def read(self, rows: slice, columns: slice = slice(None)) -> np.ndarray:
         """Frames of a rectangle of the scan; shape (n, height, width), columns fastest.
@@ -77,7 +82,7 @@ class Frames:
             ) from None
         return np.asarray(part).reshape(-1, *self.detector_shape)
 
-    def rectangles(self, block_bytes: int = BLOCK_BYTES) -> list[tuple[slice, slice]]:
+    def _rectangles(self, block_bytes: int) -> list[tuple[slice, slice]]:
         """Rectangles of the scan that are its blocks, in order of x, then y."""
         nx, ny = self.scan_shape
         frame = math.prod(self.detector_shape) * self.data.dtype.itemsize
@@ -105,7 +110,7 @@ class Frames:
             x * ny + y of each frame.
         frames : ndarray, shape (n, height, width)
         """
-        parts = self.rectangles(block_bytes)
+        parts = self._rectangles(block_bytes)
         every = np.arange(math.prod(self.scan_shape)).reshape(self.scan_shape)
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.read, *parts[0])
@@ -117,14 +122,13 @@ class Frames:
 
     def sample(self, n: int) -> np.ndarray:
         """Up to n frames, evenly spread over the scan; shape (m, height, width)."""
-        nx, ny = self.scan_shape
-        numbers = np.unique(np.linspace(0, nx * ny - 1, min(n, nx * ny)).round().astype(int))
-        return np.concatenate(
-            [
-                self.read(slice(i, i + 1), slice(j, j + 1))
-                for i, j in (divmod(k, ny) for k in numbers)
-            ]
-        )
+        n_all = math.prod(self.scan_shape)
+        return self.pick(np.unique(np.linspace(0, n_all - 1, min(n, n_all)).round().astype(int)))
+
+    def pick(self, numbers: np.ndarray) -> np.ndarray:
+        """Frames of some positions x * ny + y; shape (n, height, width)."""
+        places = (divmod(k, self.scan_shape[1]) for k in numbers)
+        return np.concatenate([self.read(slice(i, i + 1), slice(j, j + 1)) for i, j in places])
 
 
 def open_frames(
@@ -168,7 +172,8 @@ def open_frames(
         raise UserError(f"{path}: expected frames of counts, found {stored.data.dtype.name}")
     stored = _order_axes(path, stored, signal_axes)
     data, step = _shape_scan(path, stored, scan_shape)
-    frames = Frames(path, data, step, _pixel_size(stored.axes[-2:], energy or stored.energy))
+    sizes = [_size(axis, energy or stored.energy) for axis in stored.axes[-2:]]
+    frames = Frames(path, data, step, _common(sizes))
     low = min(frames.detector_shape)
     if low < SMALLEST_DETECTOR:
         raise UserError(
@@ -204,7 +209,8 @@ def _order_axes(path: Path, stored: Stored, signal_axes: tuple[int, int] | None)
     order = [k for k in range(n) if k not in signal] + signal
     axes = tuple(stored.axes[k] for k in order)
     scan, detector = axes[:-2], axes[-2:]
-    if any(_is_reciprocal(a) for a in scan) or any(_length(a) for a in detector):
+    lengths = [_unit(axis)[0] == "length" and _size(axis) is not None for axis in detector]
+    if any(_unit(axis)[0] in ("angle", "reciprocal") for axis in scan) or any(lengths):
         units = ", ".join(axis.units or "none" for axis in stored.axes)
         raise UserError(
             f"{path}: the units of the axes ({units}) say that scan and detector are exchanged; "
@@ -217,9 +223,7 @@ def _shape_scan(
     path: Path, stored: Stored, scan_shape: tuple[int, int] | None
 ) -> tuple[da.Array, float | None]:
     data, axes = stored.data, stored.axes
-    steps = [_length(axis) for axis in axes[:-2]]
-    # A scan has one step: of two that differ neither is it.
-    step = steps[0] if steps[0] and np.allclose(steps, steps[0], rtol=1e-3) else None
+    step = _common([_size(axis) for axis in axes[:-2]])
     if scan_shape is not None:
         n = math.prod(data.shape[:-2])
         if len(scan_shape) != 2 or min(scan_shape) < 1 or math.prod(scan_shape) != n:
@@ -239,42 +243,35 @@ def _shape_scan(
     return data, step
 
 
-def _length(axis: Axis) -> float | None:
-    """Step of an axis in angstrom, where it is a length above 0."""
-    factor = _LENGTHS.get((axis.units or "").strip().lower())
-    known = factor and axis.scale is not None and np.isfinite(axis.scale) and axis.scale > 0
-    return factor * float(axis.scale) if known else None
-
-
-def _reciprocal_unit(axis: Axis) -> str | None:
-    units = (axis.units or "").strip().lower().replace(" ", "")
-    if units.startswith("1/"):
-        return units[2:].strip("()")
-    for ending in ("^-1", "**-1", "⁻¹", "-1"):
-        if units.endswith(ending):
-            return units.removesuffix(ending)
-    return None
-
-
-def _is_reciprocal(axis: Axis) -> bool:
+def _unit(axis: Axis) -> tuple[str, float]:
+    """What the units are of, and one of them in angstrom or radian; that of 1/nm is of nm."""
     units = (axis.units or "").strip().lower()
-    return units in _ANGLES or _reciprocal_unit(axis) in _LENGTHS
+    found = re.fullmatch(_RECIPROCAL, units.replace(" ", ""))
+    if found and (inner := found[1] or found[2]) in _LENGTHS:
+        return "reciprocal", _LENGTHS[inner]
+    if units in _LENGTHS:
+        return "length", _LENGTHS[units]
+    return ("angle", _ANGLES[units]) if units in _ANGLES else ("", 0.0)
 
 
-def _pixel_size(axes: tuple[Axis, ...], energy: float | None) -> float | None:
-    sizes = []
-    for axis in axes:
-        if axis.scale is None or not np.isfinite(axis.scale) or axis.scale <= 0:
-            return None
-        units = (axis.units or "").strip().lower()
-        if (length := _LENGTHS.get(_reciprocal_unit(axis) or "")) is not None:
-            sizes.append(float(axis.scale) / length)
-        elif units in _ANGLES and energy:
-            # Of q = 2 sin(theta / 2) / lambda the first term: 1e-4 of it is missing at 50 mrad.
-            sizes.append(float(axis.scale) * _ANGLES[units] / wavelength(energy))
-        else:
-            return None
-    return sizes[0] if np.allclose(sizes, sizes[0], rtol=1e-3) else None
+def _size(axis: Axis, energy: float | None = None) -> float | None:
+    """Step of an axis [angstrom], or its pixel [1/angstrom]; None where the file does not tell."""
+    kind, unit = _unit(axis)
+    if axis.scale is None or not (np.isfinite(axis.scale) and axis.scale > 0):
+        return None
+    if kind == "length":
+        return unit * float(axis.scale)
+    if kind == "reciprocal":
+        return float(axis.scale) / unit
+    # Of q = 2 sin(theta / 2) / lambda the first term: 1e-4 of it is missing at 50 mrad.
+    return float(axis.scale) * unit / wavelength(energy) if kind == "angle" and energy else None
+
+
+def _common(sizes: list[float | None]) -> float | None:
+    """The size of two axes: of two that differ neither is it."""
+    known = [size for size in sizes if size is not None]
+    same = len(known) == len(sizes) and np.allclose(known, known[0], rtol=1e-3)
+    return known[0] if same else None
 
 
 def _check_not_blank(frames: Frames) -> None:

@@ -15,10 +15,10 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
+from ediff_solve.frames.bragg import build_checked_lists
 from ediff_solve.frames.calibrate import (
     Calibration,
     choose_origins,
@@ -41,12 +41,7 @@ from ediff_solve.frames.reading import BLOCK_BYTES, Frames
 from ediff_solve.frames.rings import Ring, fit_ring
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
-from ediff_utils.paper.scan.bragg import (
-    DIRECT_BEAM_RADIUS,
-    BraggLists,
-    build_bragg_lists,
-    drop_direct_beam,
-)
+from ediff_utils.paper.scan.bragg import DIRECT_BEAM_RADIUS, BraggLists
 
 #: Bytes of the frames that the median and the noise are taken of, most such frames, and those that
 #: noise and disk radius are measured on.
@@ -124,7 +119,8 @@ class Detected:
     @property
     def shape(self) -> tuple[int, int]:
         """Probe positions along x and y."""
-        return self.origins.shape[:2]
+        nx, ny = self.origins.shape[:2]
+        return nx, ny
 
 
 def compute_looks(
@@ -139,10 +135,6 @@ def compute_looks(
         By default the disks' radius is measured on the direct beam.
     template : ndarray, shape (height, width), optional
         See :func:`ediff_solve.frames.disks.compute_profile`.
-
-    Returns
-    -------
-    Looks
 
     Raises
     ------
@@ -261,17 +253,15 @@ def detect_scan(
 def _sum_rings(
     block: np.ndarray, centres: np.ndarray, inner: float, outer: float, threads: int | None
 ) -> np.ndarray:
+    """The dark field of a block of frames."""
+
+    def sum_part(part: np.ndarray) -> np.ndarray:
+        frames = np.ascontiguousarray(block[part[0] : part[-1] + 1], np.float32)
+        return ring_sums(frames, centres[part], inner, outer)
+
     parts = np.array_split(np.arange(len(block)), max(1, len(block) // 16))
-    work = partial(_sum_part, block, centres, inner, outer)
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(work, parts)))
-
-
-def _sum_part(
-    block: np.ndarray, centres: np.ndarray, inner: float, outer: float, part: np.ndarray
-) -> np.ndarray:
-    frames = np.ascontiguousarray(block[part[0] : part[-1] + 1], np.float32)
-    return ring_sums(frames, centres[part], inner, outer)
+        return np.concatenate(list(pool.map(sum_part, parts)))
 
 
 def calibrate_scan(
@@ -321,11 +311,7 @@ def calibrate_scan(
             off = detected.x - centre[:, 0], detected.y - centre[:, 1]
             ring = fit_ring(*off, *ring_window)
         calibration = compute_calibration(
-            origins,
-            pixel_size=pixel_size,
-            ring=ring,
-            ring_radius=ring_radius,
-            rotation=rotation,
+            origins, pixel_size=pixel_size, ring=ring, ring_radius=ring_radius, rotation=rotation
         )
     except UserError as error:
         raise UserError(f"{detected.path}: {error}") from None
@@ -374,10 +360,8 @@ def build_lists(
     if direct_beam_radius is None:
         own = detected.spacing * calibration.pixel_size
         direct_beam_radius = max(DIRECT_BEAM_RADIUS, own)
-    qx, qy = calibration.apply(detected.x, detected.y, detected.position)
+    spots = *calibration.apply(detected.x, detected.y, detected.position), detected.intensity
     x, y = np.divmod(detected.position, detected.shape[1])
-    lists = build_bragg_lists(x, y, qx, qy, detected.intensity, shape=detected.shape, where=where)
-    lists = drop_direct_beam(lists, direct_beam_radius)
-    if len(lists) == 0:
-        raise UserError(f"{where}no spots besides the direct beam")
-    return lists
+    return build_checked_lists(
+        x, y, *spots, shape=detected.shape, radius=direct_beam_radius, where=where
+    )

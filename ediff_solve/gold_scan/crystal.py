@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ediff_utils.bloch.orientations import random_orientations
-from ediff_utils.bloch.simulation import SpotPattern, simulate
+from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.paper.features import compute_features
@@ -16,55 +16,27 @@ GOLD_LATTICE = 4.0782
 
 def gold_crystal() -> Crystal:
     """Face-centred cubic gold."""
-    conventional = GOLD_LATTICE * np.eye(3)
     return Crystal(
         material_id="Au",
         lattice=GOLD_LATTICE / 2 * (1 - np.eye(3)),
         numbers=np.array([79]),
         frac_coords=np.zeros((1, 3)),
-        conventional_lattice=conventional,
+        conventional_lattice=GOLD_LATTICE * np.eye(3),
     )
 
 
 def compute_gold_features(
-    n_patterns: int,
-    simulation: SimulationSettings | None = None,
-    *,
-    thickness: float = 200.0,
-    normalisation: str = "scattered",
-    seed: int = 0,
+    n_patterns: int, *, thickness: float = 200.0, normalisation: str = "scattered", seed: int = 0
 ) -> np.ndarray:
     """Vectors of simulated gold at random orientations, as the forests see them in training.
 
-    Parameters
-    ----------
-    n_patterns : int
-        Number of orientations.
-    simulation : SimulationSettings, optional
-        Beam energy, ``q_max`` and what else a pattern needs.
-    thickness : float
-        [angstrom]
-    normalisation : str
-        See :func:`ediff_utils.paper.features.compute_features`.
-    seed : int
-        Of the orientations.
-
-    Returns
-    -------
-    ndarray, shape (n_patterns, n_features)
+    Of a thickness [angstrom]; shape (n_patterns, n_features). The normalisation is that of
+    :func:`ediff_utils.paper.features.compute_features`.
     """
     orientations = random_orientations(n_patterns, np.random.default_rng(seed))
-    simulation = simulation or SimulationSettings()
-    one = simulation.model_copy(update={"thicknesses": (thickness,)})
-    patterns = simulate(gold_crystal(), orientations, one)
-    first = [pattern[0] for pattern in patterns]
+    settings = SimulationSettings(thicknesses=(thickness,))
+    first = [pattern[0] for pattern in simulate(gold_crystal(), orientations, settings)]
     offsets = np.cumsum([0, *(len(pattern.qx) for pattern in first)])
-    return compute_features(*_concatenate(first), offsets, normalisation=normalisation)
-
-
-def _concatenate(patterns: list[SpotPattern]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    qx, qy, intensity = (
-        np.concatenate([getattr(pattern, name) for pattern in patterns])
-        for name in ("qx", "qy", "intensity")
-    )
-    return qx, qy, intensity
+    names = ("qx", "qy", "intensity")
+    qx, qy, value = (np.concatenate([getattr(one, name) for one in first]) for name in names)
+    return compute_features(qx, qy, value, offsets, normalisation)

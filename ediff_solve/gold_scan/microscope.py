@@ -2,9 +2,8 @@
 
 A vector q in the scan's axes falls on the pixel centre + E R q / pixel_size. R turns from x towards
 y by the detector's rotation; E stretches by 1 + e / 2 along one axis and 1 - e / 2 across it, as in
-:mod:`ediff_utils.bloch.detector`. Rows of the detector are the first coordinate, columns the
-second, and
-the centre of pixel (0, 0) is at (0, 0).
+:mod:`ediff_solve.detector.effects`. Rows of the detector are the first coordinate, columns the
+second, and the centre of pixel (0, 0) is at (0, 0).
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import numpy as np
 from scipy.fft import irfft2, rfft2
 from scipy.integrate import trapezoid
 
+from ediff_solve.detector.effects import distortion
 from ediff_solve.gold_scan.settings import GoldScanSettings
-from ediff_utils.bloch.detector import distortion
 
 #: Positions and widths of the film's rings, standard deviation, and their weights [1/angstrom].
 #: Near 1 / (2 angstrom) and 1 / (1.2 angstrom), where Czigany and Hultman (Ultramicroscopy 110, 815
@@ -38,45 +37,19 @@ _SPOT_MARGIN, _DIRECT_MARGIN = 6, 24
 
 @dataclass(frozen=True)
 class Microscope:
-    """What a scan's frames share, drawn once; made by :func:`draw_microscope`.
+    """What a scan's frames share, drawn once; made by :func:`draw_microscope`."""
 
-    Parameters
-    ----------
-    rotation : float
-        [degree]
-    ellipticity : float
-        (major - minor) / mean axis.
-    axis : float
-        Direction of the major axis on the detector, from rows towards columns [degree].
-    matrix : ndarray, shape (2, 2)
-        E R / pixel_size [angstrom pixels].
-    centres : ndarray, shape (scan_size, scan_size, 2)
-        Row and column of the direct beam at each position [pixels].
-    hot : ndarray of int, shape (h, 2)
-    hot_counts : ndarray, shape (h,)
-        Mean counts of the hot pixels a frame.
-    """
-
-    rotation: float
-    ellipticity: float
-    axis: float
-    matrix: np.ndarray
-    centres: np.ndarray
-    hot: np.ndarray
-    hot_counts: np.ndarray
+    rotation: float  # [degree]
+    ellipticity: float  # (major - minor) / mean axis
+    axis: float  # the major one's direction on the detector, from rows towards columns [degree]
+    matrix: np.ndarray  # (2, 2), E R / pixel_size [angstrom pixels]
+    centres: np.ndarray  # (scan_size, scan_size, 2), of the direct beam: row, column [pixels]
+    hot: np.ndarray  # (h, 2), rows and columns of hot pixels
+    hot_counts: np.ndarray  # (h,), their mean counts a frame
 
 
 def draw_microscope(settings: GoldScanSettings) -> Microscope:
-    """Draw distortion, shifts and hot pixels from the settings' seed.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-
-    Returns
-    -------
-    Microscope
-    """
+    """Draw distortion, shifts and hot pixels from the settings' seed."""
     rng = np.random.default_rng([settings.seed, 1])
     rotation, axis = rng.uniform(-180, 180), rng.uniform(0, 180)
     rotation = rotation if settings.rotation is None else settings.rotation
@@ -118,17 +91,7 @@ def disk_templates(
     A disk is the probe's aperture, stretched as the pattern is, blurred by the point spread and
     summed over pixels. The spread is (1 - w) Gaussian + w Lorentzian, the latter of the form
     width / (2 pi (r^2 + width^2)^(3/2)); beyond the template its tails are left out, and the rest
-    has a sum of 1.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-    microscope : Microscope
-
-    Returns
-    -------
-    spot, direct : ndarray, shape (9, 9, 2 w + 1, 2 w + 1)
-        See :func:`ediff_solve.gold_scan.kernels.frames.paint_disk`.
+    has a sum of 1. Both are as :func:`ediff_solve.gold_scan.kernels.frames.paint_frames` has them.
     """
     radius = settings.disk_radius / settings.pixel_size
     half = int(np.ceil(radius + 4 * settings.point_spread))
@@ -160,31 +123,21 @@ def _template(settings: GoldScanSettings, microscope: Microscope, half: int) -> 
     padded = (2 * n, 2 * n)
     blurred = irfft2(rfft2(disk, padded) * rfft2(spread, padded), padded)
     blurred = np.maximum(blurred[n // 2 : n // 2 + n, n // 2 : n // 2 + n], 0)
-    template = np.empty((_PHASES + 1, _PHASES + 1, 2 * half + 1, 2 * half + 1))
+    template = np.empty((_PHASES + 1,) * 2 + (2 * half + 1,) * 2)
     sums = np.pad(np.cumsum(np.cumsum(blurred, axis=0), axis=1), ((1, 0), (1, 0)))
     first = n // 2 - _FINE // 2 - half * _FINE
-    for a in range(_PHASES + 1):
-        for b in range(_PHASES + 1):
-            down = first - a * _FINE // _PHASES + _FINE * np.arange(2 * half + 2)
-            across = first - b * _FINE // _PHASES + _FINE * np.arange(2 * half + 2)
-            corners = sums[np.ix_(down, across)]
-            image = np.diff(np.diff(corners, axis=0), axis=1)
-            template[a, b] = image / image.sum()
+    edges = first + _FINE * np.arange(2 * half + 2)
+    for a, b in np.ndindex(template.shape[:2]):
+        corners = sums[np.ix_(edges - a * _FINE // _PHASES, edges - b * _FINE // _PHASES)]
+        image = np.diff(np.diff(corners, axis=0), axis=1)
+        template[a, b] = image / image.sum()
     return template
 
 
 def background_profiles(settings: GoldScanSettings, microscope: Microscope) -> np.ndarray:
     """Electrons a pixel of one electron scattered by the film, and of one by gold diffusely.
 
-    Parameters
-    ----------
-    settings : GoldScanSettings
-    microscope : Microscope
-
-    Returns
-    -------
-    ndarray, shape (2, n)
-        At |q| = 0, :data:`BACKGROUND_SPACING` ...; the sum over an endless detector is 1.
+    Shape (2, n), at |q| = 0, :data:`BACKGROUND_SPACING` ...; an endless detector's sum is 1.
     """
     q = np.arange(0, BACKGROUND_END, BACKGROUND_SPACING)
     carbon = _CARBON_DIFFUSE * _normalised(q, (q**2 + CARBON_WIDTH**2) ** -2.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-KINDS = ("single", "twinned", "overlapping")
+_KINDS = ("single", "twinned", "overlapping")
 STAGES = ("pixel", "filtered pixel", "particle, brightest", "particle, together")
 #: What gold is.
 TRUE_SYSTEM = "cubic"
@@ -21,23 +21,12 @@ FALSE_ALARMS = 0.1
 _MAJORITY = 0.5
 
 
-def match_particles(
+def _match_particles(
     maps: pd.DataFrame, positions: pd.DataFrame, domains: pd.DataFrame
 ) -> pd.DataFrame:
-    """Which true particle each found one is.
+    """Which true particle each found one is, 0 where none has half of its region, and its kind.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        x, y and particle (from 1; 0 for none).
-    positions, domains : DataFrame
-        See :mod:`ediff_solve.gold_scan.truth`.
-
-    Returns
-    -------
-    DataFrame
-        A row a found particle: particle, true_particle (0 where none has half of it), purity (the
-        share that it has) and kind of that particle: "single" for a single crystal.
+    With purity, the share of the region that it has; the kind of a single crystal is "single".
     """
     table = maps[["x", "y", "particle"]].merge(
         positions[["x", "y", "particle"]], on=["x", "y"], suffixes=("", "_true")
@@ -67,11 +56,9 @@ def compute_stages(
     maps : DataFrame
         See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``.
     particles : DataFrame
-        particle, brightest, aggregated, and a [angstrom] where it is known.
+        particle, brightest, aggregated, and a [angstrom] where it is known, as ``true_a`` is.
     positions, domains : DataFrame
         See :mod:`ediff_solve.gold_scan.truth`.
-    true_a : float
-        [angstrom]
 
     Returns
     -------
@@ -83,86 +70,71 @@ def compute_stages(
         A particle's kind is "single" for a single crystal that nothing overlaps and "twinned" for
         one with twins; those that do not belong to one true particle are left out.
     """
-    table = maps.merge(positions[["x", "y", *KINDS]], on=["x", "y"], validate="one_to_one")
+    table = maps.merge(positions[["x", "y", *_KINDS]], on=["x", "y"], validate="one_to_one")
     rows = []
-    for stage, column in (("pixel", "system_raw"), ("filtered pixel", "system")):
-        for kind in KINDS:
+    for stage, column in zip(STAGES[:2], ("system_raw", "system"), strict=True):
+        for kind in _KINDS:
             own = table[table[kind]]
-            a = own["a_cubic"].where(own[column].notna()).to_numpy(float)
+            a = own["a_cubic"].where(own[column].notna())
             rows.append(_row(stage, kind, own[column], a, true_a))
-    found = particles.merge(match_particles(maps, positions, domains), on="particle")
-    lattices = found["a"] if "a" in found else pd.Series(np.nan, found.index)
-    for stage, column in zip(STAGES[2:], ("brightest", "aggregated"), strict=True):
-        a = lattices if column == "aggregated" else pd.Series(np.nan, found.index)
+    found = particles.merge(_match_particles(maps, positions, domains), on="particle")
+    unknown = pd.Series(np.nan, found.index)
+    lattices = unknown, found.get("a", unknown)
+    for stage, column, a in zip(STAGES[2:], ("brightest", "aggregated"), lattices, strict=True):
         for kind, names in (("single", ("single",)), ("twinned", ("lamellar", "decahedron"))):
             own = found["kind"].isin(names)
-            rows.append(_row(stage, kind, found.loc[own, column], a[own].to_numpy(float), true_a))
+            rows.append(_row(stage, kind, found.loc[own, column], a[own], true_a))
     return pd.DataFrame(rows)
 
 
-def _row(stage: str, kind: str, systems: pd.Series, a: np.ndarray, true_a: float) -> dict:
-    a = a[np.isfinite(a)]
-    answers = systems.dropna()
+def _row(stage: str, kind: str, systems: pd.Series, a: pd.Series, true_a: float) -> dict:
+    """Means and medians of nothing, and of no numbers, are NaN."""
+    a, answers = a.astype(float), systems.dropna()
     return {
         "stage": stage,
         "kind": kind,
         "n": len(systems),
-        "answered": len(answers) / len(systems) if len(systems) else np.nan,
-        "cubic": float((systems == TRUE_SYSTEM).mean()) if len(systems) else np.nan,
-        "right": float((answers == TRUE_SYSTEM).mean()) if len(answers) else np.nan,
-        "a_error": float(np.median(np.abs(a - true_a))) if len(a) else np.nan,
-        "median_a": float(np.median(a)) if len(a) else np.nan,
-        "median_error": float(abs(np.median(a) - true_a)) if len(a) else np.nan,
+        "answered": float(systems.notna().mean()),
+        "cubic": float((systems == TRUE_SYSTEM).mean()),
+        "right": float((answers == TRUE_SYSTEM).mean()),
+        "a_error": float((a - true_a).abs().median()),
+        "median_a": float(a.median()),
+        "median_error": float(abs(a.median() - true_a)),
     }
 
 
 def compute_confusion(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
-    """Which systems positions of each kind are called.
+    """How many positions of each kind are called which system.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
-    positions : DataFrame
-        See :func:`ediff_solve.gold_scan.truth.compute_positions`.
-
-    Returns
-    -------
-    DataFrame
-        Positions; a row a kind ("bare film" among them), a column a system, "none" last.
+    Of maps and positions as in :func:`compute_stages`; a row a kind ("bare film" among them), a
+    column a system, "none" last.
     """
     table = maps[["x", "y", "system"]].merge(positions, on=["x", "y"], validate="one_to_one")
     table["system"] = table["system"].fillna(NONE)
     systems = [n.removeprefix("probability_") for n in maps if n.startswith("probability_")]
-    kinds = {kind: table[kind].astype(bool) for kind in KINDS}
-    kinds["bare film"] = table["n_domains"] == 0
+    table["bare film"] = table["n_domains"] == 0
     counts = {
-        kind: table.loc[own, "system"].value_counts().reindex([*systems, NONE], fill_value=0)
-        for kind, own in kinds.items()
+        kind: table.loc[table[kind], "system"].value_counts() for kind in (*_KINDS, "bare film")
     }
-    return pd.DataFrame(counts).T.astype(int)
+    return pd.DataFrame(counts).T.reindex(columns=[*systems, NONE]).fillna(0).astype(int)
+
+
+def _answered(maps: pd.DataFrame, positions: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Positions of gold with an answer, and which of them are of several grains."""
+    table = maps.merge(positions.drop(columns="particle"), on=["x", "y"], validate="one_to_one")
+    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
+    return table, (table["twinned"] | table["overlapping"]).to_numpy(bool)
 
 
 def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
     """How well spots that one grain does not explain tell several grains from one.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        x, y and unexplained; see :func:`ediff_solve.scans.maps.compute_predictor_maps`.
-    positions : DataFrame
-        See :func:`ediff_solve.gold_scan.truth.compute_positions`.
-
-    Returns
-    -------
-    DataFrame
-        A row a threshold: a position with more unexplained spots is called several grains;
-        false_alarms, the share of single-domain positions that is, and flagged, the share of
-        twinned and overlapping ones. Of positions with an answer.
+    Of maps as :func:`ediff_solve.scans.maps.compute_predictor_maps` has them, and positions with an
+    answer. A row a threshold: a position with more unexplained spots is called several grains;
+    false_alarms, the share of single-domain positions that is, and flagged, the share of twinned
+    and overlapping ones.
     """
-    table = maps[["x", "y", "unexplained"]].merge(positions, on=["x", "y"], validate="one_to_one")
-    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
-    several = (table["twinned"] | table["overlapping"]).to_numpy(bool)
+    table, several = _answered(maps, positions)
     number = np.round(table["unexplained"].to_numpy(float), 6)
     if several.all() or not several.any():
         return pd.DataFrame(columns=["threshold", "false_alarms", "flagged"], dtype=float)
@@ -177,28 +149,16 @@ def compute_flags(maps: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
 def summarise_flags(
     curve: pd.DataFrame, maps: pd.DataFrame, positions: pd.DataFrame
 ) -> dict[str, float | None]:
-    """The flag's figures.
+    """The flag's figures, of a curve of :func:`compute_flags`.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        See :func:`compute_flags`.
-    maps, positions : DataFrame
-        As there, maps with ``two_grains``.
-
-    Returns
-    -------
-    dict
-        flagged_at_false_alarms: of twinned and overlapping positions, at the threshold that calls
-        at most :data:`FALSE_ALARMS` of the single ones wrongly; flagged and false_alarms at the
-        predictor's own threshold. None where there are no positions of both kinds.
+    flagged_at_false_alarms: of twinned and overlapping positions, at the threshold that calls at
+    most :data:`FALSE_ALARMS` of the single ones wrongly; flagged and false_alarms at the
+    predictor's own, ``two_grains``. None where there are no positions of both kinds.
     """
     names = ("flagged_at_false_alarms", "flagged", "false_alarms")
     if curve.empty:
         return dict.fromkeys(names)
     allowed = curve.loc[curve["false_alarms"] <= FALSE_ALARMS, "flagged"]
-    table = maps[["x", "y", "unexplained", "two_grains"]].merge(positions, on=["x", "y"])
-    table = table[table["unexplained"].notna() & (table["n_domains"] > 0)]
-    several = (table["twinned"] | table["overlapping"]).astype(bool)
+    table, several = _answered(maps, positions)
     rates = [float(table.loc[own, "two_grains"].mean()) for own in (several, ~several)]
     return dict(zip(names, [float(allowed.max()), *rates], strict=True))

@@ -1,23 +1,21 @@
-"""What a simulated scan of gold nanoparticles is made of, and its presets."""
+"""What a simulated scan of gold nanoparticles is made of."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.settings import check
+from ediff_utils.core.settings import Settings
 
 
-class GoldScanSettings(BaseModel):
+class GoldScanSettings(Settings):
     """The specimen, the microscope and the detector of a simulated scan.
 
     Energy, convergence, step and dose are those of a nanobeam experiment; what the source calls an
     assumption was chosen to be as awkward as such an experiment, and no measurement stands behind
     it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scan_size: int = Field(64, ge=2, le=4096, description="probe positions along x and y")
     step: float = Field(21.0, gt=0, le=1e4, description="distance of positions [angstrom]")
@@ -88,11 +86,6 @@ class GoldScanSettings(BaseModel):
     pixel_size_error: float = Field(
         0.0, gt=-0.2, lt=0.2, description="share by which the file's pixel size is off"
     )
-    # Of the Bragg lists that are made without frames.
-    position_noise: float = Field(
-        0.003, ge=0, le=0.1, description="of a listed spot, standard deviation [1/angstrom]"
-    )
-    min_electrons: float = Field(20.0, ge=0, description="weakest spot that is listed")
     seed: int = Field(0, ge=0, le=2**63 - 1)
 
     def model_post_init(self, _context: object) -> None:
@@ -118,35 +111,3 @@ class GoldScanSettings(BaseModel):
     def electrons(self) -> float:
         """Electrons that reach the specimen at a probe position, dose times step squared."""
         return self.dose * self.step**2
-
-
-#: What each preset of the notebooks sets; the rest are defaults.
-PRESETS: dict[str, dict[str, object]] = {
-    "smoke": {"scan_size": 12, "frame_size": 96, "pixel_size": 0.03, "coverage": 0.4},
-    "quick": {"scan_size": 64},
-    "paper": {"scan_size": 256},
-}
-
-
-def preset_settings(name: str, **values: object) -> GoldScanSettings:
-    """Settings of a preset, with some of them replaced.
-
-    Parameters
-    ----------
-    name : str
-        One of :data:`PRESETS`.
-    **values
-        Fields of :class:`GoldScanSettings`.
-
-    Returns
-    -------
-    GoldScanSettings
-
-    Raises
-    ------
-    UserError
-        No such preset, not a field, or a value out of its range.
-    """
-    if name not in PRESETS:
-        raise UserError(f"preset '{name}': expected one of {', '.join(PRESETS)}")
-    return check(GoldScanSettings, **PRESETS[name] | values)

@@ -12,75 +12,36 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ediff_solve.gold_scan import twins
 from ediff_solve.gold_scan.settings import GoldScanSettings
-from ediff_solve.gold_scan.twins import (
-    PLANES_111,
-    Domains,
-    decahedron,
-    lamellar_twin,
-    single_crystal,
-)
 from ediff_utils.bloch.orientations import lattice_fixed_orientation, random_orientations
 from ediff_utils.core.errors import UserError
 
 #: What a particle may be; the truth's column ``kind``.
 KINDS = ("single", "lamellar", "decahedron")
 #: Distance of overlapping particles' centres in projection, as a fraction of the radii's sum.
-OVERLAP_DISTANCES = (0.4, 0.9)
+_OVERLAP_DISTANCES = (0.4, 0.9)
 #: Places drawn at a time for a particle, and how often.
 _PLACES, _TRIES = 20, 200
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """Particles and their domains; made by :func:`build_specimen`.
+    """Particles and their domains; made by :func:`build_specimen`."""
 
-    Parameters
-    ----------
-    centres : ndarray, shape (particles, 3)
-        x, y and z [angstrom].
-    radii : ndarray, shape (particles,)
-        [angstrom]
-    kinds : ndarray of int, shape (particles,)
-        Index into :data:`KINDS`.
-    textured : ndarray of bool, shape (particles,)
-    cell_offsets : ndarray of int, shape (particles + 1,)
-        Particle i is made of the cells ``cell_offsets[i]`` to ``cell_offsets[i + 1] - 1``.
-    cell_domain : ndarray of int, shape (cells,)
-    cell_planes : ndarray, shape (cells, 2, 4)
-        See :class:`ediff_solve.gold_scan.twins.Domains`.
-    domain_particle : ndarray of int, shape (domains,)
-    orientations : ndarray, shape (domains, 3, 3)
-        Columns are the scan's x, y and z axes in the crystal's cubic axes.
-    """
-
-    centres: np.ndarray
-    radii: np.ndarray
-    kinds: np.ndarray
-    textured: np.ndarray
-    cell_offsets: np.ndarray
-    cell_domain: np.ndarray
+    centres: np.ndarray  # (particles, 3), x, y and z [angstrom]
+    radii: np.ndarray  # (particles,) [angstrom]
+    kinds: np.ndarray  # (particles,), places in KINDS
+    textured: np.ndarray  # (particles,), bool
+    cell_offsets: np.ndarray  # (particles + 1,), where each particle's cells begin
+    cell_domain: np.ndarray  # (cells,), and the planes, (cells, 2, 4): see twins.Domains
     cell_planes: np.ndarray
-    domain_particle: np.ndarray
-    orientations: np.ndarray
+    domain_particle: np.ndarray  # (domains,)
+    orientations: np.ndarray  # (domains, 3, 3), columns: the scan's x, y, z in the cubic axes
 
 
 def build_specimen(settings: GoldScanSettings) -> Specimen:
-    """Draw a specimen.
-
-    Parameters
-    ----------
-    settings : GoldScanSettings
-
-    Returns
-    -------
-    Specimen
-
-    Raises
-    ------
-    UserError
-        The particles do not fit.
-    """
+    """Draw a specimen; a UserError where its particles do not fit."""
     rng = np.random.default_rng([settings.seed, 0])
     width = (settings.scan_size - 1) * settings.step
     radii = _draw_radii(settings, width, rng)
@@ -96,15 +57,14 @@ def build_specimen(settings: GoldScanSettings) -> Specimen:
         for kind, orientation, radius in zip(kinds, orientations, radii, strict=True)
     ]
     counts = [len(part.orientations) for part in parts]
-    firsts = np.cumsum([0, *counts[:-1]])
-    shifted = [part.cell_domain + first for part, first in zip(parts, firsts, strict=True)]
+    firsts = np.repeat(np.cumsum([0, *counts[:-1]]), [len(part.cell_domain) for part in parts])
     return Specimen(
         centres=centres,
         radii=radii,
         kinds=kinds,
         textured=textured,
         cell_offsets=np.cumsum([0, *(len(part.cell_domain) for part in parts)]),
-        cell_domain=np.concatenate(shifted),
+        cell_domain=np.concatenate([part.cell_domain for part in parts]) + firsts,
         cell_planes=np.concatenate([part.cell_planes for part in parts]),
         domain_particle=np.repeat(np.arange(n), counts),
         orientations=np.concatenate([part.orientations for part in parts]),
@@ -163,7 +123,7 @@ def _try(
     tried = rng.uniform(0, width, (_PLACES, 2))
     if on_top:
         partner = rng.integers(0, len(radii), _PLACES)
-        distance = rng.uniform(*OVERLAP_DISTANCES, _PLACES) * (radii[partner] + radius)
+        distance = rng.uniform(*_OVERLAP_DISTANCES, _PLACES) * (radii[partner] + radius)
         angle = rng.uniform(0, 2 * np.pi, _PLACES)
         aside = distance[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
         tried = centres[partner, :2] + aside
@@ -192,13 +152,13 @@ def _texture(spread: float, n: int, rng: np.random.Generator) -> np.ndarray:
 
 def _domains(
     kind: int, orientation: np.ndarray, radius: float, rng: np.random.Generator
-) -> Domains:
+) -> twins.Domains:
     if kind == 0:
-        return single_crystal(orientation)
+        return twins.single_crystal(orientation)
     if kind == 2:
-        return decahedron(orientation, tuple(radius * rng.uniform(-0.15, 0.15, 2)))
-    normal = PLANES_111[rng.integers(4)]
+        return twins.decahedron(orientation, tuple(radius * rng.uniform(-0.15, 0.15, 2)))
+    normal = twins.PLANES_111[rng.integers(4)]
     if rng.random() < 0.5:
-        return lamellar_twin(orientation, normal, (radius * rng.uniform(-0.5, 0.5),))
+        return twins.lamellar_twin(orientation, normal, (radius * rng.uniform(-0.5, 0.5),))
     middle, half = radius * rng.uniform(-0.4, 0.4), radius * rng.uniform(0.1, 0.3)
-    return lamellar_twin(orientation, normal, (middle - half, middle + half))
+    return twins.lamellar_twin(orientation, normal, (middle - half, middle + half))

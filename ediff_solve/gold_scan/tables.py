@@ -7,7 +7,7 @@ Diffracted beams are not diffracted again, and Debye-Waller factors are left out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,49 +21,20 @@ from ediff_utils.core.settings import SimulationSettings
 WEAKEST_BEAM = 1e-5
 
 
-@dataclass(frozen=True)
-class IntensityTables:
-    """Beams of all domains, flat; made by :func:`compute_tables`.
+class IntensityTables(NamedTuple):
+    """Beams of all domains, flat; those of domain i begin at the offsets' entries i."""
 
-    Parameters
-    ----------
-    beam_offsets : ndarray of int, shape (domains + 1,)
-        Domain i has the beams ``beam_offsets[i]`` to ``beam_offsets[i + 1] - 1``.
-    qx, qy : ndarray, shape (beams,)
-        Along the scan's axes [1/angstrom].
-    hkl : ndarray of int, shape (beams, 3)
-        In the domain's cubic cell.
-    thickness_offsets : ndarray of int, shape (domains + 1,)
-        Domain i has rows ``thickness_offsets[i]`` on, at 0, 1, 2 ... thickness steps.
-    direct : ndarray, shape (rows,)
-        Direct beam [fraction of the incident one].
-    table_offsets : ndarray of int, shape (domains + 1,)
-    intensity : ndarray of float32, shape (entries,)
-        From ``table_offsets[i]`` on, the beams of domain i, thickness after thickness.
-    """
-
-    beam_offsets: np.ndarray
-    qx: np.ndarray
+    beam_offsets: np.ndarray  # (domains + 1,)
+    qx: np.ndarray  # (beams,), along the scan's axes [1/angstrom]
     qy: np.ndarray
-    hkl: np.ndarray
-    thickness_offsets: np.ndarray
-    direct: np.ndarray
-    table_offsets: np.ndarray
-    intensity: np.ndarray
+    thickness_offsets: np.ndarray  # (domains + 1,)
+    direct: np.ndarray  # (rows,), at 0, 1, 2 ... thickness steps [fraction of the incident beam]
+    table_offsets: np.ndarray  # (domains + 1,)
+    intensity: np.ndarray  # (entries,), float32: all beams of a domain, thickness after thickness
 
 
 def compute_tables(specimen: Specimen, settings: GoldScanSettings) -> IntensityTables:
-    """Bloch waves of every domain, up to its particle's diameter.
-
-    Parameters
-    ----------
-    specimen : Specimen
-    settings : GoldScanSettings
-
-    Returns
-    -------
-    IntensityTables
-    """
+    """Bloch waves of every domain, up to its particle's diameter."""
     simulation = SimulationSettings(
         energy=settings.energy, q_max=settings.q_max, intensity_floor=0.0
     )
@@ -81,11 +52,11 @@ def compute_tables(specimen: Specimen, settings: GoldScanSettings) -> IntensityT
         qx, qy = (bloch.g[beams] @ orientation[:, :2]).T
         nothing = np.zeros((1, len(beams)))
         values = np.vstack([nothing, table]).astype(np.float32).ravel()
-        parts.append((qx, qy, bloch.hkl_conventional[beams], np.append(1.0, direct), values))
-    qx, qy, hkl, direct, intensity = (np.concatenate(column) for column in zip(*parts, strict=True))
-    sizes = np.array([(len(part[0]), len(part[3]), len(part[4])) for part in parts])
+        parts.append((qx, qy, np.append(1.0, direct), values))
+    qx, qy, direct, intensity = (np.concatenate(column) for column in zip(*parts, strict=True))
+    sizes = np.array([(len(part[0]), len(part[2]), len(part[3])) for part in parts])
     offsets = np.vstack([np.zeros((1, 3), np.int64), np.cumsum(sizes, axis=0)])
     beam_offsets, thickness_offsets, table_offsets = np.ascontiguousarray(offsets.T)
     return IntensityTables(
-        beam_offsets, qx, qy, hkl, thickness_offsets, direct, table_offsets, intensity
+        beam_offsets, qx, qy, thickness_offsets, direct, table_offsets, intensity
     )

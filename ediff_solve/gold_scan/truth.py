@@ -3,8 +3,8 @@
 Orientations are rotation matrices R, or the unit quaternions w + x i + y j + z k of the same
 rotation, w not negative: R takes a vector from the scan's axes (z against the beam) to the domain's
 cubic axes, and its columns are the scan's x, y and z axes there
-(:mod:`ediff_utils.bloch.simulation`). A
-domain's orientation is one of 24 that are the same for fcc. Particles and domains count from 1.
+(:mod:`ediff_utils.bloch.simulation`). A domain's orientation is one of 24 that are the same for
+fcc. Particles and domains count from 1.
 """
 
 from __future__ import annotations
@@ -22,44 +22,26 @@ MIN_SHARE = 0.02
 QUATERNION = ("quaternion_w", "quaternion_x", "quaternion_y", "quaternion_z")
 
 
-def quaternions(orientations: np.ndarray) -> np.ndarray:
-    """Unit quaternions of orientations.
-
-    Parameters
-    ----------
-    orientations : ndarray, shape (n, 3, 3)
-
-    Returns
-    -------
-    ndarray, shape (n, 4)
-        w, x, y, z; w is not negative.
-    """
+def _quaternions(orientations: np.ndarray) -> np.ndarray:
+    """Unit quaternions w, x, y, z of orientations, w not negative; shape (n, 4)."""
     found = Rotation.from_matrix(orientations).as_quat()[:, [3, 0, 1, 2]]
     return np.where(found[:, :1] < 0, -found, found)
 
 
 def compute_positions(scan: GoldScan) -> pd.DataFrame:
-    """The truth, a row a probe position.
+    """The truth, a row a probe position, by x, then y.
 
-    Parameters
-    ----------
-    scan : GoldScan
-
-    Returns
-    -------
-    DataFrame
-        By x, then y: x, y; particle and domain that scatter most (0 without gold); n_domains
-        and n_particles with at least :data:`MIN_SHARE` of the scattered intensity; share of the
-        dominant domain in it; quaternion_w to quaternion_z of its orientation; thickness of all
-        gold and thickness_domain of the dominant domain, means over the probe [angstrom];
-        scattered, what the particles send into spots [fraction of the beam]; single (one domain),
-        twinned (two or more of one particle) and overlapping (two or more particles); centre_row
-        and centre_column of the direct beam on the detector [pixels]. Without a particle, share
-        and quaternion are NaN.
+    x, y; particle and domain that scatter most (0 without gold); n_domains and n_particles with at
+    least :data:`MIN_SHARE` of the scattered intensity; share of the dominant domain in it;
+    quaternion_w to quaternion_z of its orientation; thickness of all gold and thickness_domain of
+    the dominant domain, means over the probe [angstrom]; scattered, what the particles send into
+    spots [fraction of the beam]; single (one domain), twinned (two or more of one particle) and
+    overlapping (two or more particles); centre_row and centre_column of the direct beam on the
+    detector [pixels]. Without a particle, share and quaternion are NaN.
     """
     n = scan.settings.scan_size
     rows = pd.concat([_row(scan, row) for row in range(n)], ignore_index=True)
-    turned = np.vstack([np.full((1, 4), np.nan), quaternions(scan.specimen.orientations)])
+    turned = np.vstack([np.full((1, 4), np.nan), _quaternions(scan.specimen.orientations)])
     rows[list(QUATERNION)] = turned[rows["domain"]]
     rows["single"] = rows["n_domains"] == 1
     rows["overlapping"] = rows["n_particles"] > 1
@@ -103,17 +85,9 @@ def _row(scan: GoldScan, row: int) -> pd.DataFrame:
 def compute_domains(scan: GoldScan) -> pd.DataFrame:
     """The domains, a row each.
 
-    Parameters
-    ----------
-    scan : GoldScan
-
-    Returns
-    -------
-    DataFrame
-        domain, particle; kind of the particle (:data:`KINDS`), textured; variant (0 for the
-        parent or the first wedge); quaternion_w to quaternion_z; orientation (the matrix's nine
-        entries, row after row); particle_x, particle_y, particle_z and particle_radius, of the
-        sphere [angstrom].
+    domain, particle; kind of the particle (:data:`KINDS`), textured; variant (0 for the parent or
+    the first wedge); quaternion_w to quaternion_z; orientation (the matrix's nine entries, row
+    after row); particle_x, particle_y, particle_z and particle_radius, of the sphere [angstrom].
     """
     specimen = scan.specimen
     particle = specimen.domain_particle
@@ -126,7 +100,7 @@ def compute_domains(scan: GoldScan) -> pd.DataFrame:
         }
     )
     table["variant"] = table.groupby("particle").cumcount()
-    table[list(QUATERNION)] = quaternions(specimen.orientations)
+    table[list(QUATERNION)] = _quaternions(specimen.orientations)
     table["orientation"] = list(specimen.orientations.reshape(-1, 9))
     table[["particle_x", "particle_y", "particle_z"]] = specimen.centres[particle]
     table["particle_radius"] = specimen.radii[particle]
@@ -136,15 +110,8 @@ def compute_domains(scan: GoldScan) -> pd.DataFrame:
 def compute_microscope(scan: GoldScan) -> dict[str, object]:
     """Calibration that a user of the frames would have to find, and what was asked for.
 
-    Parameters
-    ----------
-    scan : GoldScan
-
-    Returns
-    -------
-    dict
-        q in the scan's axes falls on the pixel centre + matrix q; the centres stand in the table of
-        positions.
+    q in the scan's axes falls on the pixel centre + matrix q; the centres stand in the table of
+    positions.
     """
     settings, microscope = scan.settings, scan.microscope
     return {

@@ -2,9 +2,8 @@
 
 The twin law of fcc is a half turn about a {111} normal, which for a centrosymmetric crystal is the
 mirror in that plane (Hofmeister, Cryst. Res. Technol. 33, 3 (1998)). Orientations are those of
-:mod:`ediff_utils.bloch.simulation`. A cell is a convex part of the sphere: where n p <= d for up
-to two
-planes, with p counted from the particle's centre.
+:mod:`ediff_utils.bloch.simulation`. A cell is a convex part of the sphere: where n p <= d for up to
+two planes, with p counted from the particle's centre.
 """
 
 from __future__ import annotations
@@ -24,42 +23,20 @@ EVERYWHERE = np.array([0.0, 0.0, 0.0, 1.0])
 
 @dataclass(frozen=True)
 class Domains:
-    """The domains of one particle.
+    """The domains of one particle."""
 
-    Parameters
-    ----------
-    orientations : ndarray, shape (n, 3, 3)
-    cell_domain : ndarray of int, shape (cells,)
-        Which domain fills the cell.
-    cell_planes : ndarray, shape (cells, 2, 4)
-        n_x, n_y, n_z and d [angstrom] of each half-space n p <= d.
-    """
-
-    orientations: np.ndarray
-    cell_domain: np.ndarray
-    cell_planes: np.ndarray
+    orientations: np.ndarray  # (n, 3, 3)
+    cell_domain: np.ndarray  # (cells,), which domain fills the cell
+    cell_planes: np.ndarray  # (cells, 2, 4), n_x, n_y, n_z, d [angstrom] of half-spaces n p <= d
 
 
 def single_crystal(orientation: np.ndarray) -> Domains:
     """One domain that fills the particle."""
-    planes = np.array([[EVERYWHERE, EVERYWHERE]])
-    return Domains(orientation[None], np.zeros(1, np.int64), planes)
+    return Domains(orientation[None], np.zeros(1, np.int64), np.array([[EVERYWHERE] * 2]))
 
 
-def twin_orientation(orientation: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Orientation of the twin across a plane.
-
-    Parameters
-    ----------
-    orientation : ndarray, shape (3, 3)
-        Of the parent.
-    normal : ndarray, shape (3,)
-        Unit normal of the twin plane in the parent's cubic axes.
-
-    Returns
-    -------
-    ndarray, shape (3, 3)
-    """
+def _twin_orientation(orientation: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Orientation of the twin across a plane, whose unit normal is in the parent's cubic axes."""
     return (2 * np.outer(normal, normal) - np.eye(3)) @ orientation
 
 
@@ -68,19 +45,8 @@ def lamellar_twin(
 ) -> Domains:
     """A parent and its twin on either side of one plane, or the twin between two planes.
 
-    Parameters
-    ----------
-    orientation : ndarray, shape (3, 3)
-        Of the parent.
-    normal : ndarray, shape (3,)
-        Unit normal of the twin planes in the parent's cubic axes.
-    offsets : tuple of float
-        One or two rising distances of the planes from the centre, along the normal [angstrom].
-
-    Returns
-    -------
-    Domains
-        The parent first.
+    The parent, whose orientation it is, comes first. The planes' unit normal is in its cubic axes,
+    the offsets are their one or two rising distances from the centre along it [angstrom].
     """
     n = orientation.T @ normal
     below = [np.append(n, d) for d in offsets]
@@ -89,7 +55,7 @@ def lamellar_twin(
         planes = [[below[0], EVERYWHERE], [above[0], EVERYWHERE]]
     else:
         planes = [[below[0], EVERYWHERE], [above[0], below[1]], [above[1], EVERYWHERE]]
-    turned = twin_orientation(orientation, normal)
+    turned = _twin_orientation(orientation, normal)
     return Domains(
         np.stack([orientation, turned]), np.arange(len(planes)) % 2, np.array(planes, float)
     )
@@ -100,18 +66,8 @@ def decahedron(orientation: np.ndarray, offset: tuple[float, float] = (0.0, 0.0)
 
     Five times arccos(1/3) leave 7.35 degrees open, which real particles close by strain; here no
     wedge is strained and the fifth fills the gap, so that its boundary to the first is the one
-    that is no exact twin plane.
-
-    Parameters
-    ----------
-    orientation : ndarray, shape (3, 3)
-        Of the first wedge.
-    offset : (float, float)
-        Where the common axis lies, along and across the first boundary [angstrom].
-
-    Returns
-    -------
-    Domains
+    that is no exact twin plane. The orientation is that of the first wedge, whose first boundary
+    the common axis is offset along and across [angstrom].
     """
     axis = np.array([1.0, -1.0, 0.0]) / np.sqrt(2)
     start = np.cross(axis, PLANES_111[3])

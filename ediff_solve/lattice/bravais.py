@@ -2,9 +2,8 @@
 
 The symmetry of a lattice is that of its metric tensor G = L L^T: the integer matrices W with
 W G W^T = G (:mod:`ediff_solve.lattice.kernels.metric_groups`). Their number settles the system as
-the
-number of two-fold axes does (Le Page 1982, J. Appl. Cryst. 15, 255), and the mean of W G W^T over
-the group is the metric that obeys it exactly.
+the number of two-fold axes does (Le Page 1982, J. Appl. Cryst. 15, 255), and the mean of W G W^T
+over the group is the metric that obeys it exactly.
 """
 
 from __future__ import annotations
@@ -16,47 +15,22 @@ from itertools import product
 import numpy as np
 import spglib
 
-from ediff_solve.lattice.kernels.metric_groups import COLUMN as _COLUMN
-from ediff_solve.lattice.kernels.metric_groups import ROTATIONS, find_group, tables
-from ediff_solve.lattice.kernels.metric_groups import ROW as _ROW
+from ediff_solve.lattice.kernels.metric_groups import (
+    COLUMN,
+    ORDERS,
+    ROTATIONS,
+    ROW,
+    find_group,
+    metric_operators,
+    tables,
+)
 from ediff_utils.core.errors import UserError
+from ediff_utils.crystals.groups import bravais, crystal_system
 
-#: Space group of one atom on each Bravais lattice.
-SYMBOLS = {
-    2: "aP",
-    10: "mP",
-    12: "mC",
-    47: "oP",
-    65: "oC",
-    69: "oF",
-    71: "oI",
-    123: "tP",
-    139: "tI",
-    166: "hR",
-    191: "hP",
-    221: "cP",
-    225: "cF",
-    229: "cI",
-}
+#: Bravais lattice of the space group that one atom on it has; their order is a feature's.
+SYMBOLS = {n: bravais(n) for n in (2, 10, 12, 47, 65, 69, 71, 123, 139, 166, 191, 221, 225, 229)}
 #: Crystal system that each Bravais lattice has at least; a trigonal crystal may have hP too.
-LATTICE_SYSTEMS = {
-    "aP": "triclinic",
-    "mP": "monoclinic",
-    "mC": "monoclinic",
-    "oP": "orthorhombic",
-    "oC": "orthorhombic",
-    "oF": "orthorhombic",
-    "oI": "orthorhombic",
-    "tP": "tetragonal",
-    "tI": "tetragonal",
-    "hR": "trigonal",
-    "hP": "hexagonal",
-    "cP": "cubic",
-    "cF": "cubic",
-    "cI": "cubic",
-}
-#: Orders of the rotation groups that a lattice can have.
-_ORDERS = (1, 2, 4, 6, 8, 12, 24)
+_SYSTEMS = {symbol: crystal_system(n) for n, symbol in SYMBOLS.items()}
 #: Largest relative deviation of the metric, |dG_ij| / sqrt(G_ii G_jj), that is always forgiven:
 #: 0.1 % of a length, 0.1 degrees of an angle.
 SMALLEST_TOLERANCE = 0.002
@@ -109,23 +83,13 @@ class BravaisLattice:
 
 
 def cell_parameters(lattice: np.ndarray) -> np.ndarray:
-    """a, b, c [angstrom] and alpha, beta, gamma [degree] of a cell whose rows are its vectors.
-
-    Parameters
-    ----------
-    lattice : ndarray, shape (3, 3)
-        [angstrom]
-
-    Returns
-    -------
-    ndarray, shape (6,)
-    """
+    """a, b, c [angstrom], alpha, beta, gamma [degree] of a cell, shape (3, 3), by its rows."""
     return _metric_parameters(lattice @ lattice.T)
 
 
 def _metric_parameters(metric: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.diag(metric))
-    cosines = metric[_ROW[3:], _COLUMN[3:]] / (lengths[[1, 0, 0]] * lengths[[2, 2, 1]])
+    cosines = metric[ROW[3:], COLUMN[3:]] / (lengths[[1, 0, 0]] * lengths[[2, 2, 1]])
     return np.concatenate([lengths, np.degrees(np.arccos(np.clip(cosines, -1, 1)))])
 
 
@@ -160,21 +124,11 @@ def niggli_cell(lattice: np.ndarray) -> np.ndarray:
 
 
 def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01) -> bool:
-    """Whether two lattices have the same Niggli cell.
+    """Whether two lattices, primitive vectors as rows [angstrom], have the same Niggli cell.
 
     Near a boundary between two kinds of reduced cells a small change turns one into the other, so
-    the cells are compared by whether some basis of short vectors of one has the other's metric.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (3, 3)
-        Rows are the vectors of primitive cells [angstrom].
-    tolerance : float
-        Relative, of the lengths; of the angles in radian.
-
-    Returns
-    -------
-    bool
+    the cells are compared by whether some basis of short vectors of one has the other's metric. The
+    tolerance is relative, of the lengths, and in radian, of the angles.
     """
     one, other = niggli_cell(first), niggli_cell(second)
     volumes = abs(np.linalg.det(one)), abs(np.linalg.det(other))
@@ -193,28 +147,10 @@ def same_lattice(first: np.ndarray, second: np.ndarray, tolerance: float = 0.01)
     return bool((np.abs(found - target) < tolerance).all(axis=1).any())
 
 
-def lattice_symmetry(
+def _lattice_symmetry(
     metric: np.ndarray, tolerance: float, covariance: np.ndarray | None = None
 ) -> tuple[np.ndarray, float]:
-    """Largest group of rotations that a metric obeys within a tolerance.
-
-    Parameters
-    ----------
-    metric : ndarray, shape (3, 3)
-        Of a reduced cell.
-    tolerance : float
-        Largest |dG_ij| / sqrt(G_ii G_jj) that is always forgiven, or without a covariance at all.
-    covariance : ndarray, shape (6, 6), optional
-        Of the metric. What the mean over a group changes may be :data:`DEVIATIONS` of its standard
-        deviations, up to :data:`LARGEST_TOLERANCE`.
-
-    Returns
-    -------
-    rotations : ndarray, shape (n, 3, 3)
-        Integers.
-    distortion : float
-        The largest deviation among them.
-    """
+    """Largest group of rotations that a metric obeys, and how far it is from obeying it."""
     operators, products = tables()
     if covariance is None:
         numbers = np.sort(find_group(np.ascontiguousarray(metric), operators, products, tolerance))
@@ -222,8 +158,8 @@ def lattice_symmetry(
         return ROTATIONS[numbers], float(deviation.max()) if len(numbers) > 1 else 0.0
     deviation = _deviations(metric, operators)
     order = np.argsort(deviation, kind="stable")
-    for n in sorted(_ORDERS, reverse=True):
-        largest = max(tolerance, LARGEST_TOLERANCE)
+    largest = max(tolerance, LARGEST_TOLERANCE)
+    for n in (*ORDERS, 1):
         if n > len(order) or deviation[order[n - 1]] > largest:
             continue
         numbers = np.sort(order[:n])
@@ -237,8 +173,8 @@ def lattice_symmetry(
 
 def _deviations(metric: np.ndarray, operators: np.ndarray) -> np.ndarray:
     """Largest |dG_ij| / sqrt(G_ii G_jj) by each matrix."""
-    values = metric[_ROW, _COLUMN]
-    size = np.sqrt(metric[_ROW, _ROW] * metric[_COLUMN, _COLUMN])
+    values = metric[ROW, COLUMN]
+    size = np.sqrt(metric[ROW, ROW] * metric[COLUMN, COLUMN])
     return (np.abs(operators @ values - values) / size).max(axis=1)
 
 
@@ -255,7 +191,8 @@ def find_bravais(
         Of the metric tensor of ``lattice``: entries 11, 22, 33, 23, 13, 12 [angstrom^4].
     tolerance : float, optional
         Largest relative deviation of the metric that passes for symmetry. By default
-        :data:`SMALLEST_TOLERANCE`, or what the covariance allows (:func:`lattice_symmetry`).
+        :data:`SMALLEST_TOLERANCE`, or what the covariance allows: :data:`DEVIATIONS` of its
+        standard deviations, up to :data:`LARGEST_TOLERANCE`.
 
     Returns
     -------
@@ -271,23 +208,21 @@ def find_bravais(
     metric = reduced @ reduced.T
     spread = None
     if covariance is not None:
-        operator = _metric_operator(change[None])
+        operator = _mean_operator(change[None])
         spread = operator @ covariance @ operator.T
-    if tolerance is None:
-        group, distortion = lattice_symmetry(metric, SMALLEST_TOLERANCE, spread)
-    else:
-        group, distortion = lattice_symmetry(metric, tolerance)
+    allowed = (SMALLEST_TOLERANCE, spread) if tolerance is None else (tolerance, None)
+    group, distortion = _lattice_symmetry(metric, *allowed)
     symmetric = (group @ metric @ group.transpose(0, 2, 1)).mean(axis=0)
     symbol, setting = _conventional_setting(np.linalg.cholesky(symmetric), group)
     conventional = setting @ symmetric @ setting.T
     errors = np.full(6, np.nan)
     if spread is not None:
-        operator = _metric_operator(setting[None]) @ _metric_operator(group)
+        operator = _mean_operator(setting[None]) @ _mean_operator(group)
         errors = _parameter_errors(conventional, operator @ spread @ operator.T)
     frame = np.linalg.solve(np.linalg.cholesky(metric), reduced)
     return BravaisLattice(
         symbol=symbol,
-        system=LATTICE_SYSTEMS[symbol],
+        system=_SYSTEMS[symbol],
         niggli=np.linalg.cholesky(symmetric) @ frame,
         conventional=setting @ np.linalg.cholesky(symmetric) @ frame,
         parameters=_metric_parameters(conventional),
@@ -296,31 +231,24 @@ def find_bravais(
     )
 
 
-def _within_errors(metric: np.ndarray, covariance: np.ndarray | None, group: np.ndarray) -> bool:
+def _within_errors(metric: np.ndarray, covariance: np.ndarray, group: np.ndarray) -> bool:
     """Whether the mean over a group changes the metric by no more than its errors."""
-    if covariance is None:
-        return False
-    change = np.eye(6) - _metric_operator(group)
-    moved = np.abs(change @ metric[_ROW, _COLUMN])
+    change = np.eye(6) - _mean_operator(group)
+    moved = np.abs(change @ metric[ROW, COLUMN])
     allowed = np.sqrt(np.maximum(np.diag(change @ covariance @ change.T), 0))
-    forgiven = SMALLEST_TOLERANCE / 2 * np.sqrt(metric[_ROW, _ROW] * metric[_COLUMN, _COLUMN])
+    forgiven = SMALLEST_TOLERANCE / 2 * np.sqrt(metric[ROW, ROW] * metric[COLUMN, COLUMN])
     return bool((moved <= DEVIATIONS * allowed + forgiven).all())
 
 
-def _metric_operator(matrices: np.ndarray) -> np.ndarray:
+def _mean_operator(matrices: np.ndarray) -> np.ndarray:
     """The mean of M G M^T over some matrices as a matrix on the six entries of G; shape (6, 6)."""
-    columns = []
-    for r, c in zip(_ROW, _COLUMN, strict=True):
-        unit = np.zeros((3, 3))
-        unit[r, c] = unit[c, r] = 1
-        columns.append((matrices @ unit @ matrices.transpose(0, 2, 1)).mean(axis=0)[_ROW, _COLUMN])
-    return np.array(columns).T
+    return metric_operators(matrices).mean(axis=0)
 
 
 def _parameter_errors(metric: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Standard uncertainties of a, b, c, alpha, beta, gamma by differences."""
     jacobian = np.empty((6, 6))
-    for k, (r, c) in enumerate(zip(_ROW, _COLUMN, strict=True)):
+    for k, (r, c) in enumerate(zip(ROW, COLUMN, strict=True)):
         step = np.zeros((3, 3))
         step[r, c] = step[c, r] = 1e-6 * np.sqrt(metric[r, r] * metric[c, c])
         difference = _metric_parameters(metric + step) - _metric_parameters(metric - step)
@@ -334,7 +262,9 @@ _GENERAL = np.array([[1.0, 0.013, 0.029], [0.0, 1.171, 0.047], [0.0, 0.0, 1.393]
 
 def _type_of_lattice(lattice: np.ndarray) -> tuple[str, np.ndarray]:
     """Bravais symbol and conventional cell, as spglib sets it, of an exact primitive one."""
-    dataset = spglib.get_symmetry_dataset((lattice, [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT)
+    dataset = spglib.get_symmetry_dataset(
+        (lattice.tolist(), [[0.0, 0.0, 0.0]], [1]), symprec=_EXACT
+    )
     if dataset is None or dataset.number not in SYMBOLS:
         raise UserError("lattice: no Bravais lattice found")
     return SYMBOLS[dataset.number], np.rint(np.linalg.inv(dataset.transformation_matrix).T)

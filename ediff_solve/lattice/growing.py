@@ -60,12 +60,16 @@ def settle(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> Jo
     return grown if grown.rotations and plausible(grown.reciprocal) else None
 
 
-def _misfit(fit: JointFit, p: int, spots: Spots) -> float:
-    """Root of the median square of a pattern's residuals in the plane [1/angstrom]."""
-    used = fit.hkl[p][:, 3] > 0
+def _squares(fit: JointFit, p: int, spots: Spots, used: np.ndarray) -> np.ndarray:
+    """Squares of the residuals in the plane of some spots of a pattern [1/angstrom^2]."""
     v = fit.hkl[p][used, :3] @ fit.reciprocal @ fit.rotations[p]
     left = (fit.undistorted(p, spots).vectors[used] - v)[:, :2]
-    return float(np.sqrt(np.median((left**2).sum(axis=1))))
+    return (left**2).sum(axis=1)
+
+
+def _misfit(fit: JointFit, p: int, spots: Spots) -> float:
+    """Root of the median square of a pattern's residuals in the plane [1/angstrom]."""
+    return float(np.sqrt(np.median(_squares(fit, p, spots, fit.hkl[p][:, 3] > 0))))
 
 
 def complete(
@@ -103,7 +107,7 @@ def _grow(
     """Index and refine in turn, from the inner spots outwards."""
     for n, reach in enumerate(reaches):
         last = n == len(reaches) - 1
-        within = min(max(REACH * fit.position_error, SHARPEST if last else NARROWEST), WIDEST)
+        within = _within(fit, SHARPEST if last else NARROWEST)
         # From two spots an orientation is rough.
         within = WIDEST_AT_FIRST if np.isfinite(reach) else within
         indexed = reindex(fit, spots, within, slab, reach)
@@ -113,6 +117,11 @@ def _grow(
         if n == len(reaches) - 2 and free.cell:
             fit = _divided(fit)
     return fit
+
+
+def _within(fit: JointFit, least: float) -> float:
+    """How far a spot may lie from its point in the plane [1/angstrom]."""
+    return min(max(REACH * fit.position_error, least), WIDEST)
 
 
 def _divided(fit: JointFit) -> JointFit:
@@ -126,7 +135,7 @@ def _divided(fit: JointFit) -> JointFit:
 
 def _chance(fit: JointFit) -> float:
     """Share of random spots that a pattern of this lattice would index."""
-    area = np.pi * min(max(REACH * fit.position_error, NARROWEST), WIDEST) ** 2
+    area = np.pi * _within(fit, NARROWEST) ** 2
     return min(2 * REACH * fit.spread / abs(np.linalg.det(fit.reciprocal)) * area, 1.0)
 
 
@@ -158,7 +167,7 @@ def _orient_rest(
 
 def gain(fit: JointFit, spots: Sequence[Spots], stray_cost: float = STRAY_COST) -> float:
     """Gain in the logarithm of the likelihood, as for one pattern, over all patterns."""
-    sigma = max(fit.position_error, 2e-4)
+    sigma = max(fit.position_error, SHARPEST)
     volume = 1 / abs(np.linalg.det(fit.reciprocal))
     best = -np.log((2 * np.pi) ** 1.5 * volume * sigma**2 * fit.spread)
     # The squares of an indexed spot's three residuals over their variances are one each on average.
@@ -182,7 +191,7 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
         if indexed > COMPLETE * total:
             break
         best, best_gain = None, gain(fit, spots, 0.0) + WORTH_ENLARGING
-        within = min(max(REACH * fit.position_error, NARROWEST), WIDEST)
+        within = _within(fit, NARROWEST)
         for index, change in _SUBLATTICES:
             # A sublattice of the direct lattice is a superlattice of the reciprocal one.
             larger = replace(fit, reciprocal=np.linalg.inv(change).T @ fit.reciprocal)
@@ -216,9 +225,7 @@ def enlarge(fit: JointFit, spots: Sequence[Spots], slab: float, free: Free) -> J
 def _added(fit: JointFit, larger: JointFit, p: int, spots: Spots) -> np.ndarray:
     """Squares of the residuals in the plane, in variances, of spots that one fit alone indexes."""
     new = (larger.hkl[p][:, 3] > 0) & (fit.hkl[p][:, 3] == 0)
-    v = larger.hkl[p][new, :3] @ larger.reciprocal @ larger.rotations[p]
-    left = (larger.undistorted(p, spots).vectors[new] - v)[:, :2]
-    return (left**2).sum(axis=1) / max(fit.position_error, SHARPEST) ** 2
+    return _squares(larger, p, spots, new) / max(fit.position_error, SHARPEST) ** 2
 
 
 def _sublattices() -> list[tuple[int, np.ndarray]]:

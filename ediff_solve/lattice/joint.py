@@ -9,7 +9,7 @@ match are oriented by the cell, and the base that explains the spots best is the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,7 @@ import numpy as np
 from ediff_solve.lattice.bravais import BravaisLattice, find_bravais
 from ediff_solve.lattice.growing import complete, enlarge, gain, settle
 from ediff_solve.lattice.kernels.centre import find_centre
-from ediff_solve.lattice.matching import (
-    Match,
-    match_lattices,
-    rotation_between,
-)
+from ediff_solve.lattice.matching import Match, match_lattices, rotation_between
 from ediff_solve.lattice.refine import Free, JointFit, Spots
 from ediff_solve.lattice.single import (
     SLAB,
@@ -165,29 +161,30 @@ def _settled(
     free: Free,
 ) -> list[tuple[float, JointFit]]:
     """Refined bases with their gains, up to one that leaves nothing to be wished for."""
-    pool = [(c, p) for p, each in enumerate(candidates) for c in each[:N_PER_PATTERN]]
-    pool.sort(key=lambda pair: -pair[0].gain * pair[0].fraction)
     total = sum(s.x.size for s in spots)
     found: list[tuple[float, JointFit]] = []
-    waiting: list[tuple[float, JointFit]] = []
-    for base, p in pool:
-        rank, start = _consensus(p, base, candidates, free.distortion)
-        if len(start.rotations) < ENOUGH_SUPPORT * len(candidates):
-            waiting.append((rank, start))
-            continue
-        fit = settle(start, spots, slab, free)
-        if fit is not None:
-            found.append((gain(fit, spots), fit))
-            if fit.total > SURE * total:
-                return found
-    waiting.sort(key=lambda start: -start[0])
-    for _, start in waiting[:N_BASES]:
+    for start in _starts(candidates, free.distortion):
         fit = settle(start, spots, slab, free)
         if fit is not None:
             found.append((gain(fit, spots), fit))
             if fit.total > SURE * total:
                 break
     return found
+
+
+def _starts(candidates: Sequence[list[LatticeCandidate]], distorted: bool) -> Iterator[JointFit]:
+    """Bases to refine: those that many patterns support at once, then the best of the others."""
+    pool = [(c, p) for p, each in enumerate(candidates) for c in each[:N_PER_PATTERN]]
+    pool.sort(key=lambda pair: -pair[0].gain * pair[0].fraction)
+    waiting: list[tuple[float, JointFit]] = []
+    for base, p in pool:
+        rank, start = _consensus(p, base, candidates, distorted)
+        if len(start.rotations) < ENOUGH_SUPPORT * len(candidates):
+            waiting.append((rank, start))
+        else:
+            yield start
+    waiting.sort(key=lambda start: -start[0])
+    yield from (start for _, start in waiting[:N_BASES])
 
 
 def _distinct(found: list[tuple[float, JointFit]]) -> list[tuple[float, JointFit]]:

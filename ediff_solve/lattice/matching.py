@@ -30,13 +30,8 @@ MOST_ORIENTATIONS = 5
 class Match:
     """A basis of one lattice that has the metric of another's.
 
-    Parameters
-    ----------
-    indices : ndarray of int, shape (3, 3)
-        Rows are the other's basis vectors in terms of the first one's.
-    log_scale, other_log_scale : float
-        Logarithms of the factors that the z components of the two need.
-    chi_square : float
+    Rows of ``indices``, shape (3, 3), are the other's basis vectors in terms of the first one's;
+    the scales are those of the z components that the two need.
     """
 
     indices: np.ndarray
@@ -48,21 +43,10 @@ class Match:
 def match_lattices(
     base: LatticeCandidate, other: LatticeCandidate, distorted: bool = False
 ) -> list[Match]:
-    """Bases of one lattice whose metric is that of another's, the scales along the beam free.
+    """Bases of one lattice whose metric is that of another's, best first; scales along z are free.
 
     n_i G n_j + a z_i z_j = t_i . t_j + b w_i w_j in the plane, with a and b near one: six equations
-    for two unknowns, that the right integers n fulfil.
-
-    Parameters
-    ----------
-    base, other : LatticeCandidate
-    distorted : bool
-        Whether an ellipse is to be reckoned with.
-
-    Returns
-    -------
-    list of Match
-        Best first.
+    for two unknowns, that the right integers n fulfil. A distorted pattern has an ellipse.
     """
     lengths = np.linalg.norm(other.reciprocal, axis=1)
     order = np.argsort(np.abs(other.reciprocal[:, 2]) / lengths)
@@ -93,16 +77,8 @@ def _relative(candidate: LatticeCandidate) -> float:
 def rotation_between(reciprocal: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, int]:
     """Orientation R with reciprocal @ R = sign * basis in the least squares (Kabsch 1976).
 
-    Parameters
-    ----------
-    reciprocal, basis : ndarray, shape (3, 3)
-        Rows are the same vectors in the crystal's and in the pattern's frame, or minus these.
-
-    Returns
-    -------
-    rotation : ndarray, shape (3, 3)
-    sign : int
-        -1 where the basis has the other hand.
+    Rows of both, shape (3, 3), are the same vectors in the crystal's and in the pattern's frame, or
+    minus these: the sign is -1 where the basis has the other hand.
     """
     sign = 1 if np.linalg.det(reciprocal) * np.linalg.det(basis) > 0 else -1
     left, _, right = np.linalg.svd(reciprocal.T @ (sign * basis))
@@ -122,21 +98,10 @@ def lattice_points(reciprocal: np.ndarray, reach: float) -> np.ndarray:
 
 
 def find_orientations(reciprocal: np.ndarray, spots: Spots, order: np.ndarray) -> list[np.ndarray]:
-    """Orientations of a known lattice that index most spots of a pattern.
+    """Orientations of a known lattice that index most spots of a pattern, best first.
 
-    Pairs of spots are compared with pairs of lattice vectors by their lengths and angle.
-
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-    spots : Spots
-    order : ndarray of int, shape (n,)
-        The spots, strongest first.
-
-    Returns
-    -------
-    list of ndarray, shape (3, 3)
-        Best first.
+    Pairs of spots are compared with pairs of lattice vectors by their lengths and angle; ``order``
+    are the spots' numbers, the strongest first.
     """
     v = spots.vectors[order]
     q = np.linalg.norm(v, axis=1)

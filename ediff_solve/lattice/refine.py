@@ -14,26 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS
-from ediff_solve.lattice.kernels.least_squares import (
-    COLUMN,
-    ROW,
-    index_patterns,
-    refine_patterns,
-    undistort,
-)
+from ediff_solve.lattice.kernels.least_squares import index_patterns, refine_patterns, undistort
+from ediff_solve.lattice.kernels.metric_groups import metric_operators
 
 
 class Free(NamedTuple):
-    """What is refined beside the orientations.
+    """What is refined beside the orientations: the cell; each pattern's scale; the distortion.
 
-    Parameters
-    ----------
-    scales : bool
-        Each pattern's camera-length scale. What is common to all of them cannot be told from the
-        cell's size, so their mean is held to 1.
-    distortion : bool
-        An ellipse that all patterns share, and each pattern's centre.
-    cell : bool
+    What is common to all camera-length scales cannot be told from the cell's size, so their mean is
+    held to 1. The distortion is an ellipse that all patterns share, and each pattern's centre.
     """
 
     scales: bool = False
@@ -43,15 +32,7 @@ class Free(NamedTuple):
 
 @dataclass(frozen=True)
 class Spots:
-    """One pattern's spots and where its Ewald sphere lies.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        [1/angstrom]
-    half : float
-        Half of the wavelength [angstrom].
-    """
+    """One pattern's spots, shape (n,) [1/angstrom], and half of the wavelength [angstrom]."""
 
     x: np.ndarray
     y: np.ndarray
@@ -70,26 +51,15 @@ class Spots:
 
 @dataclass(frozen=True)
 class JointFit:
-    """A cell, the orientations of patterns, and the indices of their spots.
+    """A cell, and by pattern its orientation and the indices of its spots.
 
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-        Rows are reciprocal basis vectors in the crystal's frame [1/angstrom].
-    rotations : dict of int to ndarray, shape (3, 3)
-        By pattern: columns are the pattern's axes in the crystal's frame, g_pattern = g @ R.
-    scales : dict of int to float
-        By pattern: measured lengths are so many times the true ones.
-    hkl : dict of int to ndarray of int64, shape (n, 4)
-        By pattern: indices of each spot, and 1 where it has some.
-    position_error, spread : float
-        Standard deviations in the plane and along the beam [1/angstrom].
-    covariance : ndarray, shape (6, 6)
-        Of the strains 11, 22, 33, 23, 13, 12 of the reciprocal basis.
-    centres : dict of int to ndarray, shape (2,)
-        By pattern [1/angstrom].
-    ellipse : ndarray, shape (2,)
-        See :mod:`ediff_solve.lattice.kernels.least_squares`.
+    Rows of ``reciprocal``, shape (3, 3), are the basis vectors in the crystal's frame [1/angstrom].
+    Columns of a rotation, shape (3, 3), are the pattern's axes there, g_pattern = g @ R; measured
+    lengths are ``scales`` times the true ones; centres are of shape (2,) [1/angstrom]. ``hkl``,
+    int64 of shape (n, 4), holds indices of each spot, and 1 where it has some. Position error and
+    spread are standard deviations in the plane and along the beam [1/angstrom]; the covariance,
+    shape (6, 6), is that of the strains 11, 22, 33, 23, 13, 12 of the basis. For the ellipse, shape
+    (2,), see :mod:`ediff_solve.lattice.kernels.least_squares`.
     """
 
     reciprocal: np.ndarray
@@ -130,25 +100,12 @@ class JointFit:
 
     def metric_covariance(self) -> np.ndarray:
         """Of the direct metric 11, 22, 33, 23, 13, 12 [angstrom^4]: dG = -2 A strain A^T."""
-        direct = np.linalg.inv(self.reciprocal).T
-        columns = []
-        for r, c in zip(ROW, COLUMN, strict=True):
-            unit = np.zeros((3, 3))
-            unit[r, c] = unit[c, r] = 1
-            columns.append((-2 * direct @ unit @ direct.T)[ROW, COLUMN])
-        operator = np.array(columns).T
+        operator = -2 * metric_operators(np.linalg.inv(self.reciprocal).T[None])[0]
         return operator @ self.covariance @ operator.T
 
 
-class _Stacked(NamedTuple):
-    """The arguments that the compiled functions begin with; copies."""
-
-    patterns: list[int]
-    spots: tuple
-    lattice: tuple
-
-
-def _stack(fit: JointFit, spots: Sequence[Spots]) -> _Stacked:
+def _stack(fit: JointFit, spots: Sequence[Spots]) -> tuple[list[int], tuple, tuple]:
+    """The patterns, and what the compiled functions call spots and lattice; copies."""
     patterns = list(fit.rotations)
     chosen = [spots[p] for p in patterns]
     offsets = np.concatenate([[0], np.cumsum([s.x.size for s in chosen])]).astype(np.int64)
@@ -160,58 +117,43 @@ def _stack(fit: JointFit, spots: Sequence[Spots]) -> _Stacked:
         np.array([fit.centres[p] for p in patterns], dtype=float),
         np.array(fit.ellipse, dtype=float),
     )
-    return _Stacked(patterns, (x, y, chosen[0].half, offsets), lattice)
+    return patterns, (x, y, chosen[0].half, offsets), lattice
 
 
 def reindex(
     fit: JointFit, spots: Sequence[Spots], tolerance: float, slab: float, reach: float = np.inf
 ) -> JointFit:
-    """Index all spots up to the distance ``reach`` anew.
-
-    Where the distance is infinite, patterns with too few indexed spots are left out.
-    """
+    """Index all spots up to a distance anew; if infinite, without patterns of too few of them."""
     if not fit.rotations:
         return fit
-    stacked = _stack(fit, spots)
-    found = index_patterns(*stacked.spots, *stacked.lattice, tolerance, slab, fit.spread)
-    x, y, _, offsets = stacked.spots
+    patterns, stacked, lattice = _stack(fit, spots)
+    found = index_patterns(stacked, lattice, tolerance, slab, fit.spread)
+    x, y, _, offsets = stacked
     if np.isfinite(reach):
         found[np.hypot(x, y) > reach, 3] = 0
-    hkl = dict(zip(stacked.patterns, np.split(found, offsets[1:-1]), strict=True))
+    hkl = dict(zip(patterns, np.split(found, offsets[1:-1]), strict=True))
     if not np.isfinite(reach):
         hkl = {p: h for p, h in hkl.items() if h[:, 3].sum() >= min(FEWEST_SPOTS, len(h))}
     return replace(fit, hkl=dict.fromkeys(fit.rotations, np.empty((0, 4))) | hkl).only(list(hkl))
 
 
 def refine(fit: JointFit, spots: Sequence[Spots], free: Free) -> JointFit:
-    """Gauss-Newton steps on all that is free, at fixed indices.
-
-    Parameters
-    ----------
-    fit : JointFit
-        Somewhere near.
-    spots : sequence of Spots
-    free : Free
-
-    Returns
-    -------
-    JointFit
-    """
+    """Gauss-Newton steps on all that is free from a fit that is near, at fixed indices."""
     if not fit.rotations:
         return fit
-    stacked = _stack(fit, spots)
-    hkl = np.concatenate([fit.hkl[p] for p in stacked.patterns])
+    patterns, stacked, lattice = _stack(fit, spots)
+    hkl = np.concatenate([fit.hkl[p] for p in patterns])
     flags = (free.cell, free.scales, free.distortion)
     sigma, spread, covariance = refine_patterns(
-        *stacked.spots, hkl, *stacked.lattice, fit.position_error, fit.spread, flags
+        stacked, hkl, lattice, fit.position_error, fit.spread, flags
     )
-    reciprocal, rotations, scales, centres, ellipse = stacked.lattice
+    reciprocal, rotations, scales, centres, ellipse = lattice
     return replace(
         fit,
         reciprocal=reciprocal,
-        rotations=dict(zip(stacked.patterns, rotations, strict=True)),
-        scales=dict(zip(stacked.patterns, scales.tolist(), strict=True)),
-        centres=dict(zip(stacked.patterns, centres, strict=True)),
+        rotations=dict(zip(patterns, rotations, strict=True)),
+        scales=dict(zip(patterns, scales.tolist(), strict=True)),
+        centres=dict(zip(patterns, centres, strict=True)),
         ellipse=ellipse,
         position_error=float(sigma),
         spread=float(spread),

@@ -14,10 +14,16 @@ import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS, fit_triple
 from ediff_solve.lattice.kernels.search import REACH, best_triples, difference_vectors, index_spots
-from ediff_solve.lattice.kernels.two_folds import two_fold_obliquities
+from ediff_solve.lattice.refine import Spots
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
+#: Positions x and y and a third number of each spot: its height or its intensity.
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
+#: Spots x, y, height and weight that lattices are looked for with.
+_Strongest = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: A basis and its figures, as :func:`fit_triple` returns them.
+_Fit = tuple[np.ndarray, np.ndarray]
 #: Strongest spots that the search looks at; all are indexed in the end.
 MOST_SPOTS = 110
 #: Strongest spots by which triples are ranked.
@@ -98,51 +104,26 @@ class LatticeCandidate:
 
     def scaled(self, factor: float) -> LatticeCandidate:
         """The same with the z components times a factor."""
-        scales = np.array([1.0, 1.0, factor])
-        return replace(self, reciprocal=self.reciprocal * scales, errors=self.errors * scales)
+        return self.with_basis(self.reciprocal * np.array([1.0, 1.0, factor]), factor)
 
     def with_basis(self, reciprocal: np.ndarray, factor: float) -> LatticeCandidate:
         """The same with another basis, whose z components are about so many times as large."""
         scales = np.array([1.0, 1.0, factor])
         return replace(self, reciprocal=reciprocal, errors=self.errors * scales)
 
-    def symmetry_over_scale(self, scales: np.ndarray, n_axes: int = 9) -> np.ndarray:
-        """Obliquities of the lattice's two-fold axes (Le Page 1982), were the scale another one.
 
-        Parameters
-        ----------
-        scales : ndarray, shape (m,)
-            Factors of the z components.
-        n_axes : int
-
-        Returns
-        -------
-        ndarray, shape (m, n_axes)
-            Smallest first [degree]. A monoclinic lattice has one axis of obliquity zero, a
-            rhombohedral or orthorhombic one three, tetragonal five, hexagonal seven, cubic nine.
-        """
-        return np.array(
-            [two_fold_obliquities(self.scaled(float(f)).lattice, n_axes) for f in scales]
-        )
-
-
-def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> tuple:
-    """Spots as float arrays of one length.
-
-    Raises
-    ------
-    UserError
-        Lengths that differ, values that are not finite, or negative intensities.
-    """
-    arrays = [np.asarray(a, dtype=float) for a in (qx, qy)]
-    arrays.append(np.ones(arrays[0].shape) if intensity is None else np.asarray(intensity, float))
-    if any(a.ndim != 1 or a.shape != arrays[0].shape for a in arrays):
+def check_spots(qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None) -> Columns:
+    """Spots as float arrays of one length; a UserError where they are none."""
+    x, y = np.asarray(qx, float), np.asarray(qy, float)
+    strength = np.ones(x.shape) if intensity is None else np.asarray(intensity, float)
+    arrays = (x, y, strength)
+    if any(a.ndim != 1 or a.shape != x.shape for a in arrays):
         raise UserError("spots: expected qx, qy and intensity of one length")
     if not all(np.isfinite(a).all() for a in arrays):
         raise UserError("spots: expected finite positions and intensities")
-    if (arrays[2] < 0).any():
+    if (strength < 0).any():
         raise UserError("spots: expected intensities that are not negative")
-    return tuple(arrays)
+    return arrays
 
 
 def solve_pattern(
@@ -185,34 +166,25 @@ def solve_pattern(
     prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
     if prepared is None:
         return []
-    (x, y, height), arrays = prepared
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    spots, strongest = prepared
+    found: list[_Fit] = []
     for width, tolerance in SEARCHES:
-        found += _search(*arrays, width, tolerance, slab, slab_spread)
-        if found and max(f[1] for _, f in found) >= ENOUGH * len(arrays[0]):
+        vectors, _ = difference_vectors(*strongest[:2], LONGEST_VECTOR, width, N_VECTORS)
+        numbers = (N_PAIRS, N_THIRDS, N_TRIPLES)
+        found += fit_triples(strongest, vectors, tolerance, numbers, slab, slab_spread)
+        if found and max(f[1] for _, f in found) >= ENOUGH * len(strongest[0]):
             break
     found.sort(key=lambda pair: -pair[1][0])
-    return build_candidates(x, y, height, found, n_candidates, slab)
+    return build_candidates(spots, found, n_candidates, slab)
 
 
 def prepare_spots(
     qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None, energy: float, most: int
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]] | None:
+) -> tuple[Columns, _Strongest] | None:
     """What a search for lattices begins with; None where the spots are few or on one line.
 
-    Parameters
-    ----------
-    qx, qy, intensity, energy
-        See :func:`solve_pattern`.
-    most : int
-        So many of the strongest spots are enough.
-
-    Returns
-    -------
-    spots : tuple of ndarray, shape (n,)
-        qx, qy and the Ewald sphere's height above them [1/angstrom].
-    strongest : tuple of ndarray, shape (m + 1,)
-        The direct beam and the strongest of them: x, y, height and weight.
+    All spots, qx, qy and the Ewald sphere's height above them, shape (n,); and the direct beam with
+    the ``most`` strongest of them, x, y, height and weight, shape (m + 1,) [1/angstrom].
     """
     x, y, strength = check_spots(qx, qy, intensity)
     if x.size < FEWEST_SPOTS:
@@ -220,64 +192,57 @@ def prepare_spots(
     singular = np.linalg.svd(np.column_stack([x, y]), compute_uv=False)
     if singular[1] <= FLAT * singular[0]:
         return None
-    height = wavelength(energy) * (x * x + y * y) / 2
+    height = Spots(x, y, wavelength(energy) / 2).height
     order = np.lexsort((height, -strength))[:most]
     weight = (strength[order] / max(strength.max(), np.finfo(float).tiny)) ** INTENSITY_POWER
-    strongest = tuple(
-        np.concatenate([[first], a])
-        for first, a in ((0.0, x[order]), (0.0, y[order]), (0.0, height[order]), (1.0, weight))
-    )
-    return (x, y, height), strongest
+    beside_beam = (np.concatenate([[0.0], a[order]]) for a in (x, y, height))
+    return (x, y, height), (*beside_beam, np.concatenate([[1.0], weight]))
 
 
 def build_candidates(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    found: list[tuple[np.ndarray, np.ndarray]],
-    n: int,
-    slab: float = SLAB,
+    spots: Columns, found: list[_Fit], n: int, slab: float = SLAB
 ) -> list[LatticeCandidate]:
-    """Candidates of fitted bases, the same lattice once.
-
-    Parameters
-    ----------
-    x, y, height, slab
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    found : list of tuple of ndarray
-        Basis and figures of each (:func:`ediff_solve.lattice.kernels.fitting.fit_triple`), best
-        first.
-    n : int
-        At most so many.
-    """
-    return [
-        _candidate(x, y, height, basis, figures, slab) for basis, figures in _distinct(found, n)
-    ]
+    """At most n candidates of different fits, which come best first."""
+    kept: list[LatticeCandidate] = []
+    known: list[tuple[float, float]] = []
+    for basis, figures in found:
+        count, volume = figures[1], abs(np.linalg.det(basis))
+        if any(c == count and abs(v / volume - 1) < SAME_VOLUME for c, v in known):
+            continue
+        known.append((count, volume))
+        kept.append(_candidate(spots, basis, figures, slab))
+        if len(kept) == n:
+            break
+    return kept
 
 
-def _search(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    weight: np.ndarray,
-    width: float,
+def fit_triples(
+    spots: _Strongest,
+    vectors: np.ndarray,
     tolerance: float,
+    numbers: tuple[int, int, int],
     slab: float,
     slab_spread: float,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fitted bases with a gain, and their figures (:func:`fit_triple`)."""
-    vectors, _ = difference_vectors(x, y, LONGEST_VECTOR, width, N_VECTORS)
+    least_gain: float = 0.0,
+    fewest: int = FEWEST_TRIPLES,
+) -> list[_Fit]:
+    """Plausible fits of the best triples of difference vectors, shape (m, 2), that have a gain.
+
+    ``numbers`` are those of :func:`best_triples`. After ``fewest`` triples one that indexes nearly
+    all spots is enough.
+    """
+    x, y = spots[:2]
     if len(vectors) < 3:
         return []
     ranking = slice(0, RANKING_SPOTS)
-    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, N_PAIRS, N_THIRDS, N_TRIPLES)
     hkl = np.zeros((len(x), 4), np.int64)
     fits = []
+    triples = best_triples(x[ranking], y[ranking], vectors, tolerance, *numbers)
     for n, triple in enumerate(triples):
-        basis, figures = fit_triple(x, y, height, weight, triple, tolerance, slab, slab_spread, hkl)
-        if figures[0] > 0 and plausible(basis):
+        basis, figures = fit_triple(*spots, triple, tolerance, slab, slab_spread, hkl)
+        if figures[0] > least_gain and plausible(basis):
             fits.append((basis, figures))
-        if n + 1 >= FEWEST_TRIPLES and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
+        if n + 1 >= fewest and fits and max(f[1] for _, f in fits) >= PERFECT * len(x):
             break
     return fits
 
@@ -288,34 +253,12 @@ def plausible(reciprocal: np.ndarray) -> bool:
     return bool(lengths.max() < 1 / SMALLEST_SPACING and lengths.min() > 1 / LARGEST_SPACING)
 
 
-def _distinct(found: list, n: int) -> list:
-    kept: list = []
-    volumes: list[float] = []
-    for basis, figures in found:
-        volume = abs(np.linalg.det(basis))
-        known = any(
-            f[1] == figures[1] and abs(other / volume - 1) < SAME_VOLUME
-            for (_, f), other in zip(kept, volumes, strict=True)
-        )
-        if not known:
-            kept.append((basis, figures))
-            volumes.append(volume)
-        if len(kept) == n:
-            break
-    return kept
-
-
 def _candidate(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    basis: np.ndarray,
-    figures: np.ndarray,
-    slab: float,
+    spots: Columns, basis: np.ndarray, figures: np.ndarray, slab: float
 ) -> LatticeCandidate:
     gain, _, sigma, spread, log_error = (float(f) for f in figures)
-    hkl = np.zeros((len(x), 4), np.int64)
-    index_spots(x, y, height, basis, REACH * sigma, slab, spread, hkl)
+    hkl = np.zeros((len(spots[0]), 4), np.int64)
+    index_spots(*spots, basis, REACH * sigma, slab, spread, hkl)
     indices, indexed = hkl[:, :3] * hkl[:, 3:], hkl[:, 3] > 0
     normal = indices.T @ indices + RIDGE * np.eye(3)
     unit = np.sqrt(np.diag(np.linalg.inv(normal)))

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ediff_solve.lattice.kernels.fitting import fit_triple
 from ediff_solve.lattice.kernels.pooling import distinct_differences
-from ediff_solve.lattice.kernels.search import best_triples
 from ediff_solve.lattice.single import (
     LONGEST_VECTOR,
     SEARCHES,
@@ -20,7 +18,7 @@ from ediff_solve.lattice.single import (
     SLAB_SPREAD,
     LatticeCandidate,
     build_candidates,
-    plausible,
+    fit_triples,
     prepare_spots,
 )
 
@@ -39,34 +37,19 @@ def solve_sparse(
     energy: float = 300e3,
     n_candidates: int = 4,
 ) -> list[LatticeCandidate]:
-    """Reciprocal lattices that explain a pattern of few spots, best first.
+    """Reciprocal lattices that explain a pattern of few spots, best first; none where none is sure.
 
-    Parameters
-    ----------
-    qx, qy, intensity, energy, n_candidates
-        See :func:`ediff_solve.lattice.solve_pattern`.
-
-    Returns
-    -------
-    list of LatticeCandidate
-        Empty where nothing can be told.
-
-    Raises
-    ------
-    UserError
-        Positions or intensities that are not finite, or of different lengths.
+    See :func:`ediff_solve.lattice.solve_pattern`.
     """
     prepared = prepare_spots(qx, qy, intensity, energy, MOST_SPOTS)
     if prepared is None:
         return []
-    (x, y, height), columns = prepared
+    spots, columns = prepared
     tolerance = SEARCHES[-1][1]
     vectors = distinct_differences(*columns[:2], LONGEST_VECTOR, tolerance)[:N_VECTORS]
-    if len(vectors) < 3:
-        return []
-    triples = best_triples(*columns[:2], vectors, tolerance, N_PAIRS, N_THIRDS, N_TRIPLES)
-    hkl = np.zeros((len(columns[0]), 4), np.int64)
-    fits = [fit_triple(*columns, t, tolerance, SLAB, SLAB_SPREAD, hkl) for t in triples]
-    fits = [(b, f) for b, f in fits if f[0] > LEAST_GAIN and plausible(b)]
+    numbers = (N_PAIRS, N_THIRDS, N_TRIPLES)
+    fits = fit_triples(
+        columns, vectors, tolerance, numbers, SLAB, SLAB_SPREAD, LEAST_GAIN, N_TRIPLES + 1
+    )
     fits.sort(key=lambda pair: -pair[1][0])
-    return build_candidates(x, y, height, fits, n_candidates)
+    return build_candidates(spots, fits, n_candidates)

@@ -29,15 +29,8 @@ _CONDITIONS = np.array(
 def find_larger_twin(candidate: LatticeCandidate) -> np.ndarray | None:
     """Spots of the larger of two grains, where a lattice is the one that they have in common.
 
-    Parameters
-    ----------
-    candidate : LatticeCandidate
-
-    Returns
-    -------
-    ndarray of bool, shape (n,), or None
-        Which of the pattern's spots the larger grain explains; None where the lattice is that of
-        one grain.
+    Which of the pattern's spots the larger grain explains, bool of shape (n,); None where the
+    lattice is that of one grain.
     """
     volume = 1 / abs(np.linalg.det(candidate.reciprocal))
     if volume / 3 < SMALLEST_VOLUME or not candidate.indexed.any():

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ediff_solve.lattice import BravaisLattice, LatticeCandidate
-from ediff_solve.predictor.boosting import N_GROUPS, SpaceGroupModel
+from ediff_solve.predictor.boosting import SpaceGroupModel
 from ediff_solve.predictor.evidence import CELL, Evidence, compute_evidence, solve_alone
 from ediff_solve.predictor.few import WEIGHTS, pool_few
-from ediff_solve.predictor.groups import sum_classes, symbol
+from ediff_solve.predictor.groups import sum_classes
 from ediff_solve.predictor.spot_checks import (
     CheckedPattern,
     check_patterns,
@@ -22,6 +22,7 @@ from ediff_solve.predictor.spot_checks import (
 from ediff_solve.predictor.store import load_models
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import DATA
+from ediff_utils.crystals.groups import N_GROUPS, symbol
 
 #: Where the predictors that ship lie, and the one that is meant where none is named.
 SHIPPED = DATA / "models"

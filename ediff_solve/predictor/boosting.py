@@ -12,22 +12,13 @@ from dataclasses import dataclass
 
 import lightgbm
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.optimize import minimize_scalar
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import Settings
+from ediff_utils.crystals.groups import LAST_GROUPS, N_GROUPS, system_of
 
-#: Crystal systems in the order of their space groups, with the last number of each.
-SYSTEMS = {
-    "triclinic": 2,
-    "monoclinic": 15,
-    "orthorhombic": 74,
-    "tetragonal": 142,
-    "trigonal": 167,
-    "hexagonal": 194,
-    "cubic": 230,
-}
-N_GROUPS = 230
 #: Systems less probable share their probability out evenly among their space groups.
 WORTH_ASKING = 0.005
 #: Least probability that a logarithm is taken of.
@@ -49,10 +40,8 @@ _UNUSED = (
 _DIGITS = 6
 
 
-class BoostingSettings(BaseModel):
+class BoostingSettings(Settings):
     """How trees are grown; see LightGBM's documentation of the parameters of those names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rounds: int = Field(600, ge=1, description="at most; fewer where more do not help")
     patience: int = Field(20, ge=1, description="rounds without a gain that end it")
@@ -203,7 +192,7 @@ class SpaceGroupModel:
     Parameters
     ----------
     system : Booster
-        Classes are positions in :data:`SYSTEMS`.
+        Classes are positions in :data:`~ediff_utils.crystals.groups.NUMBERED_SYSTEMS`.
     groups : dict of int to Booster
         By position of the system; classes are numbers of space groups.
     """
@@ -212,8 +201,8 @@ class SpaceGroupModel:
     groups: dict[int, Booster]
 
     def systems(self, vectors: np.ndarray, threads: int = 1) -> np.ndarray:
-        """Of the crystal systems alone, in the order of :data:`SYSTEMS`; shape (n, 7)."""
-        found = np.zeros((len(vectors), len(SYSTEMS)))
+        """Of the crystal systems alone, as their space groups are numbered; shape (n, 7)."""
+        found = np.zeros((len(vectors), len(LAST_GROUPS)))
         if len(vectors):
             found[:, self.system.classes] = self.system.probabilities(vectors, threads)
         return found
@@ -240,11 +229,6 @@ class SpaceGroupModel:
                 within[asked] = group.probabilities(vectors[asked])
             found[:, group.classes - 1] += systems[:, k : k + 1] * within
         return found
-
-
-def system_of(space_group: np.ndarray) -> np.ndarray:
-    """Positions in :data:`SYSTEMS` of space groups."""
-    return np.searchsorted(np.array(list(SYSTEMS.values())), space_group)
 
 
 def train_model(

@@ -8,19 +8,19 @@ the crystal is known, how often they are right.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ediff_solve.predictor.answering import Answer, Predictor
-from ediff_solve.predictor.boosting import N_GROUPS, SYSTEMS
 from ediff_solve.predictor.evidence import CELL, solve_alone
-from ediff_solve.predictor.groups import crystal_system
 from ediff_solve.predictor.spot_checks import CheckedPattern, check_patterns
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
+from ediff_utils.crystals.groups import N_GROUPS, NUMBERED_SYSTEMS, crystal_system
 
 #: Numbers of patterns at which growth is looked at, as far as there are so many.
 SIZES = (1, 2, 3, 5, 7, 10, 15, 20)
@@ -32,7 +32,7 @@ def _row(answer: Answer, chosen: Sequence[int]) -> dict[str, object]:
     cell = [np.nan] * 6 if answer.lattice is None else answer.lattice.parameters
     return {
         "patterns": len(chosen),
-        "chosen": tuple(int(n) for n in chosen),
+        "chosen": tuple(chosen),
         "status": answer.status,
         "system": answer.system,
         "confidence": answer.confidence,
@@ -40,7 +40,7 @@ def _row(answer: Answer, chosen: Sequence[int]) -> dict[str, object]:
         "bravais": None if answer.lattice is None else answer.lattice.symbol,
         **dict(zip(CELL, map(float, cell), strict=True)),
         "indexed": answer.indexed,
-        **{f"p_{name}": answer.systems.get(name, np.nan) for name in SYSTEMS},
+        **{f"p_{name}": answer.systems.get(name, np.nan) for name in NUMBERED_SYSTEMS},
     }
 
 
@@ -123,7 +123,7 @@ class Draws:
         rng = np.random.default_rng(seed)
         rows = []
         for _ in tqdm(range(draws), desc=f"{together} together", disable=not progress):
-            chosen = np.sort(rng.choice(n, together, replace=False))
+            chosen = np.sort(rng.choice(n, together, replace=False)).tolist()
             rows.append(_row(self.answer(chosen), chosen))
         return pd.DataFrame(rows)
 
@@ -174,7 +174,7 @@ def summarise_growth(table: pd.DataFrame) -> pd.DataFrame:
             row["confidence"] = float(told["confidence"].mean())
         row |= {name: float((part["status"] == name).mean()) for name in STATUSES}
         row["agree"] = float((part["system"] == common).mean())
-        row |= {f"p_{name}": float(part[f"p_{name}"].fillna(0).mean()) for name in SYSTEMS}
+        row |= {f"p_{name}": float(part[f"p_{name}"].fillna(0).mean()) for name in NUMBERED_SYSTEMS}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -197,13 +197,13 @@ def read_truth(text: str) -> dict[str, object]:
     UserError
         Neither of them.
     """
-    if text in SYSTEMS:
+    if text in NUMBERED_SYSTEMS:
         return {"system": text}
     if text.isdecimal() and 1 <= int(text) <= N_GROUPS:
         return {"system": crystal_system(int(text)), "space_group": int(text)}
     raise UserError(
-        f"truth: expected a space group from 1 to {N_GROUPS} or one of {', '.join(SYSTEMS)}, "
-        f"got '{text}'"
+        f"truth: expected a space group from 1 to {N_GROUPS} or one of "
+        f"{', '.join(NUMBERED_SYSTEMS)}, got '{text}'"
     )
 
 
@@ -266,7 +266,7 @@ def _mean(values: pd.Series) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _format_summaries(parts: Sequence[dict[str, object]]) -> str:
+def _format_summaries(parts: Sequence[Mapping[str, Any]]) -> str:
     """Lines for the terminal, a column for each kind of answers."""
     heads = ["one alone" if p["patterns"] == 1 else f"{p['patterns']} together" for p in parts]
     lines = [("", heads), ("answers", [f"{p['answers']}" for p in parts])]

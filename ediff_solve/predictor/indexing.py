@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ediff_solve.lattice import cell_parameters, find_bravais
+from ediff_solve.lattice import BravaisLattice, cell_parameters, find_bravais
 from ediff_solve.lattice.bravais import LARGEST_TOLERANCE
 from ediff_solve.lattice.matching import lattice_points
 from ediff_solve.predictor.evidence import CELL, Evidence
@@ -30,11 +30,13 @@ def _geometry(evidence: Evidence, pattern: int) -> tuple[np.ndarray, np.ndarray,
     return basis, stretch, centre + found.centres[pattern]
 
 
-def _check(evidence: Evidence, pattern: int) -> None:
+def _check(evidence: Evidence, pattern: int) -> BravaisLattice:
+    """The Bravais lattice, where there is one, and such a pattern."""
     if evidence.bravais is None:
         raise UserError("evidence: no lattice explains the spots")
     if not 0 <= pattern < len(evidence.patterns):
         raise UserError(f"pattern: expected 0 to {len(evidence.patterns) - 1}, got {pattern}")
+    return evidence.bravais
 
 
 def compute_indexing(evidence: Evidence, pattern: int = 0) -> pd.DataFrame:
@@ -59,15 +61,14 @@ def compute_indexing(evidence: Evidence, pattern: int = 0) -> pd.DataFrame:
     UserError
         No lattice, or no such pattern.
     """
-    _check(evidence, pattern)
-    one = evidence.patterns[pattern]
+    bravais = _check(evidence, pattern)
+    one, joint = evidence.patterns[pattern], evidence.lattice
     x, y, intensity = one.spots
-    hkl = (evidence.lattice or evidence.candidates[0]).hkl
-    hkl = hkl[pattern] if evidence.lattice is not None else hkl
+    hkl = evidence.candidates[0].hkl if joint is None else joint.hkl[pattern]
     indexed = (hkl != 0).any(axis=1)
     basis, stretch, centre = _geometry(evidence, pattern)
-    reciprocal = basis if evidence.lattice is None else evidence.lattice.reciprocal
-    change = np.rint(reciprocal @ evidence.bravais.conventional.T).astype(int)
+    reciprocal = basis if joint is None else joint.reciprocal
+    change = np.rint(reciprocal @ bravais.conventional.T).astype(int)
     measured = np.column_stack([x, y]) + one.centre
     table = pd.DataFrame(
         {

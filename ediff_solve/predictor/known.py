@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ediff_solve.lattice import niggli_cell, same_lattice
 from ediff_solve.predictor.answering import Answer
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_schema, read_table
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import CrystalSettings
 
@@ -58,19 +57,14 @@ def read_known(path: Path) -> pd.DataFrame:
     path = Path(path)
     if path.is_dir() or path.suffix.lower() == ".cif":
         return _standardise(find_candidates(path), path)
-    try:
-        names = pq.read_schema(path).names
-    except (OSError, pa.ArrowException):
-        raise UserError(
-            f"{path}: expected a Parquet table of crystals, a CIF or a folder of CIFs"
-        ) from None
+    what = "a Parquet table of crystals, a CIF or a folder of CIFs"
+    names = read_schema(path, what=what).names
     raw = all(name in names for name in TABLE_COLUMNS)
     if raw and "prototype" not in names:
-        return pq.read_table(path, columns=list(TABLE_COLUMNS)).to_pandas()
-    missing = [name for name in _NEEDED if name not in names]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; expected a table of crystals")
-    return pq.read_table(path, columns=[n for n in _SHOWN if n in names]).to_pandas()
+        wanted: tuple[str, ...] = TABLE_COLUMNS
+    else:
+        wanted = (*_NEEDED, *(name for name in _SHOWN if name in names and name not in _NEEDED))
+    return read_table(path, wanted, others=False, what=what).to_pandas()
 
 
 def _standardise(candidates: list[Candidate], path: Path | None = None) -> pd.DataFrame:
@@ -156,7 +150,7 @@ def match_known(
     lattice: np.ndarray,
     crystals: pd.DataFrame,
     elements: Collection[str] = (),
-    probabilities: Sequence[float] | None = None,
+    probabilities: Sequence[float] | np.ndarray | None = None,
     tolerance: float = TOLERANCE,
 ) -> pd.DataFrame:
     """Crystals of a table with the cell of a solved lattice.

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.predictor.answering import Answer, Predictor, check_energy
 from ediff_solve.predictor.evidence import CELL
 from ediff_solve.predictor.known import check_elements, look_up, read_known
 from ediff_utils.core.errors import UserError
-from ediff_utils.paper.scan.bragg import BraggLists, read_bragg_lists
+from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Probabilities below this are not listed.
 WORTH_SAYING = 0.01
@@ -86,7 +87,7 @@ def read_patterns(path: Path, node: str | None = None) -> list[tuple]:
     Parameters
     ----------
     path : Path
-        See :func:`ediff_utils.paper.scan.bragg.read_bragg_lists`.
+        See :func:`ediff_solve.frames.bragg.read_bragg_lists`.
     node : str, optional
         In a file of py4DSTEM.
 
@@ -116,7 +117,7 @@ def answer_file(
     ----------
     predictor : Predictor
     path : Path
-        See :func:`ediff_utils.paper.scan.bragg.read_bragg_lists`.
+        See :func:`ediff_solve.frames.bragg.read_bragg_lists`.
     energy : float
         [eV]
     each : bool

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ediff_solve.frames.bragg import MAX_MEDIAN_Q
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS
 from ediff_solve.lattice.single import FLAT, check_spots
 from ediff_utils.core.errors import UserError
-from ediff_utils.paper.scan.bragg import DIRECT_BEAM_RADIUS, MAX_MEDIAN_Q
+from ediff_utils.paper.scan.bragg import DIRECT_BEAM_RADIUS
 
 #: No pattern has so many spots: noise that was taken for spots has.
 MOST_SPOTS = 20_000
@@ -62,7 +63,7 @@ class CheckedPattern:
 
 
 def check_pattern(
-    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None = None, where: str = ""
+    qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray | None = None, *, where: str = ""
 ) -> CheckedPattern:
     """Put one pattern's spots in order.
 

@@ -1,1 +1,1 @@
-"""ediff_solve/scans"""
+"""Maps of a scan: its particles, the predictor's answers, their files and a report."""

@@ -18,7 +18,7 @@ import pandas as pd
 from filelock import FileLock
 
 from ediff_utils.core.paths import atomic_write
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, HOLOHEDRIES
 
 # Two processes that import orix for the first time at once leave a cache of compiled functions that
 # crashes every later one, so one waits for the other.
@@ -29,18 +29,10 @@ with FileLock(Path(tempfile.gettempdir()) / f"ediff-utils-orix-{_USER}.lock"):
     from orix.crystal_map import CrystalMap, Phase, PhaseList
     from orix.quaternion import Rotation
 
-#: Point group of each system's lattices.
-HOLOHEDRIES = {
-    "cubic": "m-3m",
-    "hexagonal": "6/mmm",
-    "trigonal": "-3m",
-    "tetragonal": "4/mmm",
-    "orthorhombic": "mmm",
-    "monoclinic": "2/m",
-    "triclinic": "-1",
-}
 #: Properties of a map beside the probabilities; NaN is written as 0.
 _NUMBERS = ("confidence", "space_group", "a", "b", "c", "particle", "n_spots")
+#: And those of the predictor's maps.
+_PREDICTORS = ("indexed", "one_grain", "two_grains", "filled")
 NOT_INDEXED = -1
 _UNITS = {"nm": 0.1, "um": 1e-4}
 
@@ -61,9 +53,8 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
     -------
     CrystalMap
         Phases are the crystal systems that occur, their ids the places in
-        :data:`ediff_utils.crystals.crystal.ALL_SYSTEMS`; ``prop`` holds the probabilities and the
-        maps'
-        other numbers, 0 where there is none.
+        :data:`ediff_utils.crystals.groups.ALL_SYSTEMS`; ``prop`` holds the probabilities and the
+        maps' other numbers, 0 where there is none.
     """
     ids = {name: number for number, name in enumerate(ALL_SYSTEMS)}
     phase_id = maps["system"].map(ids).fillna(NOT_INDEXED).to_numpy(int)
@@ -73,10 +64,7 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
         ids=[ids[name] for name in named],
     )
     names = [name for name in maps if name.startswith("probability_")] + list(_NUMBERS)
-    if "indexed" in maps:
-        names += ["indexed", "one_grain", "two_grains"]
-    if "filled" in maps:
-        names.append("filled")
+    names += [name for name in _PREDICTORS if name in maps]
     props = {name: np.nan_to_num(maps[name].to_numpy(float)) for name in names}
     return CrystalMap(
         rotations=Rotation.identity((len(maps),)),

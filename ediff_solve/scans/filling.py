@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.core.settings import ScanSettings
-from ediff_utils.paper.scan.maps import lead
+from ediff_utils.paper.votes import lead
 
 #: What comes from the nearest neighbour that is called the same.
 _COPIED = ("space_group", "a_cubic", "a", "b", "c")
@@ -18,19 +18,10 @@ def fill_from_grains(maps: pd.DataFrame, settings: ScanSettings) -> pd.DataFrame
     The same window as everywhere, but of positions of the same particle alone: support never turns
     into crystal, nor does one grain speak for another.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_solve.scans.maps.compute_predictor_maps`, with ``particle``.
-    settings : ScanSettings
-        ``median_size`` and ``min_confidence`` are used.
-
-    Returns
-    -------
-    DataFrame
-        A copy; system and confidence of these positions are the window's, space_group, a_cubic, a,
-        b and c those of the nearest position in it that is called the same. ``filled`` says which;
-        system_raw and the probabilities stay empty there.
+    Of :func:`ediff_solve.scans.maps.compute_predictor_maps`, with ``particle``, a copy: system and
+    confidence of these positions are the window's, space_group, a_cubic, a, b and c those of the
+    nearest position in it that is called the same. ``filled`` says which; system_raw and the
+    probabilities stay empty there.
     """
     maps = maps.copy()
     columns = [name for name in maps if name.startswith("probability_")]

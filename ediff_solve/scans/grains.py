@@ -24,37 +24,17 @@ _INDEXED = NAMES.index("indexed")
 
 @dataclass(frozen=True)
 class Grain:
-    """What the spots of one place say of one grain.
+    """What the spots of one place say of one grain."""
 
-    Attributes
-    ----------
-    vector : ndarray of float32, shape (len(NAMES),), or None
-        Evidence; None where no lattice explains the spots.
-    indexed : float
-        Share of the spots that the lattice explains.
-    one_grain : float
-        Share of the spots that one grain explains: less where the lattice is that of two twins.
-    """
-
-    vector: np.ndarray | None
-    indexed: float = np.nan
-    one_grain: float = np.nan
+    vector: np.ndarray | None  # (len(NAMES),), evidence; None where no lattice explains the spots
+    indexed: float = np.nan  # share of the spots that the lattice explains
+    one_grain: float = np.nan  # and that one grain does: less where the lattice is that of twins
 
 
 def solve_grain(pattern: tuple, energy: float = 300e3) -> Grain:
-    """Evidence of the grain that explains most of a pattern.
+    """Evidence of the grain that explains most of a pattern, of twins the larger one alone.
 
-    Parameters
-    ----------
-    pattern : tuple of ndarray
-        qx, qy [1/angstrom] and intensity.
-    energy : float
-        [eV]
-
-    Returns
-    -------
-    Grain
-        Where the spots are those of twins, the evidence is of the larger one alone.
+    The pattern is qx, qy [1/angstrom] and intensity; the energy that of the electrons [eV].
     """
     checked = check_pattern(*pattern)
     found = _evidence(checked.spots, energy) if checked.usable else None
@@ -76,31 +56,19 @@ def _evidence(spots: tuple, energy: float) -> Evidence | None:
 
 
 def pool_patterns(
-    patterns: Sequence[tuple], tolerance: float, least_seen: float = LEAST_SEEN
+    patterns: Sequence[tuple], tolerance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One pattern of all patterns of a grain.
+    """One pattern of all patterns of a grain: qx, qy [1/angstrom] and intensity, as of each.
 
-    Parameters
-    ----------
-    patterns : sequence of tuple of ndarray
-        qx, qy [1/angstrom] and intensity of each.
-    tolerance : float
-        Spots of two patterns nearer than this are the same [1/angstrom].
-    least_seen : float
-        Share of the patterns that a spot is in at least, and in two where there are three.
-
-    Returns
-    -------
-    qx, qy : ndarray, shape (n,)
-        Means, the root of the intensity being the weight [1/angstrom].
-    intensity : ndarray, shape (n,)
-        Sums over the patterns.
+    Spots nearer than the tolerance [1/angstrom] are the same one, if :data:`LEAST_SEEN` of the
+    patterns have it, and two where there are three. Its place is the mean, the root of the
+    intensity being the weight, its intensity the sum.
     """
     qx, qy, intensity = (np.concatenate(column) for column in zip(*patterns, strict=True))
     order = np.argsort(-intensity, kind="stable")
     qx, qy, intensity = qx[order], qy[order], intensity[order]
     group, places = join_spots(qx, qy, np.sqrt(np.maximum(intensity, 0)), tolerance)
-    least = max(least_seen * len(patterns), 2 if len(patterns) > 2 else 1)
+    least = max(LEAST_SEEN * len(patterns), 2 if len(patterns) > 2 else 1)
     kept = np.bincount(group, minlength=len(places)) >= least
     total = np.bincount(group, weights=intensity, minlength=len(places))
     return places[kept, 0], places[kept, 1], total[kept]

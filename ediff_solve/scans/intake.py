@@ -8,23 +8,23 @@ scan shows a vector along the scan's x turned from x towards y.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.calibrate import Calibration
 from ediff_solve.frames.detect import DetectionSettings
 from ediff_solve.frames.reading import Frames, open_frames
 from ediff_solve.frames.rings import Ring
 from ediff_solve.frames.stream import Detected, Looks, calibrate_scan, compute_looks
+from ediff_solve.gold_scan import files
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE
-from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_gold_scan
 from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ScanSettings
-from ediff_utils.paper.scan.bragg import BraggLists, read_bragg_lists
+from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Half of a simulated frame is 1.44 1/angstrom, whatever its pixels.
 _HALF_FRAME = 1.44
@@ -52,22 +52,8 @@ def gold_settings(settings: ScanSettings) -> GoldScanSettings:
 def open_scan(settings: ScanSettings, folder: Path) -> Frames | None:
     """Open the user's frames, or those of the simulated scan, which is written where it is missing.
 
-    Parameters
-    ----------
-    settings : ScanSettings
-        ``scan_file`` and what tells its axes; ``bragg_file``; what the simulated scan is made of.
-    folder : Path
-        Where the simulated scan's files lie.
-
-    Returns
-    -------
-    Frames or None
-        None where ``bragg_file`` takes the place of frames.
-
-    Raises
-    ------
-    UserError
-        See :func:`ediff_solve.frames.reading.open_frames`.
+    In the folder lie the simulated scan's files. None where ``bragg_file`` takes the place of
+    frames; a UserError as :func:`ediff_solve.frames.reading.open_frames` raises it.
     """
     if settings.bragg_file:
         return None
@@ -79,18 +65,8 @@ def open_scan(settings: ScanSettings, folder: Path) -> Frames | None:
             signal_axes=settings.signal_axes,
             energy=settings.energy,
         )
-    gold, files = gold_settings(settings), GoldScanFiles(Path(folder))
-    if not _is_written(gold, files):
-        write_gold_scan(gold, folder, jobs=settings.jobs)
-    return open_frames(files.frames)
-
-
-def _is_written(gold: GoldScanSettings, files: GoldScanFiles) -> bool:
-    """Whether the folder holds this very scan: its record is written last."""
-    if not files.microscope.exists():
-        return False
-    stored = json.loads(files.microscope.read_text(encoding="utf-8"))
-    return stored.get("settings") == gold.model_dump(mode="json")
+    simulated = files.prepare_files(gold_settings(settings), folder, jobs=settings.jobs)
+    return open_frames(simulated.frames)
 
 
 def is_simulated(settings: ScanSettings) -> bool:
@@ -99,37 +75,17 @@ def is_simulated(settings: ScanSettings) -> bool:
 
 
 def read_truth(settings: ScanSettings, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """The truth of the simulated scan; None of a user's, of which nobody knows it.
+    """Positions and domains of the simulated scan (:mod:`ediff_solve.gold_scan.truth`).
 
-    Returns
-    -------
-    positions, domains : DataFrame
-        See :mod:`ediff_solve.gold_scan.truth`.
-
-    Raises
-    ------
-    UserError
-        The simulated scan is not written yet.
+    None of a user's, of which nobody knows them; a UserError where it is not written yet.
     """
-    if not is_simulated(settings):
-        return None
-    files = GoldScanFiles(Path(folder))
-    return read_positions(files), pd.read_parquet(files.domains)
+    return files.read_truth(folder) if is_simulated(settings) else None
 
 
 def look_at_scan(frames: Frames, settings: ScanSettings) -> Looks:
-    """Hot pixels, mean frame, noise and disks of a scan.
-
-    Parameters
-    ----------
-    frames : Frames
-    settings : ScanSettings
-        ``disk_radius`` is used.
-    """
-    detection = None
-    if settings.disk_radius is not None:
-        detection = DetectionSettings(radius=settings.disk_radius)
-    return compute_looks(frames, detection)
+    """Hot pixels, mean frame, noise and disks of a scan, of the disks' radius if that is given."""
+    radius = settings.disk_radius
+    return compute_looks(frames, None if radius is None else DetectionSettings(radius=radius))
 
 
 def calibrate(
@@ -137,18 +93,8 @@ def calibrate(
 ) -> tuple[Calibration, Ring | None]:
     """Origin, descan, ellipse, pixel size and rotation, as the user or the sample gives them.
 
-    Parameters
-    ----------
-    frames : Frames
-    detected : Detected
-    settings : ScanSettings
-        ``pixel_size``, ``ring_spacing``, ``ring_window`` and ``detector_rotation``. On the
-        simulated scan gold's 111 ring is taken where neither ring nor pixel size is named.
-
-    Raises
-    ------
-    UserError
-        See :func:`ediff_solve.frames.stream.calibrate_scan`.
+    On the simulated scan gold's 111 ring is taken where neither ring nor pixel size is named. A
+    UserError as :func:`ediff_solve.frames.stream.calibrate_scan` raises it.
     """
     spacing = settings.ring_spacing
     if spacing is None and settings.pixel_size is None and is_simulated(settings):
@@ -168,21 +114,36 @@ def find_step(frames: Frames | None, settings: ScanSettings) -> float:
 
 
 def read_lists(path: str | Path, settings: ScanSettings) -> BraggLists:
-    """Bragg lists of a scan.
+    """Bragg lists of a scan: of the user's file, or of the one that the step before wrote.
 
-    Parameters
-    ----------
-    path : str or Path
-        The user's file, or the one that the step before wrote.
-    settings : ScanSettings
-        ``node``.
-
-    Raises
-    ------
-    UserError
-        See :func:`ediff_utils.paper.scan.bragg.read_bragg_lists`; or one probe position alone.
+    A UserError as :func:`ediff_solve.frames.bragg.read_bragg_lists` raises it, or where the file
+    has one probe position alone.
     """
     lists = read_bragg_lists(path, node=settings.node or None)
     if np.prod(lists.shape) < 2:
         raise UserError(f"{path}: a scan of one probe position; expected two or more")
     return lists
+
+
+def count_spots(lists: BraggLists) -> np.ndarray:
+    """Spots at each position of the scan; shape (nx, ny)."""
+    counts = np.zeros(lists.shape, np.int64)
+    counts[lists.x, lists.y] = lists.n_spots
+    return counts
+
+
+def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
+    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
+    flat = n_spots.ravel()
+    filled = np.flatnonzero(flat)
+    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
+    x, y = np.unravel_index(place, n_spots.shape)
+    return int(x), int(y)
+
+
+def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
+    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
+    if truth is None:
+        return None
+    positions = truth[0]
+    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)

@@ -8,12 +8,12 @@ import pandas as pd
 
 from ediff_solve.lattice.bravais import SYMBOLS
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import SYSTEMS
 from ediff_solve.predictor.evidence import NAMES
 from ediff_solve.scans.grains import Grain, pool_patterns, solve_grain
 from ediff_solve.scans.particles import TOLERANCE
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.core.workers import run_tasks
+from ediff_utils.crystals.groups import ALL_SYSTEMS, NUMBERED_SYSTEMS
 from ediff_utils.paper.scan.bragg import BraggLists
 from ediff_utils.paper.scan.maps import build_maps
 
@@ -21,16 +21,8 @@ from ediff_utils.paper.scan.maps import build_maps
 _CHUNK = 250
 #: What stands for cubic Bravais lattices in the evidence.
 _CUBIC = [n for n, symbol in enumerate(SYMBOLS.values()) if symbol.startswith("c")]
-_AXES = tuple(f"conventional_{axis}" for axis in "abc")
-PARTICLE_COLUMNS = (
-    "particle",
-    "n_patterns",
-    "brightest",
-    "aggregated",
-    "confidence",
-    "a",
-    "one_grain",
-)
+_AXES = [NAMES.index(f"conventional_{axis}") for axis in "abc"]
+_TOLD = ["aggregated", "confidence", "a", "one_grain"]
 
 
 def compute_predictor_maps(
@@ -50,22 +42,21 @@ def compute_predictor_maps(
     -------
     DataFrame
         See :func:`ediff_utils.paper.scan.maps.build_maps`. space_group is the likeliest of
-        ``system``; a, b, c
-        are the solved cell's conventional axes, and a_cubic its a where both ``system`` and the
-        cell are cubic [angstrom]. Further: indexed, the share of the spots that one lattice
-        explains, one_grain, the share that one grain does (less where the lattice is that of
-        twins), unexplained, the number of the others (all NaN without an answer), and two_grains,
-        whether one_grain is below what a grain leaves.
+        ``system``; a, b, c are the solved cell's conventional axes, and a_cubic its a where both
+        ``system`` and the cell are cubic [angstrom]. Further: indexed, the share of the spots that
+        one lattice explains, one_grain, the share that one grain does (less where the lattice is
+        that of twins), unexplained, the number of the others (all NaN without an answer), and
+        two_grains, whether one_grain is below what a grain leaves.
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
-    grains = solve_positions(enough, settings.energy, settings.jobs)
+    grains = _solve_positions(enough, settings.energy, settings.jobs)
     solved = np.array([grain.vector is not None for grain in grains], bool)
     kept = enough.keep_positions(solved)
     found = [grain for grain in grains if grain.vector is not None]
     vectors = np.array([grain.vector for grain in found]).reshape(-1, len(NAMES))
     model = predictor.models["single"]
     systems = model.systems(vectors, joblib.effective_n_jobs(settings.jobs))
-    maps = build_maps(lists, kept, tuple(reversed(SYSTEMS)), systems[:, ::-1], settings)
+    maps = build_maps(lists, kept, ALL_SYSTEMS, systems[:, ::-1], settings)
     rows = kept.x * lists.shape[1] + kept.y
     for name in ("indexed", "one_grain"):
         maps[name] = np.nan
@@ -73,7 +64,7 @@ def compute_predictor_maps(
     maps["unexplained"] = (1 - maps["one_grain"]) * maps["n_spots"]
     maps["two_grains"] = maps["one_grain"] < predictor.card["least_indexed"]["single"]
     called = maps.loc[rows, "system"].to_numpy()
-    axes = vectors[:, [NAMES.index(name) for name in _AXES]].astype(float)
+    axes = vectors[:, _AXES].astype(float)
     sure = ~pd.isna(called)
     maps.loc[rows[sure], ["a", "b", "c"]] = axes[sure]
     cubic = (called == "cubic") & np.isin(vectors[:, NAMES.index("bravais")], _CUBIC)
@@ -81,36 +72,19 @@ def compute_predictor_maps(
     for name in sorted(set(called[sure])):
         own = called == name
         # Of other systems' space groups, which take most of the time, nobody asks.
-        group = model.groups[tuple(SYSTEMS).index(name)]
+        group = model.groups[NUMBERED_SYSTEMS.index(name)]
         best = group.probabilities(vectors[own]).argmax(axis=1)
         maps.loc[rows[own], "space_group"] = group.classes[best]
     return maps
 
 
-def solve_positions(lists: BraggLists, energy: float, jobs: int = -1) -> list[Grain]:
-    """The grain that explains most of each position's pattern.
-
-    Parameters
-    ----------
-    lists : BraggLists
-    energy : float
-        [eV]
-    jobs : int
-        Worker processes, -1 for one a core.
-
-    Returns
-    -------
-    list of Grain
-        One a position, in order.
-    """
-    out: list[Grain] = [Grain(None)] * len(lists)
-    tasks = []
-    for start in range(0, len(lists), _CHUNK):
-        stop = min(start + _CHUNK, len(lists))
-        tasks.append((start, [lists.spots(k) for k in range(start, stop)], energy))
-    for start, part in run_tasks(_solve_part, tasks, jobs=jobs):
-        out[start : start + len(part)] = part
-    return out
+def _solve_positions(lists: BraggLists, energy: float, jobs: int = -1) -> list[Grain]:
+    """The grain that explains most of each position's pattern, by worker processes."""
+    numbers = range(len(lists))
+    starts = numbers[::_CHUNK]
+    tasks = [(n, [lists.spots(k) for k in numbers[n : n + _CHUNK]], energy) for n in starts]
+    parts = dict(run_tasks(_solve_part, tasks, jobs=jobs))
+    return [grain for start in starts for grain in parts[start]]
 
 
 def _solve_part(start: int, patterns: list[tuple], energy: float) -> tuple[int, list[Grain]]:
@@ -143,8 +117,8 @@ def compute_predictor_particles(
         A row a particle: particle, n_patterns, brightest and aggregated (crystal systems, None
         where nothing can be told), confidence and a [angstrom] of the latter, and one_grain, the
         share of the spots that one grain explains (median over the positions). The answers of a
-        particle's positions count together, by the mean of their probabilities. Where
-        none has one, its patterns, all of one orientation, are put together to one pattern
+        particle's positions count together, by the mean of their probabilities. Where none has
+        one, its patterns, all of one orientation, are put together to one pattern
         (:func:`ediff_solve.scans.grains.pool_patterns`).
     """
     enough = lists.keep_positions(lists.n_spots >= settings.min_spots)
@@ -159,28 +133,26 @@ def compute_predictor_particles(
         rows.append((label, len(own), brightest.loc[(enough.x[best], enough.y[best])], *told))
         if told[0] is None:
             tasks.append((int(label), [enough.spots(k) for k in own], settings.energy))
-    table = pd.DataFrame(rows, columns=list(PARTICLE_COLUMNS)).set_index("particle")
-    names = tuple(SYSTEMS)
+    columns = ["particle", "n_patterns", "brightest", *_TOLD]
+    table = pd.DataFrame(rows, columns=columns).set_index("particle")
     for label, grain in run_tasks(_solve_pool, tasks, jobs=settings.jobs):
         if grain.vector is None:
             continue
         systems = predictor.models["single"].systems(grain.vector[None])[0]
-        table.loc[label, "aggregated"] = names[systems.argmax()]
-        table.loc[label, "confidence"] = systems.max()
-        table.loc[label, "a"] = grain.vector[NAMES.index("conventional_a")]
-        table.loc[label, "one_grain"] = grain.one_grain
+        name, a = NUMBERED_SYSTEMS[systems.argmax()], grain.vector[_AXES[0]]
+        table.loc[label, _TOLD] = name, systems.max(), a, grain.one_grain
     return table.reset_index()
 
 
 def _agree(positions: pd.DataFrame) -> tuple[str | None, float, float, float]:
     """System, confidence, median a [angstrom] and median one_grain of positions with answers."""
-    columns = [f"probability_{name}" for name in SYSTEMS]
+    columns = [f"probability_{name}" for name in NUMBERED_SYSTEMS]
     own = positions[positions[columns[0]].notna()]
     if own.empty:
         return None, np.nan, np.nan, np.nan
     mean = own[columns].to_numpy(float).mean(axis=0)
     best = int(mean.argmax())
-    name = tuple(SYSTEMS)[best]
+    name = NUMBERED_SYSTEMS[best]
     a = own.loc[own["system"] == name, "a"].median()
     return name, float(mean[best]), float(a), float(own["one_grain"].median())
 

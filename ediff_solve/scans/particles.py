@@ -65,10 +65,10 @@ def segment_particles(
         np.sqrt(np.ascontiguousarray(kept.intensity, float)),
         float(tolerance),
     )
-    like = likeness.neighbour_likeness(index, *spots)
+    like = likeness.neighbour_likeness(index, spots)
     first = np.lexsort((-kept.total_intensity, -like))
     order = np.column_stack([kept.x, kept.y])[first].astype(np.int64)
-    labels = likeness.grow_regions(index, order, *spots, float(least))
+    labels = likeness.grow_regions(index, order, spots, float(least))
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     ranked = np.argsort(-sizes, kind="stable")

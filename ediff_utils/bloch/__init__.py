@@ -1,1 +1,1 @@
-"""ediff_utils/bloch"""
+"""Bloch-wave spot patterns of crystals, and what a detector leaves of them."""

@@ -70,28 +70,13 @@ def exit_waves(
     excitation_error: np.ndarray,
     thicknesses: tuple[float, ...],
 ) -> np.ndarray:
-    """Exit waves of the incident beam at several thicknesses, without absorption.
+    """Exit waves of the incident beam at several thicknesses [angstrom], without absorption.
 
-    Parameters
-    ----------
-    blocks, corners : ndarray
-        Structure matrix A [1/angstrom], see :func:`ediff_utils.bloch.kernels.packed.pack_matrix`.
-        Its
-        first row and column belong to the direct beam.
-    excitation_error : ndarray, shape (n,)
-        Diagonal of A [1/angstrom].
-    thicknesses : tuple of float
-        [angstrom]
-
-    Returns
-    -------
-    ndarray of complex64, shape (thicknesses, n)
-        Amplitudes, up to a phase that all beams share.
-
-    Raises
-    ------
-    SimulationError
-        The total intensity does not stay one, even with wider spectral bounds.
+    ``blocks`` and ``corners`` are the structure matrix A [1/angstrom] as in
+    :mod:`ediff_utils.bloch.kernels.packed`, the direct beam first; ``excitation_error``, shape
+    (n,), is its diagonal. Gives amplitudes up to a phase that all beams share, complex64, shape
+    (thicknesses, n). Where the total intensity does not stay one, even with wider spectral bounds,
+    there is a SimulationError.
     """
     beams = len(excitation_error)
     if beams == 1:
@@ -99,9 +84,9 @@ def exit_waves(
     spread = (excitation_error.max() - excitation_error.min()) / 2
     phase = 2 * np.pi * max(thicknesses) * spread
     if phase < _LANCZOS_PHASE:
-        waves = _lanczos_waves(blocks, corners, thicknesses, phase)
-        if waves is not None and _is_normal(waves):
-            return waves[:, :beams]
+        found = _lanczos_waves(blocks, corners, thicknesses, phase)
+        if found is not None and _is_normal(found):
+            return found[:, :beams]
     low, high = _spectral_interval(blocks, corners, excitation_error)
     centre, radius = (low + high) / 2, _rounded_up((high - low) / 2 * 1.03 + 1e-4)
     for _ in range(8):
@@ -196,21 +181,9 @@ def _series(
 
 
 def absorptive_waves(matrix: np.ndarray, thicknesses: tuple[float, ...]) -> np.ndarray:
-    """Exit waves of the incident beam at several thicknesses, with absorption.
+    """As :func:`exit_waves`, of a whole matrix with absorption, complex128 and shape (n, n).
 
     Chebyshev vectors of such a matrix grow: double precision, and slab by slab.
-
-    Parameters
-    ----------
-    matrix : ndarray of complex128, shape (n, n)
-        Structure matrix A [1/angstrom]. Its first row and column belong to the direct beam.
-    thicknesses : tuple of float
-        [angstrom]
-
-    Returns
-    -------
-    ndarray of complex128, shape (thicknesses, n)
-        Amplitudes, up to a phase that all beams share.
     """
     start = np.zeros(len(matrix), matrix.dtype)
     start[0] = 1

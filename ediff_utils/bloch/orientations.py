@@ -1,7 +1,7 @@
 """Zone axes in the fundamental sector of a Laue group, and random orientations.
 
 An orientation is a rotation matrix whose columns are the pattern's x, y and z axes in the crystal's
-Cartesian frame (:mod:`ediff_utils.bloch.simulation`). Two protocols:
+Cartesian frame (:mod:`ediff_utils.bloch.simulation`). ``sampling`` is one of two:
 
 ``grid``
     The paper's: zone axes spread over the fundamental sector of the crystal's Laue group, corners
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import spglib
@@ -34,20 +35,13 @@ _FREE_AZIMUTH = {(6, 0): 60.0, (8, 1): 45.0, (12, 1): 30.0, (24, 3): 45.0}
 
 @dataclass(frozen=True)
 class FundamentalSector:
-    """The part of the sphere that holds each direction once, up to the Laue group.
+    """The part of the sphere that holds each direction once, up to the Laue group."""
 
-    Parameters
-    ----------
-    operations : ndarray, shape (n, 3, 3)
-        Cartesian operations of the Laue group (they include the inversion).
-    normals : ndarray, shape (m, 3)
-        The sector is where ``normals @ direction >= 0``.
-    corners : ndarray, shape (c, 3)
-        Unit vectors.
-    """
-
+    #: Cartesian operations of the Laue group, the inversion among them, shape (n, 3, 3).
     operations: np.ndarray
+    #: The sector is where ``normals @ direction >= 0``; shape (m, 3).
     normals: np.ndarray
+    #: Unit vectors, shape (c, 3).
     corners: np.ndarray
 
     def contains(self, directions: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
@@ -55,39 +49,19 @@ class FundamentalSector:
         return np.all(directions @ self.normals.T >= -tolerance, axis=-1)
 
     def angle(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Smallest angle between one direction's images and others.
-
-        Parameters
-        ----------
-        first : ndarray, shape (3,)
-        second : ndarray, shape (n, 3)
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            [radian]
-        """
+        """Smallest angles between one direction's images and others [radian]; shape (n,)."""
         cosine = np.max((self.operations @ first) @ second.T, axis=0)
         return np.arccos(np.clip(cosine, -1, 1))
 
 
-def laue_operations(crystal: Crystal, symprec: float = 1e-2) -> np.ndarray:
-    """Operations of a crystal's Laue group.
+def laue_operations(crystal: Crystal) -> np.ndarray:
+    """Operations of a crystal's Laue group in its Cartesian frame, the inversion among them.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    symprec : float
-        spglib's tolerance [angstrom]; small, since the table's crystals are already symmetrised.
-
-    Returns
-    -------
-    ndarray, shape (n, 3, 3)
-        Orthogonal matrices in the crystal's Cartesian frame, the inversion among them.
+    They are orthogonal matrices, shape (n, 3, 3).
     """
-    symmetry = spglib.get_symmetry(
-        (crystal.lattice, crystal.frac_coords, crystal.numbers), symprec=symprec
-    )
+    cell: Any = (crystal.lattice, crystal.frac_coords, crystal.numbers)  # no arrays in its stubs
+    # A small tolerance [angstrom]: the table's crystals are symmetrised already.
+    symmetry = spglib.get_symmetry(cell, symprec=1e-2)
     if symmetry is None:
         return np.array([np.eye(3), -np.eye(3)])
     rotations = np.unique(symmetry["rotations"], axis=0).astype(float)
@@ -101,17 +75,7 @@ def laue_operations(crystal: Crystal, symprec: float = 1e-2) -> np.ndarray:
 
 
 def fundamental_sector(operations: np.ndarray) -> FundamentalSector:
-    """Sector of a Laue group: the Voronoi cell of a fixed direction among its images.
-
-    Parameters
-    ----------
-    operations : ndarray, shape (n, 3, 3)
-        The Laue group.
-
-    Returns
-    -------
-    FundamentalSector
-    """
+    """Sector of a Laue group, shape (n, 3, 3): the Voronoi cell of a direction among its images."""
     seed = _seed(operations)
     normals = seed - operations @ seed
     normals = normals[np.linalg.norm(normals, axis=1) > 1e-6]
@@ -150,21 +114,10 @@ def _seed(operations: np.ndarray) -> np.ndarray:
 
 
 def zone_axes(sector: FundamentalSector, n: int) -> np.ndarray:
-    """Directions spread over a fundamental sector, corners first.
+    """Directions spread over a fundamental sector, corners first; unit vectors, shape (n, 3).
 
     Each further direction is the one farthest from those before it (Gonzalez 1985), so that the
     first k of n directions are themselves a well-spread set, and no two are equivalent.
-
-    Parameters
-    ----------
-    sector : FundamentalSector
-    n : int
-        How many.
-
-    Returns
-    -------
-    ndarray, shape (n, 3)
-        Unit vectors in the crystal's Cartesian frame.
     """
     index = np.arange(_CANDIDATES) + 0.5
     z = 1 - 2 * index / _CANDIDATES
@@ -228,14 +181,7 @@ def lattice_fixed_orientation(zone_axis: np.ndarray, rotation: float = 0.0) -> n
 def in_plane_rotation(orientation: np.ndarray) -> np.ndarray:
     """Rotation against the lattice-fixed pattern of the same zone axis [degree], in [0, 360).
 
-    Parameters
-    ----------
-    orientation : ndarray, shape (..., 3, 3)
-        One or many.
-
-    Returns
-    -------
-    ndarray, shape (...)
+    Of one orientation or of many, shape (..., 3, 3).
     """
     fixed = lattice_fixed_orientation(orientation[..., 2])
     x = orientation[..., 0]
@@ -244,28 +190,12 @@ def in_plane_rotation(orientation: np.ndarray) -> np.ndarray:
 
 
 def random_orientations(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Orientations uniform over all rotations (Haar measure).
-
-    Parameters
-    ----------
-    n : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (n, 3, 3)
-    """
+    """Orientations uniform over all rotations (Haar measure); shape (n, 3, 3)."""
     return Rotation.from_quat(rng.normal(size=(n, 4))).as_matrix()
 
 
 def grid_orientations(crystal: Crystal, n: int) -> np.ndarray:
-    """The paper's orientations of one crystal.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    n : int
-        Zone axes; the paper takes 100.
+    """The paper's orientations of one crystal: so many zone axes, of which it takes 100.
 
     Returns
     -------

@@ -17,18 +17,12 @@ from scipy import constants
 from ediff_utils.core.errors import UserError
 
 #: Rest energy of the electron [eV].
-REST_ENERGY = constants.electron_mass * constants.c**2 / constants.e
+_REST_ENERGY = constants.electron_mass * constants.c**2 / constants.e
 
 
 @lru_cache(maxsize=1)
-def lobato_table() -> np.ndarray:
-    """Parameters by atomic number.
-
-    Returns
-    -------
-    ndarray, shape (104, 10)
-        Row Z: a1..a5 [angstrom], b1..b5 [angstrom^2]. Row 0 is NaN.
-    """
+def _lobato_table() -> np.ndarray:
+    """Row Z holds the parameters of that atomic number, row 0 is NaN; shape (104, 10)."""
     table = np.full((104, 10), np.nan)
     text = files("ediff_utils.bloch").joinpath("tables/lobato_2014.csv").read_text(encoding="ascii")
     for row in csv.DictReader(text.splitlines()):
@@ -39,68 +33,23 @@ def lobato_table() -> np.ndarray:
 
 
 def lobato_parameters(numbers: np.ndarray) -> np.ndarray:
-    """Parameters of Lobato and Van Dyck 2014 for some elements.
+    """Parameters of Lobato and Van Dyck 2014 for some atomic numbers from 1 to 103, shape (n,).
 
-    Parameters
-    ----------
-    numbers : ndarray of int, shape (n,)
-        Atomic numbers.
-
-    Returns
-    -------
-    ndarray, shape (n, 10)
-
-    Raises
-    ------
-    UserError
-        An atomic number outside 1 to 103.
+    Their shape is (n, 10): a1..a5 [angstrom], b1..b5 [angstrom^2].
     """
     numbers = np.asarray(numbers)
     wrong = numbers[(numbers < 1) | (numbers > 103)]
     if wrong.size:
         raise UserError(f"atomic number {wrong[0]}: scattering factors are known for 1 to 103")
-    return lobato_table()[numbers]
+    return _lobato_table()[numbers]
 
 
 def wavelength(energy: float) -> float:
-    """Relativistic wavelength of an electron.
-
-    Parameters
-    ----------
-    energy : float
-        Kinetic energy [eV].
-
-    Returns
-    -------
-    float
-        h c / sqrt(E (E + 2 m c^2)) [angstrom].
-    """
+    """Relativistic wavelength h c / sqrt(E (E + 2 m c^2)) [angstrom] at a kinetic energy [eV]."""
     hc = constants.h * constants.c / constants.e * 1e10
-    return hc / np.sqrt(energy * (energy + 2 * REST_ENERGY))
+    return hc / np.sqrt(energy * (energy + 2 * _REST_ENERGY))
 
 
 def relativistic_factor(energy: float) -> float:
     """Ratio of the electron's mass to its rest mass, gamma = 1 + E / (m c^2)."""
-    return 1 + energy / REST_ENERGY
-
-
-def extinction_distance(structure_factor: float, volume: float, energy: float) -> float:
-    """Two-beam extinction distance at the Bragg condition.
-
-    Parameters
-    ----------
-    structure_factor : float
-        |F_g| of the cell [angstrom].
-    volume : float
-        Of the same cell [cubic angstrom].
-    energy : float
-        [eV]
-
-    Returns
-    -------
-    float
-        xi_g = pi V / (gamma lambda |F_g|) [angstrom] (Hirsch et al. 1965, equation 4.15, with the
-        Bragg angle's cosine left out).
-    """
-    gamma = relativistic_factor(energy)
-    return np.pi * volume / (gamma * wavelength(energy) * abs(structure_factor))
+    return 1 + energy / _REST_ENERGY

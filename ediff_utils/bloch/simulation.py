@@ -8,7 +8,7 @@ is the zone axis and points at the source; the foil is normal to the beam. Spots
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +21,10 @@ from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 
 #: Ratio of imaginary to real potential of "lobato-absorptive" (Hashimoto, Howie, Whelan 1962).
-ABSORPTION = 0.1
+_ABSORPTION = 0.1
+#: Largest distance of an atom from the image of another [angstrom]. It is tight, because imaginary
+#: parts of structure factors are dropped on the strength of it.
+_INVERSION_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -52,31 +55,20 @@ class SpotPattern:
 
 @dataclass(frozen=True)
 class BlochCrystal:
-    """What the patterns of one crystal share: its structure factors and reciprocal lattice points.
+    """What the patterns of one crystal share; :func:`prepare` builds it."""
 
-    Build it with :func:`prepare`.
-
-    Parameters
-    ----------
-    coupling : ndarray, shape (2 H + 1, 2 K + 1, 2 L + 1)
-        U_g / (2 k0) [1/angstrom]: float32 where the origin is an inversion centre, else complex64,
-        or complex128 with absorption.
-    planes : ndarray of float32, shape (1 or 2, 2 H + 1, 2 K + 1, 2 L + 1)
-        The same as real or as real and imaginary parts; empty with absorption.
-    hkl, hkl_conventional : ndarray of int, shape (n, 3)
-        Reciprocal lattice points of the primitive and of the conventional cell.
-    g : ndarray, shape (n, 3)
-        Cartesian [1/angstrom].
-    wavelength : float
-        [angstrom]
-    settings : SimulationSettings
-    """
-
+    #: U_g / (2 k0) [1/angstrom], shape (2 H + 1, 2 K + 1, 2 L + 1): float32 where the origin is an
+    #: inversion centre, else complex64, or complex128 with absorption.
     coupling: np.ndarray = field(repr=False)
+    #: The same as a real plane, or as real and imaginary ones, float32; empty with absorption.
     planes: np.ndarray = field(repr=False)
+    #: Reciprocal lattice points by the primitive cell, shape (n, 3).
     hkl: np.ndarray = field(repr=False)
+    #: And by the conventional cell.
     hkl_conventional: np.ndarray = field(repr=False)
+    #: And Cartesian [1/angstrom].
     g: np.ndarray = field(repr=False)
+    #: Of the electrons [angstrom].
     wavelength: float
     settings: SimulationSettings
 
@@ -85,21 +77,8 @@ class BlochCrystal:
         return self.settings.scattering != "lobato-absorptive"
 
 
-def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | None:
-    """An inversion centre of the crystal, if it has one.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    tolerance : float
-        Largest distance of an atom from the image of another [angstrom]. Tight, because the
-        imaginary parts of the structure factors are dropped on the strength of it.
-
-    Returns
-    -------
-    ndarray, shape (3,), or None
-        Fractional coordinates.
-    """
+def inversion_centre(crystal: Crystal) -> np.ndarray | None:
+    """Fractional coordinates of an inversion centre, shape (3,), if the crystal has one."""
     frac, numbers = crystal.frac_coords, crystal.numbers
     rarest = min(np.unique(numbers), key=lambda z: np.count_nonzero(numbers == z))
     candidates = frac[numbers == rarest]
@@ -109,24 +88,15 @@ def inversion_centre(crystal: Crystal, tolerance: float = 1e-3) -> np.ndarray | 
         offset = image[:, None, :] - frac[None, :, :]
         distance = np.linalg.norm((offset - np.round(offset)) @ crystal.lattice, axis=2)
         distance[numbers[:, None] != numbers[None, :]] = np.inf
-        if np.all(distance.min(axis=1) < tolerance):
+        if np.all(distance.min(axis=1) < _INVERSION_TOLERANCE):
             return twice / 2
     return None
 
 
 def structure_factors(crystal: Crystal, g_max: float) -> np.ndarray:
-    """Structure factors sum_j f_e(g) exp(-2 pi i g r_j) of all |g| <= g_max.
+    """Sums sum_j f_e(g) exp(-2 pi i g r_j) of the primitive cell for all |g| <= g_max [1/angstrom].
 
-    Parameters
-    ----------
-    crystal : Crystal
-    g_max : float
-        [1/angstrom]
-
-    Returns
-    -------
-    ndarray of complex128, shape (2 H + 1, 2 K + 1, 2 L + 1)
-        Entry [h + H, k + K, l + L] in the primitive cell [angstrom]; zero beyond ``g_max``.
+    As :func:`~ediff_utils.bloch.kernels.potential.structure_factor_grid` returns them [angstrom].
     """
     order = np.argsort(crystal.numbers, kind="stable")
     elements, kinds = np.unique(crystal.numbers[order], return_inverse=True)
@@ -147,21 +117,7 @@ def _index_max(lattice: np.ndarray, g_max: float) -> np.ndarray:
 def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     """Structure factors and reciprocal lattice points, once a crystal.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-
-    Returns
-    -------
-    BlochCrystal
-
-    Raises
-    ------
-    SimulationError
-        The cell has no volume, or values that are not finite.
-    UserError
-        An element without scattering factors.
+    A cell without volume is a SimulationError, an element without scattering factors a UserError.
     """
     finite = np.isfinite(crystal.lattice).all() and np.isfinite(crystal.frac_coords).all()
     if not finite or crystal.volume < 1e-3:
@@ -169,13 +125,7 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     absorptive = settings.scattering == "lobato-absorptive"
     centre = None if absorptive else inversion_centre(crystal)
     if centre is not None:
-        crystal = Crystal(
-            crystal.material_id,
-            crystal.lattice,
-            crystal.numbers,
-            crystal.frac_coords - centre,
-            crystal.conventional_lattice,
-        )
+        crystal = replace(crystal, frac_coords=crystal.frac_coords - centre)
     lam = wavelength(settings.energy)
     # U_g = gamma F_g / (pi V); A holds U_g / (2 k0) with k0 = 1 / lambda.
     scale = relativistic_factor(settings.energy) / (np.pi * crystal.volume) * lam / 2
@@ -184,8 +134,8 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
     middle = tuple(n // 2 for n in grid.shape)
     mean = grid[middle].real * scale
     if absorptive:
-        coupling = grid * (scale * (1 + 1j * ABSORPTION))
-        coupling[middle] = 1j * ABSORPTION * mean
+        coupling = grid * (scale * (1 + 1j * _ABSORPTION))
+        coupling[middle] = 1j * _ABSORPTION * mean
         planes = np.empty((2, 0, 0, 0), np.float32)
     else:
         grid[middle] = 0
@@ -202,22 +152,10 @@ def prepare(crystal: Crystal, settings: SimulationSettings) -> BlochCrystal:
 def find_beams(
     bloch: BlochCrystal, orientation: np.ndarray, tilt: tuple[float, float] = (0.0, 0.0)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams that one orientation excites.
+    """Beams that one orientation excites, and their excitation errors [1/angstrom]; shape (n,).
 
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    orientation : ndarray, shape (3, 3)
-        Columns are the pattern's axes in the crystal's frame.
-    tilt : (float, float)
-        Angle of the beam off the zone axis, and its azimuth from the pattern's x axis [radian].
-
-    Returns
-    -------
-    index : ndarray of int, shape (n,)
-        Beams, as rows of ``bloch.g``; the direct beam first.
-    excitation_error : ndarray, shape (n,)
-        [1/angstrom]
+    Beams are rows of ``bloch.g``, the direct one first. The ``tilt`` is the angle of the beam off
+    the zone axis, and its azimuth from the pattern's x axis [radian].
     """
     angle, azimuth = tilt
     off = np.sin(angle) * np.array([np.cos(azimuth), np.sin(azimuth)])
@@ -226,18 +164,9 @@ def find_beams(
 
 
 def full_matrix(bloch: BlochCrystal, index: np.ndarray, excitation_error: np.ndarray) -> np.ndarray:
-    """Structure matrix of some beams.
+    """Structure matrix A of the beams of :func:`find_beams` [1/angstrom], shape (n, n).
 
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    index, excitation_error : ndarray, shape (n,)
-        See :func:`find_beams`.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-        A [1/angstrom]; float32, complex64 or, with absorption, complex128.
+    Of float32, complex64 or, with absorption, complex128.
     """
     return structure_matrix(bloch.hkl[index], excitation_error, bloch.coupling, bloch.hermitian)
 
@@ -248,25 +177,9 @@ def propagate_beams(
     excitation_error: np.ndarray,
     thicknesses: tuple[float, ...],
 ) -> np.ndarray:
-    """Exit waves of the incident beam.
+    """Exit waves of the beams of :func:`find_beams` at several thicknesses [angstrom].
 
-    Parameters
-    ----------
-    bloch : BlochCrystal
-    index, excitation_error : ndarray, shape (n,)
-        See :func:`find_beams`.
-    thicknesses : tuple of float
-        [angstrom]
-
-    Returns
-    -------
-    ndarray of complex, shape (thicknesses, n)
-        Amplitudes, up to a phase that all beams share.
-
-    Raises
-    ------
-    SimulationError
-        The total intensity does not stay one.
+    As :func:`~ediff_utils.bloch.exit_wave.exit_waves` returns them, with absorption or without.
     """
     if not bloch.hermitian:
         return absorptive_waves(full_matrix(bloch, index, excitation_error), thicknesses)
@@ -277,16 +190,7 @@ def propagate_beams(
 def compute_spots(
     bloch: BlochCrystal, orientation: np.ndarray, thicknesses: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Spots of one orientation at several thicknesses, as arrays.
-
-    Parameters
-    ----------
-    bloch : BlochCrystal
-        See :func:`prepare`.
-    orientation : ndarray, shape (3, 3)
-        Columns are the pattern's axes in the crystal's frame.
-    thicknesses : tuple of float
-        [angstrom]
+    """Spots of one orientation at several thicknesses [angstrom], as arrays.
 
     Returns
     -------
@@ -309,35 +213,17 @@ def compute_spots(
 
 
 def simulate_orientation(bloch: BlochCrystal, orientation: np.ndarray) -> list[SpotPattern]:
-    """Patterns of one orientation at every thickness of the settings.
-
-    Parameters
-    ----------
-    bloch : BlochCrystal
-        See :func:`prepare`.
-    orientation : ndarray, shape (3, 3)
-        Columns are the pattern's axes in the crystal's frame.
-
-    Returns
-    -------
-    list of SpotPattern
-        One a thickness; spots weaker than the settings' floor are left out.
-    """
+    """Patterns of one orientation, shape (3, 3), one at each thickness of the settings."""
     thicknesses = tuple(bloch.settings.thicknesses)
     beam, spots, counts, direct_beam = compute_spots(bloch, orientation, thicknesses)
     qx, qy = (bloch.g[beam] @ orientation[:, :2]).T
-    hkl = bloch.hkl_conventional[beam]
-    ends = np.cumsum(counts)
+    ends = np.cumsum(counts)[:-1]
+    columns = (np.split(values, ends) for values in (qx, qy, spots, bloch.hkl_conventional[beam]))
     return [
-        SpotPattern(
-            qx=qx[end - size : end],
-            qy=qy[end - size : end],
-            intensity=spots[end - size : end],
-            hkl=hkl[end - size : end],
-            direct_beam=float(direct),
-            thickness=thickness,
+        SpotPattern(x, y, intensity, hkl, float(direct), thickness)
+        for x, y, intensity, hkl, direct, thickness in zip(
+            *columns, direct_beam, thicknesses, strict=True
         )
-        for end, size, direct, thickness in zip(ends, counts, direct_beam, thicknesses, strict=True)
     ]
 
 

@@ -1,1 +1,1 @@
-"""ediff_utils/core"""
+"""What every room needs: paths, settings, errors, progress, workers, seeds, intervals."""

@@ -50,17 +50,7 @@ def estimate_rate(
 
     Where a material has several rows, materials are resampled (bootstrap). Where each has one, or
     where all materials agree and the bootstrap would return a point, the interval is Wilson's with
-    the number of materials for its trials.
-
-    Parameters
-    ----------
-    right : ndarray of bool, shape (n,)
-    materials : ndarray, shape (n,)
-        To which material each row belongs.
-    n_bootstrap : int
-        How many times materials are resampled.
-    seed : int
-        Of the resampling.
+    the number of materials for its trials. ``right``, bool, and ``materials`` are of shape (n,).
     """
     right = np.asarray(right, dtype=bool)
     if right.size == 0:
@@ -74,24 +64,17 @@ def estimate_rate(
     else:
         counts = _resample(len(names), n_bootstrap, seed)
         rates = [float(c @ hits) / float(c @ size) for c in counts]
-        interval = tuple(float(q) for q in np.quantile(rates, (0.025, 0.975)))
+        low, high = np.quantile(rates, (0.025, 0.975))
+        interval = (float(low), float(high))
     return Estimate(rate, *interval, right.size, len(names))
 
 
 def estimate_median(
     values: np.ndarray, materials: np.ndarray, *, n_bootstrap: int = 200, seed: int = 0
 ) -> Estimate:
-    """Estimate a median and its interval by resampling materials; ``nan`` values are left out.
+    """Estimate a median of values, shape (n,), as :func:`estimate_rate` does a rate.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-    materials : ndarray, shape (n,)
-        To which material each value belongs.
-    n_bootstrap : int
-        How many times materials are resampled.
-    seed : int
-        Of the resampling.
+    ``nan`` values are left out.
     """
     values = np.asarray(values, dtype=float)
     known = np.isfinite(values)

@@ -21,9 +21,21 @@ RUNS = DATA / "runs"
 FIGURES = ROOT / "figures"
 
 
+class _In:
+    """A path in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: Run, _owner: type[Run]) -> Path:
+        return run.data / self._name
+
+
 @dataclass(frozen=True)
 class Run:
-    """Where one run keeps its files: tables and models in ``data/runs``, pictures in ``figures``.
+    """Where one run keeps its files: all of them in ``data/runs``, which git ignores.
+
+    :attr:`published` under ``figures`` is what ``ediff publish`` has copied there to be committed.
 
     Parameters
     ----------
@@ -42,72 +54,37 @@ class Run:
         return RUNS / self.name
 
     @property
-    def figures(self) -> Path:
+    def published(self) -> Path:
+        """Committed figures and results of the run, where it was published."""
         return FIGURES / self.name
 
-    @property
-    def crystals(self) -> Path:
-        return self.data / "crystals.parquet"
-
-    @property
-    def skipped(self) -> Path:
-        return self.data / "skipped.json"
-
-    @property
-    def patterns(self) -> Path:
-        return self.data / "patterns"
-
-    @property
-    def features(self) -> Path:
-        return self.data / "features.parquet"
-
-    @property
-    def split(self) -> Path:
-        return self.data / "split.parquet"
-
-    @property
-    def models(self) -> Path:
-        return self.data / "models"
-
-    @property
-    def other_models(self) -> Path:
-        """Folder of the folders of models that are trained for comparison alone."""
-        return self.data / "other-models"
-
-    @property
-    def predictions(self) -> Path:
-        return self.data / "predictions.parquet"
-
-    @property
-    def aggregates(self) -> Path:
-        return self.data / "aggregates.parquet"
-
-    @property
-    def random_patterns(self) -> Path:
-        return self.data / "patterns-random"
-
-    @property
-    def random_features(self) -> Path:
-        return self.data / "features-random.parquet"
-
-    @property
-    def records(self) -> Path:
-        """Folder of the parts that make up ``results.json``, one a notebook."""
-        return self.data / "records"
-
-    @property
-    def results(self) -> Path:
-        return self.figures / "results.json"
+    figures = _In("figures")
+    #: Executed copies of the notebooks.
+    notebooks = _In("notebooks")
+    crystals = _In("crystals.parquet")
+    skipped = _In("skipped.json")
+    patterns = _In("patterns")
+    features = _In("features.parquet")
+    split = _In("split.parquet")
+    models = _In("models")
+    #: Folder of the folders of models that are trained for comparison alone.
+    other_models = _In("other-models")
+    predictions = _In("predictions.parquet")
+    aggregates = _In("aggregates.parquet")
+    random_patterns = _In("patterns-random")
+    random_features = _In("features-random.parquet")
+    #: Folder of the parts that make up ``results.json``, one a notebook.
+    records = _In("records")
+    results = _In("results.json")
+    #: What ``ediff dataset`` says of the patterns that it made.
+    dataset = _In("dataset.json")
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it replaces ``path``, else it is removed.
 
-    Raises
-    ------
-    UserError
-        The folder cannot be written to, or the disk is full.
+    A UserError where the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -124,13 +101,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def require(path: Path, made_by: str) -> Path:
-    """Return ``path``, or say which step makes it when it is not there.
-
-    Raises
-    ------
-    UserError
-        ``path`` does not exist.
-    """
+    """Return ``path``, or say by a UserError which step makes it when it is not there."""
     if not path.exists():
         raise UserError(f"{path}: not there; it is made by {made_by}")
     return path

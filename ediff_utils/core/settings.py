@@ -25,11 +25,13 @@ def _not_zero(value: int) -> int:
 Jobs = Annotated[int, Field(ge=-1), AfterValidator(_not_zero)]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """What all settings share: no unknown fields, no changes, no infinities."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class CrystalSettings(_Settings):
+class CrystalSettings(Settings):
     """Which crystals: see :mod:`ediff_utils.crystals.sources`."""
 
     crystals: str = Field("embedded", min_length=1)
@@ -39,12 +41,12 @@ class CrystalSettings(_Settings):
     seed: int = Field(0, ge=0)
 
 
-class SimulationSettings(_Settings):
+class SimulationSettings(Settings):
     """What is simulated: see :mod:`ediff_utils.bloch.simulation` and
     :mod:`ediff_utils.bloch.dataset.reading`.
     """
 
-    protocol: Literal["grid", "random"] = "grid"
+    sampling: Literal["grid", "random"] = Field("grid", description="how orientations are chosen")
     orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
     thickness_range: tuple[float, float] | None = Field(
@@ -74,7 +76,7 @@ class SimulationSettings(_Settings):
             )
 
 
-class FeatureSettings(_Settings):
+class FeatureSettings(Settings):
     """How a pattern becomes a vector: see :mod:`ediff_utils.paper.features`."""
 
     thickness: float | None = Field(
@@ -84,7 +86,7 @@ class FeatureSettings(_Settings):
     precision: Literal["float32", "float16"] = Field("float32", description="of the file")
 
 
-class ForestSettings(_Settings):
+class ForestSettings(Settings):
     """The 13 forests: see :mod:`ediff_utils.paper.models`. Defaults are the paper's table 1."""
 
     max_features: float = Field(
@@ -116,8 +118,8 @@ class ForestSettings(_Settings):
     seed: int = Field(0, ge=0)
 
 
-class ProtocolSettings(_Settings):
-    """Patterns at random orientations beside the grid's: see :mod:`ediff_utils.paper.protocols`."""
+class ProtocolSettings(Settings):
+    """Patterns at random orientations: see :mod:`ediff_solve.forests.protocols`."""
 
     random_crystals: int = Field(0, ge=0, description="drawn at random; 0: all")
     random_orientations: int = Field(10, ge=1, le=10000, description="patterns a crystal")
@@ -126,7 +128,7 @@ class ProtocolSettings(_Settings):
     )
 
 
-class ScanSettings(_Settings):
+class ScanSettings(Settings):
     """The scan: see :mod:`ediff_solve.scans.intake` and :mod:`ediff_utils.paper.scan.maps`."""
 
     models_run: str = Field("", description="run whose models are used; empty for the run itself")
@@ -171,7 +173,7 @@ class ScanSettings(_Settings):
             raise UserError("scan_file, bragg_file: expected one of them, frames or Bragg lists")
 
 
-class UnknownSettings(_Settings):
+class UnknownSettings(Settings):
     """Spots of an unknown crystal: see :mod:`ediff_solve.predictor`."""
 
     spots_file: str = Field("", description="a user's own spots; empty for the example that ships")
@@ -194,7 +196,7 @@ class Preset(
     """Every parameter of the pipeline, as a preset file sets them."""
 
 
-S = TypeVar("S", bound=_Settings)
+S = TypeVar("S", bound=Settings)
 
 
 def _one_line(error: ValidationError, where: str) -> UserError:
@@ -206,21 +208,9 @@ def _one_line(error: ValidationError, where: str) -> UserError:
 
 
 def check(kind: type[S], *, where: str = "", **values: object) -> S:
-    """Build a settings object, with one line for the user where a value does not fit.
+    """Build a settings object; a UserError where a value does not fit or is not a parameter.
 
-    Parameters
-    ----------
-    kind : type
-        One of the settings classes of this module.
-    where : str
-        What stands before the field's name in the message, as a rule the file.
-    **values
-        The parameters.
-
-    Raises
-    ------
-    UserError
-        A value is of the wrong type, out of its range, or not a parameter.
+    ``where``, as a rule the file, stands before the field's name in the message.
     """
     try:
         return kind(**values)
@@ -231,22 +221,10 @@ def check(kind: type[S], *, where: str = "", **values: object) -> S:
 
 
 def load_preset(name_or_path: str | Path) -> dict[str, object]:
-    """Read and check a preset.
+    """Entries of a preset, checked: of a name under ``data/presets``, or of any YAML file.
 
-    Parameters
-    ----------
-    name_or_path : str or Path
-        Name of a file under ``data/presets`` without its ending, or the path of a YAML file.
-
-    Returns
-    -------
-    dict
-        The entries that the file sets, checked; what it leaves out keeps the notebooks' defaults.
-
-    Raises
-    ------
-    UserError
-        No such preset, not YAML, not a mapping, or an entry that does not fit.
+    What it leaves out keeps the notebooks' defaults. A UserError where there is no such preset, it
+    is no YAML mapping, or an entry does not fit.
     """
     path = Path(name_or_path)
     if path.suffix not in (".yml", ".yaml"):

@@ -28,29 +28,12 @@ def run_tasks(
     jobs: int = -1,
     cluster: str | Client = "",
 ) -> Iterator[R]:
-    """Call a function on many arguments, and give the results as they come.
+    """Call a function on many arguments, and give the results as they come, in no order.
 
-    Parameters
-    ----------
-    function : callable
-        Importable by the workers; must bear being called twice with the same arguments.
-    tasks : sequence of tuple
-        Arguments of each call.
-    jobs : int
-        Worker processes on this machine, -1 for one a core.
-    cluster : str or distributed.Client
-        A Dask scheduler's address or a client, to work there instead; its workers must see the same
-        files.
-
-    Yields
-    ------
-    object
-        Results, in no particular order.
-
-    Raises
-    ------
-    UserError
-        No scheduler at that address, or a worker that is gone for good.
+    The function is importable by the workers and bears being called twice with the same arguments.
+    Work is done by ``jobs`` processes of this machine, -1 for one a core, or on a ``cluster``: a
+    Dask scheduler's address or a client, whose workers must see the same files. A scheduler that is
+    not there, or a worker that is gone for good, is a UserError.
     """
     if not tasks:
         return
@@ -76,17 +59,9 @@ def _on_one_thread(function: Callable[..., R], *arguments: object) -> R:
 
 @contextmanager
 def open_client(cluster: str | Client) -> Iterator[Client]:
-    """Connect to a Dask scheduler; a client that is given stays open.
+    """Connect to a Dask scheduler at an address; a client that is given stays open.
 
-    Parameters
-    ----------
-    cluster : str or distributed.Client
-        Address or client.
-
-    Raises
-    ------
-    UserError
-        No scheduler at that address, or Dask is not installed.
+    A UserError where there is no scheduler, or Dask is not installed.
     """
     try:
         from distributed import Client

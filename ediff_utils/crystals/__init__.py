@@ -1,1 +1,1 @@
-"""ediff_utils/crystals"""
+"""Crystals from their sources to one table: standard cells, symmetry, labels."""

@@ -11,11 +11,9 @@ import numpy as np
 from ediff_utils.core.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from typing import Any
 
-#: The order in which systems stand in tables and figures, highest symmetry first.
-SYSTEMS = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic")
-ALL_SYSTEMS = (*SYSTEMS, "triclinic")
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Crystal:
     conventional_lattice: np.ndarray
 
     @classmethod
-    def from_row(cls, row: Mapping[str, object]) -> Crystal:
+    def from_row(cls, row: Mapping[str, Any]) -> Crystal:
         """Build a crystal from a row of the crystals' table."""
         return cls(
             material_id=str(row["material_id"]),
@@ -68,21 +66,8 @@ class Crystal:
 def choose_crystal(table: pd.DataFrame, material_id: str = "") -> Crystal:
     """Take one crystal from the crystals' table, to show something by.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The crystals' table.
-    material_id : str
-        Which; empty for the first cubic compound, or the first crystal where there is none.
-
-    Returns
-    -------
-    Crystal
-
-    Raises
-    ------
-    UserError
-        No crystal of that name.
+    Without a ``material_id`` it is the first cubic compound, or the first crystal where none is.
+    A name that is not there is a UserError.
     """
     if material_id:
         found = table[table["material_id"] == material_id]

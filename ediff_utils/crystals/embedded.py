@@ -22,9 +22,10 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import (
     MAX_ATOMIC_NUMBER,
+    Row,
     UnusableCrystalError,
     build_structure,
     find_space_group,
@@ -34,7 +35,7 @@ from ediff_utils.crystals.symmetry import (
 
 #: A prototype has no more variants than this. Without a limit the two triclinic prototypes, say,
 #: would give as many crystals as the 68 cubic ones.
-MAX_VARIANTS = 20
+_MAX_VARIANTS = 20
 _TRIES = 60
 _LENGTHS = ("a", "b", "c")
 
@@ -43,7 +44,7 @@ _LENGTHS = ("a", "b", "c")
 class _Parent:
     """A prototype and what its variants are made from."""
 
-    row: dict[str, object]
+    row: Row
     label: str
     structure: Structure
 
@@ -57,17 +58,13 @@ class _Parent:
 
 
 @cache
-def similar_elements() -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Which elements stand in for an element, and how often.
+def _similar_elements() -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """For each symbol those of similar elements, and their probabilities, shape (n,).
 
-    Returns
-    -------
-    dict
-        For each symbol the symbols of the similar elements and their probabilities, shape (n,).
-        Similar are elements whose ions of the same charge replace each other in known compounds
-        more often than by chance (Hautier et al., Inorganic Chemistry 50, 656, 2011; the table
-        comes with pymatgen). Elements that it does not know, carbon say, are similar to those of
-        their own group or series.
+    Similar are elements whose ions of the same charge replace each other in known compounds more
+    often than by chance (Hautier et al., Inorganic Chemistry 50, 656, 2011; the table comes with
+    pymatgen). Elements that it does not know, carbon say, are similar to those of their own group
+    or series.
     """
     # pymatgen reads its tables when these are imported: seconds, which other sources need not wait.
     from pymatgen.analysis.structure_prediction.substitution_probability import (
@@ -114,22 +111,7 @@ def _shares(weights: dict[str, float]) -> tuple[tuple[str, ...], np.ndarray]:
 def load_prototypes(
     symprec: float, progress: bool = False
 ) -> tuple[tuple[_Parent, ...], tuple[tuple[str, str], ...]]:
-    """Standardise the prototypes that pymatgen ships.
-
-    Parameters
-    ----------
-    symprec : float
-        spglib tolerance [angstrom].
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    parents : tuple
-        Those that can be used.
-    skipped : tuple of (str, str)
-        Name of each of the others, and the reason.
-    """
+    """Standardise the prototypes that pymatgen ships: usable ones, names and reasons of others."""
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 
     parents, skipped = [], []
@@ -164,27 +146,10 @@ def _predict_volume() -> Callable[[Structure, Structure], float]:
     return RLSVolumePredictor(check_isostructural=False, radii_type="atomic").predict
 
 
-def make_variant(
+def _make_variant(
     parent: Structure, substitution: dict[str, str], space_group: int, symprec: float
 ) -> Structure | None:
-    """Exchange elements of a crystal and scale its cell.
-
-    Parameters
-    ----------
-    parent : Structure
-        The prototype.
-    substitution : dict
-        New symbol of every old one.
-    space_group : int
-        Number of the parent's space group.
-    symprec : float
-        spglib tolerance [angstrom].
-
-    Returns
-    -------
-    Structure or None
-        None where the exchange changes the space group.
-    """
+    """Exchange elements and scale the cell; None where that changes the space group."""
     numbers = [Element(substitution[site.specie.symbol]).Z for site in parent]
     variant = Structure(parent.lattice, numbers, parent.frac_coords)
     scale = (_predict_volume()(variant, parent) / parent.volume) ** (1 / 3)
@@ -199,7 +164,7 @@ def _substitute(symbols: list[str], rng: np.random.Generator) -> dict[str, str] 
     """Draw new elements, no two of them the same; None where the draw does not do."""
     choices = {}
     for symbol in symbols:
-        similar, shares = similar_elements().get(symbol, ((), None))
+        similar, shares = _similar_elements().get(symbol, ((), None))
         # One element in four stays, so that ternary crystals also get close relatives.
         stays = not similar or (len(symbols) > 1 and rng.random() < 0.25)
         choices[symbol] = symbol if stays else str(rng.choice(similar, p=shares))
@@ -212,7 +177,7 @@ def _variant_row(
     taken: set[tuple[str, str]],
     settings: CrystalSettings,
     rng: np.random.Generator,
-) -> dict[str, object] | None:
+) -> Row | None:
     symbols = sorted({site.specie.symbol for site in parent.structure})
     if any(Element(symbol).atomic_radius is None for symbol in symbols):
         return None
@@ -226,13 +191,13 @@ def _variant_row(
             continue
         taken.add((parent.label, formula))
         number = parent.row["space_group"]
-        variant = make_variant(parent.structure, substitution, number, settings.symprec)
+        variant = _make_variant(parent.structure, substitution, number, settings.symprec)
         if variant is not None and variant.volume <= settings.max_volume:
             return _scaled_row(parent, variant, formula)
     return None
 
 
-def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> dict[str, object]:
+def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> Row:
     """A variant's row: its parent's, whose labels it shares, with every length scaled."""
     scale = (variant.volume / parent.structure.volume) ** (1 / 3)
     row = parent.row
@@ -251,35 +216,21 @@ def _scaled_row(parent: _Parent, variant: Structure, formula: str) -> dict[str, 
 
 def load_embedded(
     settings: CrystalSettings, progress: bool = True
-) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
+) -> tuple[list[Row], list[tuple[str, str]]]:
     """Prototypes first, then variants; the crystal systems take turns in both.
 
-    Parameters
-    ----------
-    settings : CrystalSettings
-        ``max_crystals``, ``max_volume``, ``symprec`` and ``seed`` are used.
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    rows : list of dict
-        Rows of the crystals' table, at most ``max_crystals``, and at most :data:`MAX_VARIANTS`
-        variants of each prototype. No formula comes twice in one prototype.
-    skipped : list of (str, str)
-        Name of each prototype that cannot be used, and the reason.
+    Gives at most ``max_crystals`` rows of the crystals' table, at most :data:`_MAX_VARIANTS`
+    variants of each prototype and no formula twice in one; and name and reason of each prototype
+    that cannot be used.
     """
     rng = np.random.default_rng(settings.seed)
-    usable, unusable = load_prototypes(settings.symprec, progress)
-    skipped = [
-        *unusable,
-        *(
-            (p.name, volume_reason(p.row["volume"], settings.max_volume))
-            for p in usable
-            if p.row["volume"] > settings.max_volume
-        ),
-    ]
-    usable = [p for p in usable if p.row["volume"] <= settings.max_volume]
+    prototypes, unusable = load_prototypes(settings.symprec, progress)
+    skipped, usable = list(unusable), []
+    for parent in prototypes:
+        if parent.row["volume"] > settings.max_volume:
+            skipped.append((parent.name, volume_reason(parent.row["volume"], settings.max_volume)))
+        else:
+            usable.append(parent)
     parents = list(_round_robin([usable[i] for i in rng.permutation(len(usable))]))
     rows = [dict(parent.row) for parent in parents[: settings.max_crystals]]
     bar = tqdm(
@@ -295,11 +246,11 @@ def load_embedded(
 
 def _variants(
     parents: list[_Parent], settings: CrystalSettings, rng: np.random.Generator
-) -> Iterator[dict[str, object]]:
+) -> Iterator[Row]:
     """Rows of variants: crystal systems take turns, and prototypes within a system."""
     queues = [deque(p for p in parents if p.system == name) for name in ALL_SYSTEMS]
     taken = {(parent.label, str(parent.row["formula"])) for parent in parents}
-    made = Counter()
+    made: Counter[str] = Counter()
     while any(queues):
         for queue in queues:
             while queue:
@@ -308,7 +259,7 @@ def _variants(
                 if row is None:
                     continue
                 made[parent.name] += 1
-                if made[parent.name] < MAX_VARIANTS:
+                if made[parent.name] < _MAX_VARIANTS:
                     queue.append(parent)
                 yield row
                 break

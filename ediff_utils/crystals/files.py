@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from joblib import Parallel, delayed
 from pymatgen.core import Structure
 from pymatgen.io.cif import CifParser
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.symmetry import (
+    Row,
     UnusableCrystalError,
     build_structure,
     standardise,
@@ -26,49 +27,29 @@ from ediff_utils.crystals.symmetry import (
 
 #: What a table of crystals needs; ``formula`` and other columns may stand beside them.
 TABLE_COLUMNS = ("material_id", "lattice", "numbers", "frac_coords")
+_TABLE = f"a table of crystals with the columns {', '.join(TABLE_COLUMNS)}"
 #: From this number on starting worker processes takes less time than it saves.
-PARALLEL_FROM = 500
+_PARALLEL_FROM = 500
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A crystal as its source gives it, not looked at yet.
-
-    Parameters
-    ----------
-    material_id : str
-        Its name.
-    source : str
-        "file" or "materials-project".
-    content : Path or tuple
-        A CIF, or lattice (9) [angstrom], atomic numbers (n) and fractional coordinates (3 n).
-    """
+    """A crystal as its source, "file" or "materials-project", gives it, not looked at yet."""
 
     material_id: str
     source: str
+    #: A CIF, or lattice (9) [angstrom], atomic numbers (n) and fractional coordinates (3 n).
     content: Path | tuple[object, object, object]
 
 
 def find_candidates(path: Path) -> list[Candidate]:
-    """List the crystals of a folder of CIFs, a CIF or a Parquet table.
+    """List the crystals of a folder of CIFs and the folders in it, of a CIF or of a Parquet table.
 
-    Parameters
-    ----------
-    path : Path
-        A folder is searched with the folders in it.
-
-    Returns
-    -------
-    list of Candidate
-        In the order of the files' names, or of the table's rows.
-
-    Raises
-    ------
-    UserError
-        No such path, no CIFs in the folder, or not a table of crystals.
+    They are in the order of the files' names, or of the table's rows. A UserError where there is no
+    such path, no CIF in the folder, or no table of crystals.
     """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".cif" and p.is_file())
+        files = list_cifs(path)
         if not files:
             raise UserError(f"{path}: expected a folder with CIFs (*.cif), found none in it")
         return [Candidate(name, "file", file) for name, file in _name_files(files, path)]
@@ -79,7 +60,12 @@ def find_candidates(path: Path) -> list[Candidate]:
         )
     if path.suffix.lower() == ".cif":
         return [Candidate(path.stem, "file", path)]
-    return table_candidates(read_table(path, TABLE_COLUMNS), "file")
+    return table_candidates(read_table(path, TABLE_COLUMNS, what=_TABLE).to_pandas(), "file")
+
+
+def list_cifs(folder: Path) -> list[Path]:
+    """CIFs in a folder and the folders in it, in the order of their names."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() == ".cif" and p.is_file())
 
 
 def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
@@ -94,49 +80,15 @@ def _name_files(files: list[Path], folder: Path) -> list[tuple[str, Path]]:
     return list(zip(names, files, strict=True))
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Read a Parquet table that has at least these columns.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    columns : tuple of str
-        Columns that must be there; all columns are read.
-
-    Raises
-    ------
-    UserError
-        Not there, not a Parquet file, damaged, or a column missing.
-    """
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a Parquet table") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a Parquet table, or a damaged one: {error}") from None
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path}: column {', '.join(missing)} missing; expected {', '.join(columns)}"
-        )
-    return table
-
-
 def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:
     """Make a candidate of each row of a table with the columns :data:`TABLE_COLUMNS`."""
     columns = (table[name] for name in TABLE_COLUMNS)
-    return [Candidate(str(name), source, content) for name, *content in zip(*columns, strict=True)]
+    rows = zip(*columns, strict=True)
+    return [Candidate(str(name), source, tuple(content)) for name, *content in rows]
 
 
-def read_cif(path: Path) -> Structure:
-    """Read the one structure of a CIF.
-
-    Raises
-    ------
-    UnusableCrystalError
-        Not a CIF, none or several structures in it, or atoms that cannot be placed.
-    """
+def _read_cif(path: Path) -> Structure:
+    """The one structure of a CIF; an UnusableCrystalError where there is none, or several."""
     try:
         structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
     # The parser meets bad files with whatever its reading of them runs into.
@@ -147,31 +99,17 @@ def read_cif(path: Path) -> Structure:
     return structures[0]
 
 
-def label_candidate(
-    candidate: Candidate, symprec: float, max_volume: float
-) -> dict[str, object] | str:
-    """Standardise one crystal.
+def label_candidate(candidate: Candidate, symprec: float, max_volume: float) -> Row | str:
+    """A crystal's row of the crystals' table, or the reason why there is none.
 
-    Parameters
-    ----------
-    candidate : Candidate
-        The crystal.
-    symprec : float
-        spglib tolerance [angstrom].
-    max_volume : float
-        Largest primitive cell [cubic angstrom].
-
-    Returns
-    -------
-    dict or str
-        A row of the crystals' table, or the reason why there is none.
+    With spglib's tolerance ``symprec`` [angstrom] and the largest primitive cell [cubic angstrom].
     """
     with warnings.catch_warnings():
         # Parsers and spglib warn of what is skipped or rounded; the table of skipped ones says it.
         warnings.simplefilter("ignore")
         try:
             if isinstance(candidate.content, Path):
-                structure = read_cif(candidate.content)
+                structure = _read_cif(candidate.content)
             else:
                 structure = build_structure(*candidate.content)
             row = standardise(structure, symprec)
@@ -185,8 +123,8 @@ def label_candidate(
 
 def _label_all(
     candidates: list[Candidate], settings: CrystalSettings, bar: tqdm
-) -> list[dict[str, object] | str]:
-    jobs = -1 if len(candidates) > PARALLEL_FROM else 1
+) -> list[Row | str]:
+    jobs = -1 if len(candidates) > _PARALLEL_FROM else 1
     work = (delayed(label_candidate)(c, settings.symprec, settings.max_volume) for c in candidates)
     results = []
     for result in Parallel(n_jobs=jobs, return_as="generator")(work):
@@ -213,29 +151,16 @@ def _drop_unnamed(candidates: list[Candidate]) -> tuple[list[Candidate], list[tu
 
 def label_candidates(
     candidates: list[Candidate], settings: CrystalSettings, progress: bool = True
-) -> tuple[list[dict[str, object]], list[tuple[str, str]]]:
-    """Standardise crystals, a random sample of them where there are too many.
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Standardise crystals, a random sample of them where there are more than ``max_crystals``.
 
-    Parameters
-    ----------
-    candidates : list of Candidate
-        The crystals.
-    settings : CrystalSettings
-        ``max_crystals``, ``max_volume``, ``symprec`` and ``seed`` are used.
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    rows : list of dict
-        Rows of the crystals' table in the order of ``candidates``.
-    skipped : list of (str, str)
-        Name and reason of those that were tried and cannot be used.
+    Gives rows of the crystals' table in the order of ``candidates``, and name and reason of those
+    that were tried and cannot be used.
     """
     candidates, skipped = _drop_unnamed(candidates)
     order = np.random.default_rng(settings.seed).permutation(len(candidates))
     wanted, start = min(settings.max_crystals, len(candidates)), 0
-    usable: dict[int, dict[str, object]] = {}
+    usable: dict[int, Row] = {}
     unusable: dict[int, str] = {}
     with tqdm(total=wanted, desc="crystals", disable=not progress) as bar:
         # Drawn one after the other until there are enough, so that a small sample of a large

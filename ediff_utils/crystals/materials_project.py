@@ -13,27 +13,37 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import requests
 from pymatgen.core import Structure
 
-from ediff_utils.core import paths
+from ediff_utils.core import made_from, paths
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
-from ediff_utils.crystals.files import TABLE_COLUMNS, read_table
-from ediff_utils.crystals.symmetry import UnusableCrystalError, atomic_numbers
+from ediff_utils.crystals.files import TABLE_COLUMNS
+from ediff_utils.crystals.symmetry import Row, UnusableCrystalError, atomic_numbers
 
 if TYPE_CHECKING:
     from mp_api.client import MPRester
 
-KEY = "MP_API_KEY"
-ENDPOINT = "MP_API_ENDPOINT"
+_KEY = "MP_API_KEY"
+_ENDPOINT = "MP_API_ENDPOINT"
 #: Materials a request. Their names stand in its address, which servers cut at about 8,000 letters.
-CHUNK = 200
+_CHUNK = 200
 #: Names a page when materials are listed; the server's limit.
-PAGE = 1000
+_PAGE = 1000
+#: What was fetched is never fetched again by itself: that needs a key, and the database changes.
+FETCHED = made_from.Stage(
+    "crystals of the Materials Project",
+    ("ediff_utils.crystals.materials_project",),
+    without=("ediff_utils.crystals.files", "ediff_utils.crystals.symmetry"),
+)
 _FILTER = {"theoretical": False, "deprecated": False}
 _FIELDS = ["material_id", "structure", "formula_pretty"]
 _COLUMNS = ["material_id", "formula", "lattice", "numbers", "frac_coords"]
@@ -47,34 +57,24 @@ def cache_path() -> Path:
 def fetch_table(progress: bool = True) -> pd.DataFrame:
     """Return the table of experimentally observed crystals, from the cache where it is there.
 
-    Parameters
-    ----------
-    progress : bool
-        Whether to show a progress bar.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``material_id``, ``formula``, ``lattice`` (9) [angstrom], ``numbers`` (n) and
-        ``frac_coords`` (3 n). A crystal without a structure, or with partial occupancy, has no
-        ``numbers``.
-
-    Raises
-    ------
-    UserError
-        No key, a refused one, or no answer from the server.
+    Columns are ``material_id``, ``formula``, ``lattice`` (9) [angstrom], ``numbers`` (n) and
+    ``frac_coords`` (3 n). A crystal without a structure, or with partial occupancy, has no
+    ``numbers``. A UserError where the key is missing or refused, or the server does not answer.
     """
     path = cache_path()
-    if not path.exists():
+    found = made_from.read(path)
+    if found is None:
         _fetch(path, progress)
-    return read_table(path, TABLE_COLUMNS)
+    elif found:
+        FETCHED.note_old(found)
+    return read_table(path, TABLE_COLUMNS).to_pandas()
 
 
 def _fetch(path: Path, progress: bool) -> None:
     parts = path.with_name(f"{path.stem}-parts")
     with _open_client() as client:
         names = _list_materials(client, parts / "materials.json")
-        chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
+        chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
         files = [parts / f"part-{i:05d}.parquet" for i in range(len(chunks))]
         with tqdm(total=len(names), desc="Materials Project", disable=not progress) as bar:
             for file, chunk in zip(files, chunks, strict=True):
@@ -83,14 +83,18 @@ def _fetch(path: Path, progress: bool) -> None:
                     table = _fetch_chunk(client, chunk)
                     _write(table, file)
                 bar.update(len(chunk))
-    tables = [read_table(file, TABLE_COLUMNS) for file in files]
-    _write(pd.concat(tables, ignore_index=True), path)
+    tables = [read_table(file, TABLE_COLUMNS).to_pandas() for file in files]
+    _write(pd.concat(tables, ignore_index=True), path, FETCHED.identify({}, {}))
     shutil.rmtree(parts, ignore_errors=True)
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def _write(table: pd.DataFrame, path: Path, identity: made_from.Identity | None = None) -> None:
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = content.replace_schema_metadata(
+        content.schema.metadata | made_from.metadata(identity)
+    )
     with paths.atomic_write(path) as partial:
-        table.to_parquet(partial, index=False)
+        pq.write_table(content, partial)
 
 
 @contextmanager
@@ -105,18 +109,18 @@ def _one_line_errors() -> Iterator[None]:
         refused = any(f"status code {code}" in str(error) for code in (401, 403))
         if refused or "valid API key" in str(error):
             raise UserError(
-                f"{KEY}: the Materials Project refuses this key; see your dashboard at "
+                f"{_KEY}: the Materials Project refuses this key; see your dashboard at "
                 "materialsproject.org for the right one"
             ) from None
         raise UserError(f"Materials Project: no usable answer, try again later: {error}") from None
 
 
 def _open_client() -> MPRester:
-    key = os.environ.get(KEY, "").strip()
+    key = os.environ.get(_KEY, "").strip()
     if not key:
         raise UserError(
-            f"{KEY}: not set; get an API key from your dashboard at materialsproject.org and "
-            f"'export {KEY}=...', or choose other crystals"
+            f"{_KEY}: not set; get an API key from your dashboard at materialsproject.org and "
+            f"'export {_KEY}=...', or choose other crystals"
         )
     # The import takes seconds, which other crystals need not wait for.
     from mp_api.client import MPRester
@@ -125,7 +129,7 @@ def _open_client() -> MPRester:
         return MPRester(
             key,
             # The client itself reads this variable when it is imported, too early for a test.
-            endpoint=os.environ.get(ENDPOINT) or None,
+            endpoint=os.environ.get(_ENDPOINT) or None,
             use_document_model=False,
             mute_progress_bars=True,
         )
@@ -141,7 +145,7 @@ def _list_materials(client: MPRester, path: Path) -> list[str]:
         # everything there is from a bucket.
         summary = client.materials.summary
         documents = summary.search(
-            **_FILTER, fields=["material_id"], chunk_size=PAGE, _sort_fields="material_id"
+            **_FILTER, fields=["material_id"], chunk_size=_PAGE, _sort_fields="material_id"
         )
         names = sorted({str(document["material_id"]) for document in documents})
         total = summary.count(dict(_FILTER))
@@ -169,18 +173,13 @@ def _fetch_chunk(client: MPRester, names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _to_row(name: str, document: dict[str, object]) -> dict[str, object]:
-    row = {"material_id": name, "formula": document.get("formula_pretty", "")}
+def _to_row(name: str, document: dict[str, Any]) -> Row:
     try:
         structure = Structure.from_dict(document["structure"])
         numbers = atomic_numbers(structure).tolist()
-        lattice = structure.lattice.matrix.ravel().tolist()
-        return {
-            **row,
-            "lattice": lattice,
-            "numbers": numbers,
-            "frac_coords": structure.frac_coords.ravel().tolist(),
-        }
+        lattice, sites = structure.lattice.matrix.ravel().tolist(), structure.frac_coords.ravel()
     # Without sites the crystal is listed among the skipped ones later.
     except (UnusableCrystalError, KeyError, TypeError, ValueError):
-        return {**row, "lattice": [0.0] * 9, "numbers": [], "frac_coords": []}
+        lattice, numbers, sites = [0.0] * 9, [], np.empty(0)
+    values = (name, document.get("formula_pretty", ""), lattice, numbers, sites.tolist())
+    return dict(zip(_COLUMNS, values, strict=True))

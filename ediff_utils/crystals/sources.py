@@ -9,46 +9,31 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import hashlib
 from pathlib import Path
 
 import pandas as pd
 
-from ediff_utils import __version__
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.embedded import load_embedded
-from ediff_utils.crystals.files import find_candidates, label_candidates, table_candidates
-from ediff_utils.crystals.materials_project import fetch_table
-from ediff_utils.crystals.symmetry import UnusableCrystalError, laue_group, standardise
-from ediff_utils.crystals.tables import (
-    COLUMNS,
-    TABLE_FORMAT,
-    CrystalSet,
-    read_again,
-    read_crystals,
-    write_crystals,
+from ediff_utils.crystals.files import (
+    find_candidates,
+    label_candidates,
+    list_cifs,
+    table_candidates,
 )
-
-__all__ = [
-    "COLUMNS",
-    "EMBEDDED",
-    "MATERIALS_PROJECT",
-    "CrystalSet",
-    "UnusableCrystalError",
-    "laue_group",
-    "load_crystals",
-    "prepare_crystals",
-    "read_crystals",
-    "standardise",
-    "write_crystals",
-]
+from ediff_utils.crystals.materials_project import cache_path, fetch_table
+from ediff_utils.crystals.tables import COLUMNS, CrystalSet, read_again, write_crystals
+from ediff_utils.crystals.tables import read_crystals as read_crystals
 
 #: The values of ``settings.crystals`` that are no paths.
 EMBEDDED = "embedded"
 MATERIALS_PROJECT = "materials-project"
+CRYSTALS = made_from.Stage("crystals", ("ediff_utils.crystals.sources",))
 
 
 def load_crystals(settings: CrystalSettings, progress: bool = True) -> CrystalSet:
@@ -74,11 +59,11 @@ def load_crystals(settings: CrystalSettings, progress: bool = True) -> CrystalSe
     """
     if settings.crystals == EMBEDDED:
         rows, skipped = load_embedded(settings, progress)
-    elif settings.crystals == MATERIALS_PROJECT:
-        candidates = table_candidates(fetch_table(progress), MATERIALS_PROJECT)
-        rows, skipped = label_candidates(candidates, settings, progress)
     else:
-        candidates = find_candidates(Path(settings.crystals).expanduser())
+        if settings.crystals == MATERIALS_PROJECT:
+            candidates = table_candidates(fetch_table(progress), MATERIALS_PROJECT)
+        else:
+            candidates = find_candidates(Path(settings.crystals).expanduser())
         rows, skipped = label_candidates(candidates, settings, progress)
     if not rows:
         first = f"; {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
@@ -112,19 +97,34 @@ def prepare_crystals(settings: CrystalSettings, run: Run, progress: bool = True)
     UserError
         As :func:`load_crystals`, or the files cannot be written.
     """
-    made_from, content = "", ""
-    source = Path(settings.crystals).expanduser()
-    if settings.crystals == EMBEDDED:
-        content = EMBEDDED
-    elif source.is_file():
-        # By its content: a copy of the file, or the same file fetched again, is no other table.
-        with suppress(OSError):
-            content = file_sha256(source)
-    if content:
-        others = settings.model_dump_json(exclude={"crystals"})
-        made_from = f"{__version__}.{TABLE_FORMAT} {others} {content}"
-    found = read_again(run, made_from)
+    identity = _identify(settings)
+    same = CRYSTALS.is_same(made_from.read(run.crystals), identity)
+    found = read_again(run) if same else None
     if found is None:
         found = load_crystals(settings, progress)
-        write_crystals(found, run, made_from)
+        if not identity["inputs"]["sources"]:
+            # What was fetched for them is there only now.
+            identity = _identify(settings)
+        write_crystals(found, run, identity)
     return found
+
+
+def _identify(settings: CrystalSettings) -> dict[str, dict]:
+    """What crystals of these settings are made from, as it is on disk now."""
+    if settings.crystals == EMBEDDED:
+        content = EMBEDDED
+    elif settings.crystals == MATERIALS_PROJECT:
+        content = _digest(cache_path())
+    else:
+        content = _digest(Path(settings.crystals).expanduser())
+    others = settings.model_dump(mode="json", exclude={"crystals"})
+    return CRYSTALS.identify(others, {"sources": content})
+
+
+def _digest(path: Path) -> str:
+    """Of a file, or of all CIFs of a folder with their names; empty where there is none."""
+    # By its content: a copy of the file, or the same file fetched again, is no other table.
+    if path.is_file():
+        return file_sha256(path)
+    named = [(str(p.relative_to(path)), _digest(p)) for p in list_cifs(path)]
+    return hashlib.sha256(repr(named).encode()).hexdigest() if named else ""

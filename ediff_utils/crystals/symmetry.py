@@ -8,39 +8,30 @@ cell, so that both share one Cartesian frame and one set of Miller indices.
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import spglib
 from pymatgen.core import Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
+from ediff_utils.crystals.groups import crystal_system, laue_group
+
+#: A row of the crystals' table, or some of it: text, numbers and lists of numbers by column.
+Row = dict[str, Any]
 #: Atomic numbers that the table of electron scattering factors covers.
 MAX_ATOMIC_NUMBER = 103
 #: Two atoms closer than this stand on the same place [angstrom].
-MIN_DISTANCE = 0.1
+_MIN_DISTANCE = 0.1
 #: pymatgen's default for spglib [degrees].
-ANGLE_TOLERANCE = 5.0
+_ANGLE_TOLERANCE = 5.0
 #: Below this a cell is no cell [cubic angstrom]; solid hydrogen has 20 an atom.
-MIN_VOLUME = 1.0
+_MIN_VOLUME = 1.0
 # Relabelling the standardised crystal as a rule changes nothing. Near the tolerance it may find
 # more symmetry, and then the loop follows; crystals that never settle are not used.
 _ROUNDS = 4
 #: Chiral groups whose standard cell pymatgen builds with two axes swapped: P2, P2_1, C2.
 _MIRRORED_BY_PYMATGEN = (3, 4, 5)
-
-_LAUE = (
-    (2, "-1"),
-    (15, "2/m"),
-    (74, "mmm"),
-    (88, "4/m"),
-    (142, "4/mmm"),
-    (148, "-3"),
-    (167, "-3m"),
-    (176, "6/m"),
-    (194, "6/mmm"),
-    (206, "m-3"),
-    (230, "m-3m"),
-)
 
 
 class UnusableCrystalError(ValueError):
@@ -50,37 +41,16 @@ class UnusableCrystalError(ValueError):
         super().__init__(" ".join(str(reason).split()))
 
 
-def laue_group(space_group: int) -> str:
-    """Hermann-Mauguin symbol of the Laue class of a space group number from 1 to 230."""
-    return next(symbol for last, symbol in _LAUE if space_group <= last)
-
-
-def volume_reason(volume: object, max_volume: float) -> str:
+def volume_reason(volume: float, max_volume: float) -> str:
     """Why a crystal with a large primitive cell is left out; volumes in cubic angstrom."""
     return f"primitive volume {volume:.0f} above {max_volume:g} cubic angstrom"
 
 
 def build_structure(lattice: object, numbers: object, frac_coords: object) -> Structure:
-    """Build a pymatgen structure from bare numbers after checking all of them.
+    """Build a pymatgen structure from bare numbers; an UnusableCrystalError where they make none.
 
-    Parameters
-    ----------
-    lattice : array_like, 9 numbers
-        Lattice vectors as rows [angstrom].
-    numbers : array_like of int, shape (n,)
-        Atomic numbers.
-    frac_coords : array_like, 3 n numbers
-        Fractional coordinates.
-
-    Returns
-    -------
-    Structure
-        Without oxidation states, site properties or names.
-
-    Raises
-    ------
-    UnusableCrystalError
-        The numbers do not make a crystal.
+    Array-likes of 9 numbers, lattice vectors as rows [angstrom], of n atomic numbers, and of 3 n
+    fractional coordinates.
     """
     try:
         cell, sites, z = (
@@ -103,23 +73,17 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
         raise UnusableCrystalError(f"atomic number {wrong[0]:g}, expected 1 to {MAX_ATOMIC_NUMBER}")
     cell = cell.reshape(3, 3)
     volume = abs(np.linalg.det(cell))
-    if volume < MIN_VOLUME:
+    if volume < _MIN_VOLUME:
         raise UnusableCrystalError(f"cell volume {volume:.3g} cubic angstrom")
-    structure = Structure(Lattice(cell), z.astype(int), sites.reshape(-1, 3))
+    structure = Structure(Lattice(cell), [Element.from_Z(int(n)) for n in z], sites.reshape(-1, 3))
     # A neighbour list sees periodic images as well, and in small and skewed cells too.
-    if len(structure.get_neighbor_list(MIN_DISTANCE)[0]):
-        raise UnusableCrystalError(f"two atoms closer than {MIN_DISTANCE} angstrom")
+    if len(structure.get_neighbor_list(_MIN_DISTANCE)[0]):
+        raise UnusableCrystalError(f"two atoms closer than {_MIN_DISTANCE} angstrom")
     return structure
 
 
 def atomic_numbers(structure: Structure) -> np.ndarray:
-    """Atomic numbers of an ordered structure, shape (n,).
-
-    Raises
-    ------
-    UnusableCrystalError
-        Partial occupancy, or a site without a known element.
-    """
+    """Atomic numbers, shape (n,); an UnusableCrystalError where occupancy or element is unclear."""
     if not structure.is_ordered:
         raise UnusableCrystalError("partial occupancy")
     symbols = [getattr(site.specie, "symbol", str(site.specie)) for site in structure]
@@ -129,18 +93,16 @@ def atomic_numbers(structure: Structure) -> np.ndarray:
     return np.array([Element(symbol).Z for symbol in symbols])
 
 
-def find_space_group(structure: Structure, symprec: float) -> int:
-    """Space group number as spglib finds it.
+def _cell(structure: Structure) -> Any:
+    """As spglib takes it; its stubs know of no arrays."""
+    return structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers
 
-    Raises
-    ------
-    UnusableCrystalError
-        spglib finds no symmetry.
-    """
-    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
+
+def find_space_group(structure: Structure, symprec: float) -> int:
+    """Space group number as spglib finds it; an UnusableCrystalError where it finds none."""
     try:
         dataset = spglib.get_symmetry_dataset(
-            cell, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE
+            _cell(structure), symprec=symprec, angle_tolerance=_ANGLE_TOLERANCE
         )
     except spglib.SpglibError as error:
         raise UnusableCrystalError(f"no symmetry found: {error}") from None
@@ -151,9 +113,8 @@ def find_space_group(structure: Structure, symprec: float) -> int:
 
 def _lattice_points(conventional: Structure, symprec: float) -> np.ndarray:
     """Lattice points in the conventional cell as fractions of it; shape (n, 3), exact."""
-    cell = (conventional.lattice.matrix, conventional.frac_coords, conventional.atomic_numbers)
     # The cell is symmetrised already: what holds only within a wide tolerance is no translation.
-    symmetry = spglib.get_symmetry(cell, symprec=min(symprec, 0.01))
+    symmetry = spglib.get_symmetry(_cell(conventional), symprec=min(symprec, 0.01))
     if symmetry is None:
         raise UnusableCrystalError("no symmetry found in the conventional cell")
     pure = (symmetry["rotations"] == np.eye(3, dtype=int)).all(axis=(1, 2))
@@ -220,29 +181,14 @@ def _reduce_sites(conventional: Structure, primitive: np.ndarray, n: int) -> Str
             raise UnusableCrystalError("sites do not follow the lattice of the primitive cell")
         left[same] = False
         kept.append(i)
-    return Structure(Lattice(primitive), numbers[kept], frac[kept])
+    return Structure(Lattice(primitive), [conventional.species[i] for i in kept], frac[kept])
 
 
-def find_primitive(conventional: Structure, symprec: float) -> Structure:
-    """Smallest cell of a conventional cell, in the same Cartesian frame.
+def _find_primitive(conventional: Structure, symprec: float) -> Structure:
+    """Smallest cell of a symmetrised conventional cell, in the same Cartesian frame.
 
-    Parameters
-    ----------
-    conventional : Structure
-        Symmetrised conventional cell.
-    symprec : float
-        Tolerance [angstrom].
-
-    Returns
-    -------
-    Structure
-        Its lattice vectors are the three shortest independent ones, right-handed. Every point of
-        its reciprocal lattice has integer Miller indices in the conventional cell.
-
-    Raises
-    ------
-    UnusableCrystalError
-        Lattice and sites contradict each other.
+    Its lattice vectors are the three shortest independent ones, right-handed. Every point of its
+    reciprocal lattice has integer Miller indices in the conventional cell.
     """
     points = _lattice_points(conventional, symprec)
     primitive = _shortest_basis(conventional.lattice.matrix, points)
@@ -251,7 +197,7 @@ def find_primitive(conventional: Structure, symprec: float) -> Structure:
 
 def _conventional(structure: Structure, symprec: float) -> tuple[Structure, SpacegroupAnalyzer]:
     try:
-        analyzer = SpacegroupAnalyzer(structure, symprec, ANGLE_TOLERANCE)
+        analyzer = SpacegroupAnalyzer(structure, symprec, _ANGLE_TOLERANCE)
         return analyzer.get_conventional_standard_structure(), analyzer
     except (SymmetryUndeterminedError, spglib.SpglibError) as error:
         raise UnusableCrystalError(f"no symmetry found: {error}") from None
@@ -275,10 +221,10 @@ def _restore_hand(analyzer: SpacegroupAnalyzer, primitive: Structure) -> Structu
     hand = np.linalg.det(match[0]) * np.linalg.det(original.lattice.matrix)
     if hand > 0:
         return primitive
-    return Structure(primitive.lattice, primitive.atomic_numbers, _wrap(-primitive.frac_coords))
+    return Structure(primitive.lattice, primitive.species, _wrap(-primitive.frac_coords))
 
 
-def standardise(structure: Structure, symprec: float) -> dict[str, object]:
+def standardise(structure: Structure, symprec: float) -> Row:
     """Label a crystal and give its standard cells.
 
     Parameters
@@ -291,12 +237,11 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     Returns
     -------
     dict
-        The columns of the crystals' table from ``formula`` to ``n_sites``, with ``prototype`` as
-        :func:`label_prototype` names it: ``lattice``, ``numbers``
-        and ``frac_coords`` of the primitive cell, ``conventional_lattice`` in the same Cartesian
-        frame [angstrom], the labels, the lattice parameters of the conventional cell [angstrom,
-        degrees] and the volume of the primitive one [cubic angstrom]. The labels are those of the
-        returned, symmetrised crystal.
+        The columns of the crystals' table from ``formula`` to ``n_sites``: ``prototype`` (what
+        isostructural crystals share), ``lattice``, ``numbers`` and ``frac_coords`` of the primitive
+        cell, ``conventional_lattice`` in the same Cartesian frame [angstrom], the labels, the
+        lattice parameters of the conventional cell [angstrom, degrees] and the volume of the
+        primitive one [cubic angstrom]. The labels are those of the returned, symmetrised crystal.
 
     Raises
     ------
@@ -309,7 +254,7 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     for _ in range(_ROUNDS):
         conventional, analyzer = _conventional(plain, symprec)
         number = int(analyzer.get_space_group_number())
-        primitive = find_primitive(conventional, symprec)
+        primitive = _find_primitive(conventional, symprec)
         if find_space_group(primitive, symprec) == number:
             if number in _MIRRORED_BY_PYMATGEN:
                 primitive = _restore_hand(analyzer, primitive)
@@ -318,23 +263,12 @@ def standardise(structure: Structure, symprec: float) -> dict[str, object]:
     raise UnusableCrystalError(f"space group not settled at symprec {symprec:g}")
 
 
-def label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
-    """Name what isostructural crystals share.
+def _label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
+    """What isostructural crystals share, such as ``AB_225_4:m-3m_4:m-3m`` for rock salt.
 
-    Parameters
-    ----------
-    formula : str
-        Anonymous formula.
-    dataset : SpglibDataset
-        spglib's of the crystal.
-
-    Returns
-    -------
-    str
-        Anonymous formula, space group number, and the Wyckoff position of each orbit of sites as
-        its multiplicity in the conventional cell and its site symmetry, sorted, such as
-        ``AB_225_4:m-3m_4:m-3m`` for rock salt. Letters would not do: a shift of the origin
-        exchanges 4a and 4b.
+    Anonymous formula, space group number, and the Wyckoff position of each orbit of sites as its
+    multiplicity in the conventional cell and its site symmetry, sorted. Letters would not do: a
+    shift of the origin exchanges 4a and 4b.
     """
     cells = len(dataset.std_positions) / len(dataset.crystallographic_orbits)
     _, first, counts = np.unique(
@@ -347,31 +281,23 @@ def label_prototype(formula: str, dataset: spglib.SpglibDataset) -> str:
     return "_".join([formula, str(dataset.number), *(f"{n}:{symbol}" for n, symbol in sites)])
 
 
-def _row(
-    conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer
-) -> dict[str, object]:
+def _row(conventional: Structure, primitive: Structure, analyzer: SpacegroupAnalyzer) -> Row:
     number = int(analyzer.get_space_group_number())
-    a, b, c = map(float, conventional.lattice.abc)
-    alpha, beta, gamma = map(float, conventional.lattice.angles)
+    parameters = map(float, conventional.lattice.parameters)
     return {
         "formula": primitive.composition.reduced_formula,
-        "prototype": label_prototype(
+        "prototype": _label_prototype(
             primitive.composition.anonymized_formula, analyzer.get_symmetry_dataset()
         ),
         "lattice": primitive.lattice.matrix.ravel().tolist(),
         "numbers": [int(z) for z in primitive.atomic_numbers],
         "frac_coords": primitive.frac_coords.ravel().tolist(),
         "conventional_lattice": conventional.lattice.matrix.ravel().tolist(),
-        "crystal_system": str(analyzer.get_crystal_system()),
+        "crystal_system": crystal_system(number),
         "space_group": number,
         "space_group_symbol": str(analyzer.get_space_group_symbol()),
         "laue_group": laue_group(number),
-        "a": a,
-        "b": b,
-        "c": c,
-        "alpha": alpha,
-        "beta": beta,
-        "gamma": gamma,
+        **dict(zip(("a", "b", "c", "alpha", "beta", "gamma"), parameters, strict=True)),
         "volume": float(primitive.volume),
         "n_sites": len(primitive),
     }

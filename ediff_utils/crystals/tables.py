@@ -11,15 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ediff_utils.core import paths
+from ediff_utils.core import made_from, paths
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
-from ediff_utils.crystals.files import read_table
+from ediff_utils.core.files import read_table
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import MAX_ATOMIC_NUMBER
 
-_TEXT = ("material_id", "formula", "source", "prototype", "crystal_system", "space_group_symbol")
 _REALS = ("a", "b", "c", "alpha", "beta", "gamma", "volume")
-_LISTS = ("lattice", "numbers", "frac_coords", "conventional_lattice")
 _SCHEMA = pa.schema(
     [
         ("material_id", pa.string()),
@@ -38,11 +36,10 @@ _SCHEMA = pa.schema(
         ("n_sites", pa.int64()),
     ]
 )
-_MADE_FROM = b"ediff_made_from"
-#: Counts up when the contents of a column change, so that older tables are made again.
-TABLE_FORMAT = 2
 #: Columns of the crystals' table, in order.
 COLUMNS = tuple(_SCHEMA.names)
+_TEXT = [field.name for field in _SCHEMA if pa.types.is_string(field.type)]
+_LISTS = [field.name for field in _SCHEMA if pa.types.is_list(field.type)]
 
 
 @dataclass(frozen=True)
@@ -64,93 +61,49 @@ class CrystalSet:
     skipped: pd.DataFrame
 
 
-def write_crystals(crystal_set: CrystalSet, run: paths.Run, made_from: str = "") -> None:
-    """Write ``crystals.parquet`` and ``skipped.json`` of a run.
-
-    Parameters
-    ----------
-    crystal_set : CrystalSet
-        What to write.
-    run : Run
-        Whose files.
-    made_from : str
-        What tells whether the table can be used again.
-
-    Raises
-    ------
-    UserError
-        The files cannot be written.
-    """
+def write_crystals(
+    crystal_set: CrystalSet, run: paths.Run, identity: made_from.Identity | None = None
+) -> None:
+    """Write ``crystals.parquet`` and ``skipped.json`` of a run, with what they were made from."""
     skipped = {
         "count": len(crystal_set.skipped),
         "crystals": crystal_set.skipped.to_dict(orient="records"),
     }
     with paths.atomic_write(run.skipped) as partial:
         partial.write_text(json.dumps(skipped, indent=1) + "\n", encoding="utf-8")
-    write_table(crystal_set.table, run.crystals, made_from)
+    write_table(crystal_set.table, run.crystals, identity)
 
 
-def read_again(run: paths.Run, made_from: str) -> CrystalSet | None:
-    """Read what :func:`write_crystals` wrote, if it was made from the same."""
+def read_again(run: paths.Run) -> CrystalSet | None:
+    """Read what :func:`write_crystals` wrote; None where the list of those skipped is not whole."""
     try:
-        found = (pq.read_schema(run.crystals).metadata or {}).get(_MADE_FROM, b"").decode()
         skipped = json.loads(run.skipped.read_text(encoding="utf-8"))["crystals"]
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return None
-    if not made_from or found != made_from:
+    except (OSError, ValueError, KeyError):
         return None
     columns = ["material_id", "reason"]
     return CrystalSet(read_crystals(run.crystals), pd.DataFrame(skipped, columns=columns))
 
 
-def write_table(crystals: pd.DataFrame, path: Path, made_from: str = "") -> None:
-    """Write a table of crystals, those of :data:`COLUMNS` that it has.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-    path : Path
-    made_from : str
-        Kept in the file's metadata.
-
-    Raises
-    ------
-    UserError
-        The file cannot be written.
-    """
+def write_table(
+    crystals: pd.DataFrame, path: Path, identity: made_from.Identity | None = None
+) -> None:
+    """Write those of :data:`COLUMNS` that a table has, with what it was made from."""
     fields = [field for field in _SCHEMA if field.name in crystals]
-    columns = {
-        field.name: [
-            np.ravel(value) if pa.types.is_list(field.type) else value
-            for value in crystals[field.name]
-        ]
-        for field in fields
-    }
-    schema = pa.schema(fields, {_MADE_FROM: made_from})
+    columns = {field.name: crystals[field.name].to_list() for field in fields}
+    for name in columns.keys() & set(_LISTS):
+        columns[name] = [np.ravel(value) for value in columns[name]]
+    schema = pa.schema(fields, made_from.metadata(identity))
     with paths.atomic_write(path) as partial:
         pq.write_table(pa.table(columns, schema=schema), partial)
 
 
 def read_crystals(path: Path) -> pd.DataFrame:
-    """Read and check the crystals' table.
+    """Read the crystals' table of :class:`CrystalSet`, as a rule ``Run.crystals``, and check it.
 
-    Parameters
-    ----------
-    path : Path
-        As a rule ``Run.crystals``.
-
-    Returns
-    -------
-    DataFrame
-        As in :class:`CrystalSet`; lists come as arrays.
-
-    Raises
-    ------
-    UserError
-        Not there, not such a table, or with values that cannot be; the line names the column.
+    Lists come as arrays. A UserError where it is not there, is no such table, or has values that
+    cannot be; the line names the column.
     """
-    path = paths.require(Path(path), "the structures step")
-    table = read_table(path, COLUMNS)
+    table = read_table(path, COLUMNS, made_by="the structures step").to_pandas()
     if table.empty:
         raise UserError(f"{path}: no crystals in it; expected one a row")
     for name in COLUMNS:
@@ -168,7 +121,7 @@ def _check_scalars(table: pd.DataFrame, path: Path) -> None:
             raise UserError(f"{path}: column {name}: expected finite numbers")
         if (values <= 0).any():
             raise UserError(f"{path}: column {name}: expected numbers above 0")
-    for name in (*_TEXT, "laue_group"):
+    for name in _TEXT:
         if not all(isinstance(value, str) for value in table[name]):
             raise UserError(f"{path}: column {name}: expected text")
     if not table["material_id"].is_unique:
@@ -180,14 +133,13 @@ def _check_scalars(table: pd.DataFrame, path: Path) -> None:
 
 
 def _check_lists(table: pd.DataFrame, path: Path) -> None:
-    n_sites = table["n_sites"].to_numpy()
-    lengths = {"lattice": 9, "numbers": n_sites, "frac_coords": 3 * n_sites}
-    lengths["conventional_lattice"] = 9
+    n_sites = table["n_sites"]
+    lengths = {"numbers": ("n_sites", n_sites), "frac_coords": ("3 n_sites", 3 * n_sites)}
     for name in _LISTS:
         if not all(isinstance(value, list | np.ndarray) for value in table[name]):
             raise UserError(f"{path}: column {name}: expected lists of numbers")
-        if (table[name].map(len).to_numpy() != lengths[name]).any():
-            expected = {"numbers": "n_sites", "frac_coords": "3 n_sites"}.get(name, "9")
+        expected, length = lengths.get(name, ("9", 9))
+        if (table[name].map(len) != length).any():
             raise UserError(f"{path}: column {name}: expected {expected} numbers a crystal")
         values = np.concatenate(table[name].to_list())
         if values.dtype.kind not in "iuf" or not np.isfinite(values).all():

@@ -1,8 +1,11 @@
-"""How well crystal systems are told apart: figures 4, S3, S5 and S6 of the paper."""
+"""Figures 4, S3, S5 and S6: how well crystal systems are told apart.
+
+Of ``predictions``, one pattern a row, and ``aggregates``, one material a row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -43,31 +46,19 @@ def plot_matrix(
 ) -> AxesImage:
     """Draw a matrix of fractions with each cell's value in percent; empty cells stay blank.
 
-    Parameters
-    ----------
-    matrix : DataFrame
-        True systems as rows, predicted ones as columns; 0 and ``nan`` are empty.
-    ax : Axes
-    digits : int
-        Decimals of the percentages.
-    vmax : float, optional
-        Fraction of the darkest colour.
-
-    Returns
-    -------
-    AxesImage
+    True systems are rows, predicted ones columns; 0 and ``nan`` are empty. Percentages have
+    ``digits`` decimals, and ``vmax`` is the fraction of the darkest colour.
     """
     values = matrix.to_numpy(dtype=float)
-    shown = np.ma.masked_where(~(values > 0), values)
-    top = vmax if vmax is not None else (float(shown.max()) if shown.count() else 1.0)
+    shown = np.where(values > 0, values, np.nan)
+    top = vmax if vmax is not None else float(np.max(shown, initial=0, where=values > 0)) or 1.0
     cmap = style.color_map(style.RIGHT_COLOR, palest=0.08).with_extremes(bad="#F4F4F4")
-    image = ax.imshow(shown, cmap=cmap, vmin=0, vmax=top, aspect="equal")
-    for i, j in np.argwhere(values > 0):
-        color = "white" if values[i, j] > 0.4 * top else "black"
-        text = f"{100 * values[i, j]:.{digits}f}"
-        if not float(text):
-            text = f"<{10**-digits:.{digits}f}"
-        ax.text(j, i, text, ha="center", va="center", color=color, fontsize=7)
+
+    def text(value: float) -> str:
+        written = f"{100 * value:.{digits}f}"
+        return written if float(written) else f"<{10**-digits:.{digits}f}"
+
+    image = style.plot_cells(shown, ax, text, cmap=cmap, vmax=top, dark=0.4)
     ticks = range(len(matrix))
     ax.set_xticks(ticks, [style.SHORT[s] for s in matrix.columns])
     ax.set_yticks(ticks, [style.SHORT[s] for s in matrix.index])
@@ -76,33 +67,20 @@ def plot_matrix(
     ax.grid(which="minor", color="white", linewidth=1)
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("Predicted crystal system")
-    ax.set_ylabel("True crystal system")
+    ax.set(xlabel="Predicted crystal system", ylabel="True crystal system")
     return image
 
 
 def _accuracy_title(table: pd.DataFrame, paper: str = "") -> str:
     value = evaluation.compute_accuracy(table).value
     accuracy = style.percent(value, 1) if np.isfinite(value) else "none"
-    return f"{count_label(table)}: accuracy {accuracy}{paper}\nn = {len(table):,} " + unit_label(
-        table
-    )
+    size = f"n = {len(table):,} {unit_label(table)}"
+    return f"{count_label(table)}: accuracy {accuracy}{paper}\n{size}"
 
 
 @style.styled
 def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure 4: confusion (a, b) and mean confidence (c, d) for one pattern and for ten.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-
-    Returns
-    -------
-    Figure
-        Four panels: percent of the test set, and mean confidence in percent.
-    """
+    """Figure 4: percent of the test set (a, b), mean confidence (c, d), of one and ten patterns."""
     fig = style.new_figure(style.TWO_COLUMNS, 6.6)
     axes = fig.subplots(2, 2)
     tables = (predictions, aggregates)
@@ -114,79 +92,51 @@ def figure_4(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
         ax = axes[0, column]
         share = plot_matrix(confusion, ax, vmax=top)
         ax.set_title(_accuracy_title(table, paper))
-        confidence = plot_matrix(
-            evaluation.compute_confidence_matrix(table), axes[1, column], digits=0, vmax=1.0
-        )
+        means = evaluation.compute_confidence_matrix(table)
+        confidence = plot_matrix(means, axes[1, column], digits=0, vmax=1.0)
         what = "share of the trees" if column == 0 else "share of the weights"
         axes[1, column].set_title(f"{count_label(table)}: confidence, {what}")
-    for ax, letter in zip(axes.flat, "abcd", strict=True):
-        style.label_panel(ax, letter, -0.15)
+    style.label_panels(axes.flat, -0.15)
     percent = PercentFormatter(1.0, decimals=0, symbol=" %")
-    whole = MaxNLocator(integer=True).tick_values(0, 100 * share.get_clim()[1]) / 100
-    fig.colorbar(
-        share,
-        ax=axes[0],
-        label="Share of the test set",
-        format=percent,
-        ticks=[tick for tick in whole if tick <= share.get_clim()[1]],
-        shrink=0.8,
-    )
-    fig.colorbar(confidence, ax=axes[1], label="Mean confidence", format=percent, shrink=0.8)
+    most = share.get_clim()[1]
+    whole = np.asarray(MaxNLocator(integer=True).tick_values(0, 100 * most)) / 100
+    ticks = list(whole[whole <= most])
+    look: style.Look = {"format": percent, "shrink": 0.8}
+    fig.colorbar(share, ax=axes[0], label="Share of the test set", ticks=ticks, **look)
+    fig.colorbar(confidence, ax=axes[1], label="Mean confidence", **look)
     return fig
 
 
 # --- precision and sensitivity --------------------------------------------------------------------
-def plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
-    """Draw precision (full) and sensitivity (pale) of each system, with 95 % intervals.
-
-    Parameters
-    ----------
-    rates : DataFrame
-        Of :func:`ediff_utils.paper.evaluation.compute_system_rates`.
-    ax : Axes
-    """
+def _plot_rates(rates: pd.DataFrame, ax: Axes) -> None:
+    """Draw precision (full) and sensitivity (pale) of each system, with 95 % intervals."""
     y = np.arange(len(rates))
-    colors = [style.SYSTEM_COLORS[s] for s in rates.index]
+    colors = np.array([style.SYSTEM_COLORS[s] for s in rates.index])
     for name, shift, alpha in (("precision", -0.2, 1.0), ("sensitivity", 0.2, style.ONE_ALPHA)):
         values = rates[name].to_numpy(dtype=float)
         known = np.isfinite(values)
-        ax.barh(y[known] + shift, values[known], 0.36, color=np.array(colors)[known], alpha=alpha)
+        ax.barh(y[known] + shift, values[known], 0.36, color=colors[known], alpha=alpha)
         low = values - rates[f"{name}_low"].to_numpy(dtype=float)
         high = rates[f"{name}_high"].to_numpy(dtype=float) - values
-        ax.errorbar(
-            values[known],
-            y[known] + shift,
-            xerr=np.maximum(np.array([low, high])[:, known], 0),
-            fmt="none",
-            ecolor="0.25",
-            elinewidth=0.8,
-        )
+        bounds = np.maximum(np.array([low, high])[:, known], 0)
+        look: style.Look = {"fmt": "none", "ecolor": "0.25", "elinewidth": 0.8}
+        ax.errorbar(values[known], y[known] + shift, xerr=bounds, **look)
         for i, value in enumerate(values):
             text = style.percent(value) if np.isfinite(value) else "none"
             end = rates[f"{name}_high"].iloc[i] if np.isfinite(value) else 0.0
             ax.text(end + 0.02, y[i] + shift, text, va="center", fontsize=6.5)
     ax.set_yticks(y, rates.index)
-    ax.set_ylim(len(rates) - 0.4, -0.6)
-    ax.set_xlim(0, 1.2)
-    ax.set_xticks(np.linspace(0, 1, 6))
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    ax.set(xlim=(0, 1.2), ylim=(len(rates) - 0.4, -0.6), xticks=np.linspace(0, 1, 6))
+    style.in_percent(ax.xaxis)
     ax.set_xlabel("Precision (full), sensitivity (pale)")
 
 
 @style.styled
 def figure_s3(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S3: the model with triclinic as a seventh class, for one pattern and for ten.
+    """Figure S3: the model with triclinic as a seventh class, for one pattern and for ten.
 
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        Of the model with seven classes.
-
-    Returns
-    -------
-    Figure
-        Confusion on the left, precision and sensitivity of each class on the right; the paper's
-        numbers for triclinic are marked.
+    Confusion on the left, precision and sensitivity of each class on the right; the paper's numbers
+    for triclinic are marked.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 7.0)
     axes = fig.subplots(2, 2, width_ratios=(1.1, 1))
@@ -195,7 +145,7 @@ def figure_s3(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
         plot_matrix(evaluation.compute_confusion(table), axes[row, 0])
         axes[row, 0].set_title(f"{_accuracy_title(table, paper)}, percent of them")
         rates = evaluation.compute_system_rates(table)
-        plot_rates(rates, axes[row, 1])
+        _plot_rates(rates, axes[row, 1])
         axes[row, 1].set_title(f"{count_label(table)}: by class")
     if "triclinic" in rates.index:
         place = list(rates.index).index("triclinic")
@@ -203,27 +153,15 @@ def figure_s3(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
         y = [place - 0.2, place + 0.2]
         axes[0, 1].plot(x, y, "D", ms=4, mfc="white", mec=style.WRONG_COLOR, mew=1.2, label="paper")
         axes[0, 1].legend(loc="lower right")
-    for ax, letter in zip(axes.flat, "abcd", strict=True):
-        style.label_panel(ax, letter, -0.1)
+    style.label_panels(axes.flat, -0.1)
     return fig
 
 
 # --- false positives ------------------------------------------------------------------------------
-def plot_false_positives(
+def _plot_false_positives(
     rates: pd.DataFrame, share: Mapping[str, float], ax: Axes, *, filled: bool
 ) -> None:
-    """Draw each system's false-positive rate against its share of the data.
-
-    Parameters
-    ----------
-    rates : DataFrame
-        Of :func:`ediff_utils.paper.evaluation.compute_system_rates`.
-    share : mapping
-        Fraction of the data that is of each system.
-    ax : Axes
-    filled : bool
-        Full markers instead of open ones.
-    """
+    """Draw each system's false-positive rate against its share of the data."""
     for system, row in rates.iterrows():
         rate = row["false_positive_rate"]
         if not np.isfinite(rate) or system not in share:
@@ -231,58 +169,32 @@ def plot_false_positives(
         color = style.SYSTEM_COLORS[system]
         bounds = [[row["precision_high"] - row["precision"]]]
         bounds += [[row["precision"] - row["precision_low"]]]
-        ax.errorbar(
-            share[system] + (_DODGE if filled else -_DODGE),
-            rate,
-            yerr=np.maximum(bounds, 0),
-            fmt="o",
-            ms=5,
-            color=color,
-            mfc=color if filled else "white",
-            mew=1.2,
-            elinewidth=0.8,
-        )
-    percent = PercentFormatter(1.0, decimals=0, symbol=" %")
-    ax.xaxis.set_major_formatter(percent)
-    ax.yaxis.set_major_formatter(percent)
-    ax.set_xlabel("Share of the test set")
-    ax.set_ylabel("False-positive rate")
+        face = color if filled else "white"
+        look: style.Look = {"fmt": "o", "ms": 5, "mfc": face, "mew": 1.2, "elinewidth": 0.8}
+        place = share[system] + (_DODGE if filled else -_DODGE)
+        ax.errorbar(place, rate, yerr=np.maximum(bounds, 0), color=color, **look)
+    style.in_percent(ax.xaxis, ax.yaxis)
+    ax.set(xlabel="Share of the test set", ylabel="False-positive rate")
 
 
 @style.styled
-def figure_s5(
-    predictions: pd.DataFrame,
-    aggregates: pd.DataFrame,
-    share: Mapping[str, float] | None = None,
-) -> Figure:
-    """Draw figure S5: false positives against how common a crystal system is.
+def figure_s5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
+    """Figure S5: false positives against how common a crystal system is.
 
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-    share : mapping, optional
-        Fraction of the data that is of each system; by default that of ``predictions``.
-
-    Returns
-    -------
-    Figure
-        One panel; open markers for one pattern, full ones for ten, crosses for the paper.
+    Open markers for one pattern, full ones for ten, crosses for the paper.
     """
     fig = style.new_figure(style.COLUMN + 1.2, 3.0)
     ax = fig.subplots()
     rates = [evaluation.compute_system_rates(table) for table in (predictions, aggregates)]
-    share = rates[0]["share"].to_dict() if share is None else share
+    share = rates[0]["share"].to_dict()
     for table, filled in zip(rates, (False, True), strict=True):
-        plot_false_positives(table, share, ax, filled=filled)
-    for protocol, size in (("one", 6), ("ten", 8)):
+        _plot_false_positives(table, share, ax, filled=filled)
+    for protocol, marker, size in (("one", "x", 6), ("ten", "+", 8)):
         for system, paper in published.FALSE_POSITIVE_RATE[protocol].items():
             x, color = share.get(system, np.nan), style.SYSTEM_COLORS[system]
-            ax.plot(
-                x, paper.value, "x" if protocol == "one" else "+", ms=size, mew=1.4, color=color
-            )
-    ax.set_xlim(-0.01, 1.1 * max((x for x in share.values() if np.isfinite(x)), default=0.2))
-    ax.set_ylim(-0.03, 1.03)
+            ax.plot(x, np.array(paper.value), marker, ms=size, mew=1.4, color=color)
+    most = max((x for x in share.values() if np.isfinite(x)), default=0.2)
+    ax.set(xlim=(-0.01, 1.1 * most), ylim=(-0.03, 1.03))
     handles = [
         Line2D([], [], marker="s", ls="", color=style.SYSTEM_COLORS[s], label=s)
         for s in rates[0].index
@@ -300,65 +212,38 @@ def figure_s5(
 
 
 # --- confidence -----------------------------------------------------------------------------------
-def plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
-    """Draw right predictions with wrong ones stacked on them, by confidence.
-
-    Parameters
-    ----------
-    histogram : DataFrame
-        One system's rows of :func:`ediff_utils.paper.evaluation.compute_confidence_histogram`.
-    ax : Axes
-    """
-    low, right = histogram["low"].to_numpy(), histogram["right"].to_numpy()
+def _plot_confidence_histogram(histogram: pd.DataFrame, ax: Axes) -> None:
+    """Draw right predictions with wrong ones stacked on them, by confidence."""
+    low, right, wrong = (histogram[name].to_numpy() for name in ("low", "right", "wrong"))
     width = histogram["high"].to_numpy() - low
     ax.bar(low, right, width, align="edge", color=style.RIGHT_COLOR, label="right system")
-    ax.bar(
-        low,
-        histogram["wrong"].to_numpy(),
-        width,
-        bottom=right,
-        align="edge",
-        color=style.WRONG_COLOR,
-        label="wrong system",
-    )
+    look: style.Look = {"align": "edge", "color": style.WRONG_COLOR, "label": "wrong system"}
+    ax.bar(low, wrong, width, bottom=right, **look)
     if not histogram["n"].sum():
         style.mark_empty(ax)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.08 * max(1, histogram["n"].max()))
+    ax.set(xlim=(0, 1), ylim=(0, 1.08 * max(1, histogram["n"].max())))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-
-
-def _plot_confidences(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    histograms = evaluation.compute_confidence_histogram(table)
-    for ax, (system, histogram) in zip(axes, histograms.groupby("system", sort=False), strict=True):
-        plot_confidence_histogram(histogram, ax)
-        ax.set_title(f"{system} (n = {int(histogram['n'].sum()):,})")
+    style.in_percent(ax.xaxis)
 
 
 @style.styled
 def figure_s6(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure S6: confidence of right and wrong predictions, for each predicted system.
+    """Figure S6: confidence of right and wrong predictions, a panel a predicted system.
 
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-
-    Returns
-    -------
-    Figure
-        A block of panels for one pattern above one for ten, a panel a predicted system.
+    A block of panels for one pattern stands above one for ten.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 7.4)
-    blocks = fig.subfigures(2, 1)
+    blocks = fig.subfigures(2, 1, squeeze=False)[:, 0]
     labels = ("Confidence (share of the trees)", "Confidence (share of the weights)")
     for block, table, label in zip(blocks, (predictions, aggregates), labels, strict=True):
         systems = systems_of(table)
         axes = block.subplots(2, (len(systems) + 1) // 2, sharex=True)
         for ax in axes.flat[len(systems) :]:
             ax.set_visible(False)
-        _plot_confidences(table, axes.flat[: len(systems)])
+        histograms = evaluation.compute_confidence_histogram(table).groupby("system", sort=False)
+        for ax, (system, histogram) in zip(axes.flat, histograms, strict=False):
+            _plot_confidence_histogram(histogram, ax)
+            ax.set_title(f"{system} (n = {int(histogram['n'].sum()):,})")
         block.suptitle(size_title(table), fontsize=9, fontweight="bold")
         block.supxlabel(label, fontsize=8)
         block.supylabel(unit_label(table).capitalize(), fontsize=8)

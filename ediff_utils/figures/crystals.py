@@ -1,9 +1,10 @@
-"""A crystal's conventional cell in perspective, as figure 1 shows it."""
+"""For figure 1: a crystal's conventional cell in perspective."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
 from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.figures.style import frame_square
 
 #: Okabe and Ito's colours, for elements in the order of their atomic number.
 _ELEMENT_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -29,37 +31,19 @@ _PIECE = 0.4
 
 
 @dataclass(frozen=True)
-class CellAtoms:
-    """What is drawn of a conventional cell.
+class _CellAtoms:
+    """Atoms of a conventional cell; those on a face, edge or corner on each that is equivalent."""
 
-    Parameters
-    ----------
-    numbers : ndarray of int, shape (n,)
-        Atomic numbers. Atoms on a face, edge or corner stand on each that is equivalent.
-    positions : ndarray, shape (n, 3)
-        Cartesian [angstrom].
-    bonds : ndarray of int, shape (k, 2)
-        Pairs of nearest neighbours.
-    """
-
+    #: Atomic numbers, shape (n,).
     numbers: np.ndarray
+    #: Cartesian [angstrom], shape (n, 3).
     positions: np.ndarray
+    #: Pairs of nearest neighbours, shape (k, 2).
     bonds: np.ndarray
 
 
-def compute_cell_atoms(crystal: Crystal, tolerance: float = 1e-3) -> CellAtoms:
-    """Fill the conventional cell with the atoms of the primitive one.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    tolerance : float
-        What counts as on a face, in fractions of a cell's edge.
-
-    Returns
-    -------
-    CellAtoms
-    """
+def _cell_atoms(crystal: Crystal, tolerance: float = 1e-3) -> _CellAtoms:
+    """Fill the conventional cell; ``tolerance``, in cells, tells what counts as on a face."""
     conventional = crystal.conventional_lattice
     to_fraction = np.linalg.inv(conventional)
     # translations of the primitive lattice modulo the conventional one
@@ -84,7 +68,7 @@ def compute_cell_atoms(crystal: Crystal, tolerance: float = 1e-3) -> CellAtoms:
     reach_of[crowded] = 0
     index = np.concatenate(inside)
     cartesian = np.concatenate(positions) @ conventional
-    return CellAtoms(numbers[index], cartesian, _bonds(cartesian, reach_of[index]))
+    return _CellAtoms(numbers[index], cartesian, _bonds(cartesian, reach_of[index]))
 
 
 def _wrapped(fractions: np.ndarray, tolerance: float) -> np.ndarray:
@@ -100,13 +84,7 @@ def _bonds(positions: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 class _View:
-    """Perspective with c upwards and a towards the eye.
-
-    Parameters
-    ----------
-    lattice : ndarray, shape (3, 3)
-        Rows a, b, c of the cell [angstrom].
-    """
+    """Perspective of a cell, rows a, b, c [angstrom], with c upwards and a towards the eye."""
 
     def __init__(self, lattice: np.ndarray) -> None:
         up = lattice[2] / np.linalg.norm(lattice[2])
@@ -129,7 +107,7 @@ class _View:
 
 
 def _plot_line(
-    ax: Axes, view: _View, ends: np.ndarray, atoms: np.ndarray, radii: np.ndarray, **style: object
+    ax: Axes, view: _View, ends: np.ndarray, atoms: np.ndarray, radii: np.ndarray, **style: Any
 ) -> None:
     """Draw what no atom hides from within: short pieces, each at its own depth."""
     n_pieces = int(np.ceil(np.linalg.norm(ends[1] - ends[0]) / _PIECE))
@@ -153,16 +131,12 @@ def _plot_axes(ax: Axes, view: _View, lattice: np.ndarray) -> np.ndarray:
     low = np.array([seen[:, 0].min(), seen[:, 1].min()])
     start = low - [0.12 * size + arrows[:, 0].max(), 0.02 * size + arrows[:, 1].min()]
     for name, arrow in zip("abc", arrows, strict=True):
-        ax.annotate(
-            "",
-            start + arrow,
-            start,
-            arrowprops={"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "color": "black"},
-        )
+        look = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "color": "black"}
+        ax.annotate("", start + arrow, start, arrowprops=look)
         # a label is kept off the arrow's head even where the arrow points at the eye
         length = max(np.linalg.norm(arrow), 1e-6 * size)
         place = start + arrow + 0.045 * size * arrow / length
-        ax.text(*place, name, style="italic", ha="center", va="center")
+        ax.text(place[0], place[1], name, style="italic", ha="center", va="center")
     return np.concatenate([seen, start + 1.4 * arrows, start[None]])
 
 
@@ -170,17 +144,12 @@ def plot_crystal(crystal: Crystal, ax: Axes) -> None:
     """Draw a crystal's conventional cell in perspective.
 
     Atoms are coloured by element and have a third of their radius; lines join nearest neighbours.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    ax : Axes
     """
     # pymatgen reads its tables when it is imported, which takes a second
     from pymatgen.core import Element
 
     lattice = crystal.conventional_lattice
-    view, atoms = _View(lattice), compute_cell_atoms(crystal)
+    view, atoms = _View(lattice), _cell_atoms(crystal)
     elements = {int(z): Element.from_Z(int(z)) for z in np.unique(atoms.numbers)}
     colors = dict(zip(elements, itertools.cycle(_ELEMENT_COLORS), strict=False))
     sizes = {z: _RADIUS * float(element.atomic_radius or 1.5) for z, element in elements.items()}
@@ -198,20 +167,11 @@ def plot_crystal(crystal: Crystal, ax: Axes) -> None:
         style = {"facecolor": colors[int(z)], "edgecolor": "black", "linewidth": 0.5}
         ax.add_patch(Circle(point, radius, zorder=10 + near / view.distance, **style))
     corners = _plot_axes(ax, view, lattice)
-    _frame(ax, [corners, points - radii[:, None], points + radii[:, None]])
+    around = np.concatenate([corners, points - radii[:, None], points + radii[:, None]])
+    frame_square(ax, around, 0.54)
     handles = [
         Line2D([], [], color=color, marker="o", linestyle="", markersize=6, markeredgecolor="black")
         for color in colors.values()
     ]
     names = [element.symbol for element in elements.values()]
     ax.legend(handles, names, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
-
-
-def _frame(ax: Axes, points: list[np.ndarray]) -> None:
-    around = np.concatenate(points)
-    low, high = around.min(axis=0), around.max(axis=0)
-    # always a square, so that titles and letters stand alike over all shapes
-    middle, half = (low + high) / 2, 0.54 * (high - low).max()
-    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
-    ax.set_aspect("equal", anchor="N")
-    ax.axis("off")

@@ -1,4 +1,4 @@
-"""Space groups and lattice parameters: figures 5, 6, S7, S8 and S9 of the paper.
+"""Figures 5, 6 and S7 to S9: space groups and lattice parameters.
 
 All of them group by the *predicted* crystal system, as the paper does.
 """
@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ediff_utils.figures import style
 from ediff_utils.figures.classification import count_label, size_title, unit_label
@@ -24,12 +24,12 @@ from ediff_utils.paper.published import Published
 
 _PROTOCOLS = ("one", "ten")
 _BAR = 0.36
-#: Share of the errors that a histogram shows; the rest is told in words.
-_SHOWN = 0.98
+#: Share of the errors that a histogram shows, the rest is told in words; and its bars.
+_SHOWN, _BINS = 0.98, 30
 
 
 # --- figure 5 -------------------------------------------------------------------------------------
-def plot_paper_value(paper: Published, y: float, ax: Axes) -> None:
+def _plot_paper_value(paper: Published, y: float, ax: Axes) -> None:
     """Mark a published number: a diamond, open where it is "about", or a bar for a range."""
     if paper.low is not None and paper.high is not None:
         ax.plot([paper.low, paper.high], [y, y], "|-", color=style.PAPER_COLOR, ms=5, lw=1)
@@ -38,26 +38,15 @@ def plot_paper_value(paper: Published, y: float, ax: Axes) -> None:
         ax.plot(paper.value, y, "D", ms=3.5, mfc=face, mec=style.PAPER_COLOR, mew=0.9)
 
 
-def plot_by_system(
+def _plot_by_system(
     estimates: Mapping[str, pd.DataFrame],
     paper: Mapping[str, Mapping[str, Published]],
     ax: Axes,
-    *,
     text: Callable[[float], str],
 ) -> None:
-    """Draw a pale bar for one pattern and a full one for ten, a pair a crystal system.
+    """Draw a pale bar for one pattern and a full one for ten, a pair a system, with their values.
 
-    The values stand in a column at the right edge.
-
-    Parameters
-    ----------
-    estimates : mapping
-        ``one`` and ``ten``: a table indexed by system with ``value``, ``low``, ``high``.
-    paper : mapping
-        ``one`` and ``ten``: the published number of each system.
-    ax : Axes
-    text : callable
-        Writes a value.
+    ``estimates`` has a table for ``one`` and ``ten``, indexed by system: value, low and high.
     """
     systems = list(estimates["one"].index)
     for protocol, shift in zip(_PROTOCOLS, (-0.2, 0.2), strict=True):
@@ -70,10 +59,10 @@ def plot_by_system(
                 bounds = [row["low"], row["high"]]
                 ax.plot(bounds, [y, y], color="0.45", lw=2, alpha=0.7, solid_capstyle="butt")
             if system in paper[protocol]:
-                plot_paper_value(paper[protocol][system], y, ax)
+                _plot_paper_value(paper[protocol][system], y, ax)
             label = text(row["value"]) if np.isfinite(row["value"]) else "none"
-            place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-            ax.text(1.0, y, label, fontsize=6.5, **place)
+            place: style.Look = {"transform": ax.get_yaxis_transform(), "ha": "right"}
+            ax.text(1.0, y, label, fontsize=6.5, va="center", **place)
     ax.set_yticks(range(len(systems)), systems)
     ax.set_ylim(len(systems) - 0.4, -0.6)
 
@@ -92,20 +81,15 @@ def _scale_lengths(axes: Sequence[Axes]) -> None:
         ax.set_xlim(0, 5 * max(reach, 1.0))
 
 
-def _space_group_estimates(table: pd.DataFrame) -> pd.DataFrame:
-    rates = evaluation.compute_space_group_accuracy(table, groupings=("predicted",))
-    rates = rates[rates["system"] != "all"]
-    return rates.set_index("system").rename(columns={"accuracy": "value"})
-
-
-def _lattice_estimates(errors: pd.DataFrame, axis: str) -> pd.DataFrame:
-    chosen = (errors["axis"] == axis) & (errors["system"] != "all")
-    return errors[chosen].set_index("system").rename(columns={"median_error": "value"})
+def _estimates(rates: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Take the rows of single systems, ``value`` renamed to what all panels call it."""
+    own = rates[rates["system"] != "all"].set_index("system")
+    return own.rename(columns={value: "value"})
 
 
 def _figure_5_legend(fig: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
     labels = [f"{count_label(t).lower()} (n = {len(t):,})" for t in tables.values()]
-    black = {"color": style.PAPER_COLOR}
+    black: style.Look = {"color": style.PAPER_COLOR}
     handles = [
         Patch(color="0.3", alpha=style.ONE_ALPHA, label=labels[0]),
         Patch(color="0.3", label=labels[1]),
@@ -119,46 +103,33 @@ def _figure_5_legend(fig: Figure, tables: Mapping[str, pd.DataFrame]) -> None:
 
 @style.styled
 def figure_5(predictions: pd.DataFrame, aggregates: pd.DataFrame) -> Figure:
-    """Draw figure 5: space group accuracy and median lattice errors by predicted system.
+    """Figure 5: space group accuracy and median lattice errors by predicted system.
 
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-
-    Returns
-    -------
-    Figure
-        Four panels: space group, then a, b and c (linear up to 0.1 angstrom, logarithmic above);
-        black marks are what the paper's text states.
+    Four panels: space group, then a, b and c (linear up to 0.1 angstrom, logarithmic above); black
+    marks are what the paper's text states.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 4.2)
     axes = fig.subplots(1, 4, sharey=True)
     tables = dict(zip(_PROTOCOLS, (predictions, aggregates), strict=True))
-    estimates = {key: _space_group_estimates(table) for key, table in tables.items()}
-    plot_by_system(
-        estimates, published.SPACE_GROUP_ACCURACY, axes[0], text=lambda v: style.percent(v)
-    )
-    axes[0].set_xlim(0, 1.45)
+    grouped = {"groupings": ("predicted",)}
+    rates = {k: evaluation.compute_space_group_accuracy(t, **grouped) for k, t in tables.items()}
+    errors = {k: evaluation.compute_lattice_errors(t, **grouped) for k, t in tables.items()}
+    estimates = {key: _estimates(table, "accuracy") for key, table in rates.items()}
+    _plot_by_system(estimates, published.SPACE_GROUP_ACCURACY, axes[0], style.percent)
+    axes[0].set(xlabel="Space group accuracy", ylabel="Predicted crystal system", xlim=(0, 1.45))
     axes[0].set_xticks(np.linspace(0, 1, 3))
-    axes[0].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-    axes[0].set_xlabel("Space group accuracy")
-    axes[0].set_ylabel("Predicted crystal system")
-    errors = {
-        key: evaluation.compute_lattice_errors(table, groupings=("predicted",))
-        for key, table in tables.items()
-    }
+    style.in_percent(axes[0].xaxis)
     for axis, ax in zip(AXES, axes[1:], strict=True):
-        estimates = {key: _lattice_estimates(table, axis) for key, table in errors.items()}
+        own = {key: table[table["axis"] == axis] for key, table in errors.items()}
+        estimates = {key: _estimates(table, "median_error") for key, table in own.items()}
         paper = {
             key: {s: values[axis] for s, values in published.LATTICE_MEDIAN_ERROR[key].items()}
             for key in _PROTOCOLS
         }
-        plot_by_system(estimates, paper, ax, text=lambda v: f"{v:.2f}")
+        _plot_by_system(estimates, paper, ax, "{:.2f}".format)
         ax.set_xlabel(f"Median error of ${axis}$ (Å)")
     _scale_lengths(axes[1:])
-    for ax, letter in zip(axes, "abcd", strict=True):
-        style.label_panel(ax, letter)
+    style.label_panels(axes)
     _figure_5_legend(fig, tables)
     return fig
 
@@ -202,26 +173,15 @@ def _split(table: pd.DataFrame, system: str) -> tuple[pd.DataFrame, np.ndarray]:
     return called, evaluation.right_system(called)
 
 
-def plot_true_against_predicted(
+def _plot_true_against_predicted(
     called: pd.DataFrame, right: np.ndarray, axis: str, ax: Axes
 ) -> None:
-    """Draw predicted against true lengths: blue where the crystal system is right, orange below.
-
-    Parameters
-    ----------
-    called : DataFrame
-        Rows of one predicted system.
-    right : ndarray of bool, shape (n,)
-        Whether that system is right.
-    axis : {"a", "b", "c"}
-    ax : Axes
-    """
+    """Draw predicted against true lengths: blue where the crystal system is right, orange below."""
     true = called[f"true_{axis}"].to_numpy(dtype=float)
     predicted = called[axis].to_numpy(dtype=float)
     known = np.isfinite(true) & np.isfinite(predicted)
     if not known.any():
-        ax.set_xlim(0, 10)
-        ax.set_ylim(0, 10)
+        ax.set(xlim=(0, 10), ylim=(0, 10))
         style.mark_empty(ax)
     else:
         both = np.concatenate([true[known], predicted[known]])
@@ -237,8 +197,7 @@ def plot_true_against_predicted(
                 norm = LogNorm(1, max(2, counts.max()))
                 shown = np.ma.masked_equal(counts.T, 0)
                 ax.pcolormesh(edges, edges, shown, cmap=style.color_map(color, 0.5), norm=norm)
-        ax.set_xlim(low, high)
-        ax.set_ylim(low, high)
+        ax.set(xlim=(low, high), ylim=(low, high))
         ax.axline((0, 0), slope=1, color="0.3", lw=0.7, ls="--")
     ax.set_aspect("equal")
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -247,23 +206,15 @@ def plot_true_against_predicted(
 
 @style.styled
 def figure_6(table: pd.DataFrame) -> Figure:
-    """Draw figure 6 (aggregates) or S7 (single patterns): predicted against true lengths.
+    """Figure 6 (aggregates) or S7 (predictions): predicted against true lengths.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
-
-    Returns
-    -------
-    Figure
-        A row a predicted system, a panel an independent lattice parameter; the diagonal is a
-        perfect prediction.
+    A row a predicted system, a panel an independent lattice parameter; the diagonal is a perfect
+    prediction.
     """
     fig, panels = _panels(table, 1.55)
     for (system, axis), ax in panels.items():
         called, right = _split(table, system)
-        plot_true_against_predicted(called, right, axis, ax)
+        _plot_true_against_predicted(called, right, axis, ax)
         name = _axis_name(system, axis)
         ax.set_xlabel(f"True ${name}$ (Å)", labelpad=1)
         ax.set_ylabel(f"Predicted ${axis}$ (Å)", labelpad=1)
@@ -277,61 +228,37 @@ def figure_6(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def plot_error_histogram(
-    called: pd.DataFrame, right: np.ndarray, axis: str, ax: Axes, *, n_bins: int = 30
-) -> None:
-    """Draw absolute errors, wrong crystal systems stacked on right ones, and their median.
-
-    Parameters
-    ----------
-    called : DataFrame
-        Rows of one predicted system.
-    right : ndarray of bool, shape (n,)
-        Whether that system is right.
-    axis : {"a", "b", "c"}
-    ax : Axes
-    n_bins : int
-        Between 0 and the error that 98 % of the rows stay below; the rest is told in words.
-    """
+def _plot_error_histogram(called: pd.DataFrame, right: np.ndarray, axis: str, ax: Axes) -> None:
+    """Draw absolute errors, wrong crystal systems stacked on right ones, and their median."""
     error = evaluation.compute_absolute_error(called, axis)
     known = np.isfinite(error)
     error, right = error[known], right[known]
     if not error.size:
-        ax.set_xticks([])
-        ax.set_yticks([])
+        ax.set(xticks=[], yticks=[])
         style.mark_empty(ax)
         return
     top = max(1.1 * float(np.quantile(error, _SHOWN)), 1e-3)
     parts, colors = [error[right], error[~right]], [style.RIGHT_COLOR, style.WRONG_COLOR]
-    ax.hist(parts, np.linspace(0, top, n_bins + 1), stacked=True, color=colors)
+    ax.hist(parts, list(np.linspace(0, top, _BINS + 1)), stacked=True, color=colors)
     median, beyond = float(np.median(error)), int((error > top).sum())
     ax.axvline(median, ymax=0.77, color="0.2", lw=0.9, ls="--")
     lines = [f"median {median:.2f} Å"] + ([f"{beyond:,} beyond {top:.1f} Å"] if beyond else [])
     ax.text(0.97, 0.95, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize=7)
-    ax.set_xlim(0, top)
-    ax.set_ylim(0, 1.3 * ax.dataLim.y1)
+    ax.set(xlim=(0, top), ylim=(0, 1.3 * ax.dataLim.y1))
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 @style.styled
 def figure_s8(table: pd.DataFrame) -> Figure:
-    """Draw figure S8 (single patterns) or S9 (aggregates): histograms of absolute errors.
+    """Figure S8 (predictions) or S9 (aggregates): histograms of absolute errors.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
-
-    Returns
-    -------
-    Figure
-        A row a predicted system, a panel an independent lattice parameter.
+    A row a predicted system, a panel an independent lattice parameter.
     """
     fig, panels = _panels(table, 1.35)
     for (system, axis), ax in panels.items():
         called, right = _split(table, system)
-        plot_error_histogram(called, right, axis, ax)
+        _plot_error_histogram(called, right, axis, ax)
         ax.set_xlabel(f"Absolute error of ${_axis_name(system, axis)}$ (Å)", labelpad=1)
         if axis == "a":
             ax.set_ylabel(unit_label(table).capitalize())

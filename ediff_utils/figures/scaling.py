@@ -1,9 +1,8 @@
-"""How the time of one pattern grows with the number of beams and with the cell."""
+"""Beyond the paper's figures: how the time of one pattern grows with beams and cell."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,14 @@ from matplotlib.figure import Figure
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import ROOT
-from ediff_utils.figures.style import TWO_COLUMNS, label_panel, mark_empty, new_figure, styled
+from ediff_utils.figures.style import (
+    TWO_COLUMNS,
+    Look,
+    label_panels,
+    mark_empty,
+    new_figure,
+    styled,
+)
 
 #: Whether a crystal has an inversion centre: label, colour (Okabe and Ito) and marker.
 _KINDS = {
@@ -25,70 +31,30 @@ FIT_FROM = 200
 _AXES = {"beams": "beams", "volume": "volume of the primitive cell (Å³)"}
 
 
-def compute_scaling(records: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Times of one pattern as a table.
+def read_scaling(path: Path = ROOT / "benchmarks" / "results.json") -> pd.DataFrame:
+    """Read the times of one pattern that ``make bench`` recorded, by number of beams.
 
-    Parameters
-    ----------
-    records : sequence of mapping
-        For each crystal ``material_id``, ``beams``, ``volume`` [cubic angstrom],
-        ``centrosymmetric`` and ``seconds``.
-
-    Returns
-    -------
-    DataFrame
-        Those columns and ``milliseconds``, by number of beams.
+    A row a crystal: ``material_id``, ``beams``, ``volume`` [cubic angstrom], ``centrosymmetric``,
+    ``seconds`` and ``milliseconds``; none where nothing has been timed. A file that benchmarks do
+    not write is a UserError.
     """
-    columns = ["material_id", "beams", "volume", "centrosymmetric", "seconds"]
-    table = pd.DataFrame(list(records), columns=columns)
+    try:
+        records = json.loads(path.read_text()).get("scaling", []) if path.exists() else []
+        columns = ["material_id", "beams", "volume", "centrosymmetric", "seconds"]
+        table = pd.DataFrame(list(records), columns=columns)
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"{path}: not the results of benchmarks; run make bench again") from None
     return table.assign(milliseconds=1e3 * table["seconds"]).sort_values("beams")
 
 
-def read_records(path: Path = ROOT / "benchmarks" / "results.json") -> list[dict[str, object]]:
-    """Times that ``make bench`` recorded, for :func:`compute_scaling`; none where it has not run.
-
-    Raises
-    ------
-    UserError
-        The file is not what the benchmarks write.
-    """
-    if not path.exists():
-        return []
-    try:
-        return list(json.loads(path.read_text()).get("scaling", []))
-    except (ValueError, AttributeError, TypeError):
-        raise UserError(f"{path}: not the results of benchmarks; run make bench again") from None
-
-
 def compute_power_law(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least squares fit of y = factor x^exponent, in logarithms.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,), n >= 2
-        Positive.
-
-    Returns
-    -------
-    factor, exponent : float
-    """
+    """Factor and exponent of y = factor x^exponent: least squares in logarithms, y and x (n,)."""
     exponent, logarithm = np.polyfit(np.log(x), np.log(y), 1)
     return float(np.exp(logarithm)), float(exponent)
 
 
-def plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool = False) -> None:
-    """Draw times of one pattern against another quantity, both logarithmic.
-
-    Parameters
-    ----------
-    table : DataFrame
-        See :func:`compute_scaling`.
-    column : {"beams", "volume"}
-    ax : Axes
-    fit : bool
-        Draw a power law through either kind of crystal from :data:`FIT_FROM` beams, its exponent
-        in the legend.
-    """
+def _plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool) -> None:
+    """Draw times of one pattern against beams or volume, with power laws if wanted."""
     for kind, (label, color, marker) in _KINDS.items():
         rows = table[table["centrosymmetric"] == kind]
         if not len(rows):
@@ -100,8 +66,8 @@ def plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool = False) 
             ends = np.array([x[many].min(), x[many].max()])
             ax.plot(ends, factor * ends**exponent, color=color)
             label = f"{label}: $t \\propto n^{{{exponent:.2f}}}$"
-        style = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
-        ax.plot(x, y, marker, color=color, label=label, **style)
+        look: Look = {"markersize": 3.5, "markerfacecolor": "none", "linestyle": "none"}
+        ax.plot(x, y, marker, color=color, label=label, **look)
     ax.set(xscale="log", yscale="log", xlabel=_AXES[column], ylabel="time of one pattern (ms)")
     if len(table):
         title = f"power laws from {FIT_FROM} beams" if fit else None
@@ -112,21 +78,11 @@ def plot_time(table: pd.DataFrame, column: str, ax: Axes, *, fit: bool = False) 
 
 @styled
 def figure_scaling(table: pd.DataFrame) -> Figure:
-    """Time of one pattern against the number of beams and against the cell.
-
-    Parameters
-    ----------
-    table : DataFrame
-        See :func:`compute_scaling`.
-
-    Returns
-    -------
-    Figure
-    """
+    """Time of one pattern against the number of beams and the cell; see :func:`read_scaling`."""
     fig = new_figure(TWO_COLUMNS, 2.7)
     axes = fig.subplots(1, 2, sharey=True)
-    for letter, column, ax in zip("ab", _AXES, axes, strict=True):
-        plot_time(table, column, ax, fit=column == "beams")
-        label_panel(ax, letter)
+    for column, ax in zip(_AXES, axes, strict=True):
+        _plot_time(table, column, ax, fit=column == "beams")
+    label_panels(axes)
     axes[1].set_ylabel("")
     return fig

@@ -1,4 +1,4 @@
-"""One way to draw a spot pattern, for every figure."""
+"""One way to draw a spot pattern and its axes, for every figure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from matplotlib.ticker import MaxNLocator
 
 from ediff_utils.figures.style import WRONG_COLOR, mark_empty
 
-#: Labels of the axes of reciprocal space.
-QX_LABEL, QY_LABEL = "$q_x$ (1/Å)", "$q_y$ (1/Å)"
+
+def frame_pattern(ax: Axes, q_max: float, *, as_image: bool = False) -> None:
+    """Make the axes a square of half-width ``q_max`` [1/angstrom] with labels."""
+    ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
+    ax.set(xlabel="$q_x$ (1/Å)", ylabel="$q_y$ (1/Å)")
+    if as_image:
+        ax.invert_yaxis()
+        ax.set(xlabel="$q_y$ (1/Å)", ylabel="$q_x$ (1/Å)")
 
 
 def plot_pattern(
@@ -52,10 +58,6 @@ def plot_pattern(
     if not len(intensity):
         mark_empty(ax, "no spots")
     ax.plot(0, 0, "+", color=WRONG_COLOR, markersize=6, markeredgewidth=1.2, label="direct beam")
-    ax.set(xlim=(-q_max, q_max), ylim=(-q_max, q_max), aspect="equal")
-    if as_image:
-        ax.invert_yaxis()
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    ax.set_xlabel(QY_LABEL if as_image else QX_LABEL)
-    ax.set_ylabel(QX_LABEL if as_image else QY_LABEL)
+    frame_pattern(ax, q_max, as_image=as_image)

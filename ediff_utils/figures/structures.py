@@ -20,60 +20,26 @@ from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.style import (
     SYSTEM_COLORS,
     TWO_COLUMNS,
-    label_panel,
+    Look,
+    label_panels,
     new_figure,
     styled,
 )
-from ediff_utils.figures.zone_axes import ZoneAxisGrid, compute_zone_axis_grid, plot_zone_axes
-
-__all__ = [
-    "compute_patterns_per_system",
-    "compute_thickness_series",
-    "compute_zone_axis_grid",
-    "figure_1",
-    "figure_s1",
-    "figure_volumes",
-    "plot_crystal",
-    "plot_patterns_per_system",
-    "plot_thickness_stack",
-    "plot_volumes",
-    "plot_zone_axes",
-]
+from ediff_utils.figures.zone_axes import ZoneAxisGrid, plot_zone_axes
 
 #: Order of the bars in the paper's figure S1.
-PAPER_ORDER = (
-    "orthorhombic",
-    "monoclinic",
-    "tetragonal",
-    "hexagonal",
-    "cubic",
-    "trigonal",
-    "triclinic",
-)
+_COMMONEST = ("orthorhombic", "monoclinic", "tetragonal", "hexagonal")
+_ORDER = (*_COMMONEST, "cubic", "trigonal", "triclinic")
 #: Thicknesses that figure 1 shows [angstrom], out of the paper's 20 to 2000.
-THICKNESSES = (20.0, 200.0, 500.0, 1000.0, 2000.0)
+_THICKNESSES = (20.0, 200.0, 500.0, 1000.0, 2000.0)
 
 
-def plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) -> None:
-    """Draw one zone axis at several thicknesses, areas of spots on one scale.
-
-    Parameters
-    ----------
-    patterns : sequence of SpotPattern
-    axes : sequence of Axes
-        As many; only the first gets a label of its y axis.
-    """
+def _plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) -> None:
+    """Draw one zone axis at several thicknesses, areas of spots on one scale."""
     reference = max((p.intensity.max(initial=0.0) for p in patterns), default=1.0)
+    look: Look = {"reference": reference, "power": 0.35, "max_area": 14}
     for number, (pattern, ax) in enumerate(zip(patterns, axes, strict=True)):
-        plot_pattern(
-            pattern.qx,
-            pattern.qy,
-            pattern.intensity,
-            ax,
-            reference=reference,
-            power=0.35,
-            max_area=14,
-        )
+        plot_pattern(pattern.qx, pattern.qy, pattern.intensity, ax, **look)
         ax.set_title(f"{pattern.thickness / 10:g} nm")
         if number:
             ax.set_ylabel("")
@@ -83,24 +49,12 @@ def plot_thickness_stack(patterns: Sequence[SpotPattern], axes: Sequence[Axes]) 
 def compute_thickness_series(
     crystal: Crystal,
     zone_axis: np.ndarray,
-    thicknesses: Sequence[float] = THICKNESSES,
+    thicknesses: Sequence[float] = _THICKNESSES,
     settings: SimulationSettings | None = None,
 ) -> list[SpotPattern]:
-    """Patterns of one zone axis at several thicknesses.
+    """Patterns of one zone axis (Cartesian, shape (3,)) at several thicknesses [angstrom].
 
-    Parameters
-    ----------
-    crystal : Crystal
-    zone_axis : ndarray, shape (3,)
-        Cartesian.
-    thicknesses : sequence of float
-        [angstrom]
-    settings : SimulationSettings, optional
-        Everything else; by default the paper's.
-
-    Returns
-    -------
-    list of SpotPattern
+    Everything else is as in ``settings``, by default the paper's.
     """
     settings = (settings or SimulationSettings()).model_copy(
         update={"thicknesses": tuple(float(t) for t in thicknesses)}
@@ -108,51 +62,26 @@ def compute_thickness_series(
     return simulate(crystal, lattice_fixed_orientation(zone_axis)[None], settings)[0]
 
 
-def compute_patterns_per_system(
-    crystals: pd.DataFrame, patterns: int | pd.DataFrame = 100
-) -> pd.Series:
-    """Count the patterns of each crystal system.
+def compute_patterns_per_system(crystals: pd.DataFrame, patterns: pd.DataFrame) -> pd.Series:
+    """Count the patterns of each crystal system, in the order of the paper's figure S1.
 
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: ``material_id`` and ``crystal_system``.
-    patterns : int or DataFrame
-        Patterns a crystal, or one row a pattern with its ``material_id``.
-
-    Returns
-    -------
-    Series of int
-        Indexed by crystal system in the order of the paper's figure S1; systems without a crystal
-        are left out.
-
-    Raises
-    ------
-    UserError
-        A pattern of a crystal that the table does not hold.
+    ``crystals`` is the crystals' table, ``patterns`` has a row a pattern with its ``material_id``.
+    Systems without a crystal are left out; a pattern of an unknown crystal is a UserError.
     """
     systems = crystals.set_index("material_id")["crystal_system"]
-    if isinstance(patterns, pd.DataFrame):
-        owners = patterns["material_id"]
-        unknown = owners[~owners.isin(systems.index)]
-        if len(unknown):
-            raise UserError(f"material_id {unknown.iloc[0]}: a pattern of it, but no such crystal")
-        counts = owners.map(systems).value_counts()
-    else:
-        counts = systems.value_counts() * patterns
-    counts = counts[counts > 0]
-    return counts.reindex([s for s in PAPER_ORDER if s in counts.index]).astype(int)
+    owners = patterns["material_id"]
+    unknown = owners[~owners.isin(systems.index)]
+    if len(unknown):
+        raise UserError(f"material_id {unknown.iloc[0]}: a pattern of it, but no such crystal")
+    counts = owners.map(systems).value_counts()
+    return counts.reindex([s for s in _ORDER if counts.get(s, 0)]).astype(int)
 
 
-def plot_patterns_per_system(counts: pd.Series, ax: Axes) -> None:
-    """Draw the number of patterns of each crystal system, figure S1.
-
-    Parameters
-    ----------
-    counts : Series
-        See :func:`compute_patterns_per_system`.
-    ax : Axes
-    """
+@styled
+def figure_s1(counts: pd.Series) -> Figure:
+    """Number of patterns of each system; see :func:`compute_patterns_per_system`."""
+    fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
+    ax = fig.add_subplot()
     colors = [SYSTEM_COLORS[system] for system in counts.index]
     bars = ax.bar(range(len(counts)), counts.to_numpy(), color=colors, width=0.7)
     ax.bar_label(bars, [f"{count:,}" for count in counts], padding=2)
@@ -160,36 +89,20 @@ def plot_patterns_per_system(counts: pd.Series, ax: Axes) -> None:
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.margins(y=0.1)
     ax.set(xlabel="Crystal system", ylabel="Number of patterns")
-
-
-def plot_volumes(crystals: pd.DataFrame, ax: Axes) -> None:
-    """Draw how the volumes of the primitive cells are distributed in each crystal system.
-
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table: ``volume`` [cubic angstrom] and ``crystal_system``.
-    ax : Axes
-    """
-    present = [s for s in PAPER_ORDER if s in set(crystals["crystal_system"])]
-    sns.ecdfplot(
-        crystals,
-        x="volume",
-        hue="crystal_system",
-        hue_order=present,
-        palette=SYSTEM_COLORS,
-        stat="percent",
-        ax=ax,
-    )
-    ax.get_legend().set_title(None)
-    ax.set(xlabel="Volume of the primitive cell (Å$^3$)", ylabel="Crystals with less (%)")
+    return fig
 
 
 @styled
 def figure_volumes(crystals: pd.DataFrame) -> Figure:
-    """Cumulative distribution of the cell volume by crystal system; see :func:`plot_volumes`."""
+    """Cumulative distribution of the primitive cells' volume in each crystal system."""
     fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
-    plot_volumes(crystals, fig.add_subplot())
+    ax = fig.add_subplot()
+    present = [s for s in _ORDER if s in set(crystals["crystal_system"])]
+    hue = {"hue": "crystal_system", "hue_order": present, "palette": SYSTEM_COLORS}
+    sns.ecdfplot(crystals, x="volume", stat="percent", ax=ax, **hue)
+    if legend := ax.get_legend():
+        legend.set_title("")
+    ax.set(xlabel="Volume of the primitive cell (Å$^3$)", ylabel="Crystals with less (%)")
     return fig
 
 
@@ -199,48 +112,17 @@ def figure_1(
 ) -> Figure:
     """How the patterns come about: a crystal, its zone axes, one of them at several thicknesses.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    grid : ZoneAxisGrid
-        See :func:`compute_zone_axis_grid`.
-    patterns : sequence of SpotPattern
-        Of the zone axis that is shown, see :func:`compute_thickness_series`.
-    shown : int
-        Which of the grid's zone axes it is.
-
-    Returns
-    -------
-    Figure
+    ``patterns`` (:func:`compute_thickness_series`) are of the zone axis ``shown`` of ``grid``
+    (:func:`ediff_utils.figures.zone_axes.compute_zone_axis_grid`).
     """
     fig = new_figure(TWO_COLUMNS, 4.9)
     rows = fig.add_gridspec(2, 1, height_ratios=[1.75, 1])
-    top = rows[0].subgridspec(1, 2)
-    crystal_ax, grid_ax = (fig.add_subplot(cell) for cell in top)
+    crystal_ax, grid_ax = rows[0].subgridspec(1, 2).subplots(squeeze=False)[0]
     plot_crystal(crystal, crystal_ax)
     crystal_ax.set_title(crystal.material_id)
     plot_zone_axes(grid, grid_ax, shown)
     grid_ax.set_title(f"{len(grid.axes)} zone axes, stereographic projection")
-    stack = [fig.add_subplot(cell) for cell in rows[1].subgridspec(1, len(patterns))]
-    plot_thickness_stack(patterns, stack)
-    for letter, ax in zip("abc", (crystal_ax, grid_ax, stack[0]), strict=True):
-        label_panel(ax, letter)
-    return fig
-
-
-@styled
-def figure_s1(counts: pd.Series) -> Figure:
-    """Number of patterns of each crystal system.
-
-    Parameters
-    ----------
-    counts : Series
-        See :func:`compute_patterns_per_system`.
-
-    Returns
-    -------
-    Figure
-    """
-    fig = new_figure(0.6 * TWO_COLUMNS, 2.8)
-    plot_patterns_per_system(counts, fig.add_subplot())
+    stack = rows[1].subgridspec(1, len(patterns)).subplots(squeeze=False)[0]
+    _plot_thickness_stack(patterns, stack)
+    label_panels((crystal_ax, grid_ax, stack[0]))
     return fig

@@ -1,8 +1,7 @@
-"""How votes of trees become predictions, and predictions an aggregate: figure 3 of the paper."""
+"""Figure 3: how votes of trees become predictions, and predictions an aggregate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,26 +17,12 @@ from ediff_utils.paper.evaluation import check_table, right_system, systems_of
 
 @dataclass(frozen=True)
 class VoteExample:
-    """Patterns of one material with their votes, and what their aggregate says.
+    """Up to three patterns of one material with their votes, and what their aggregate says.
 
-    Parameters
-    ----------
-    material_id, true_system : str
-    patterns : tuple of int
-        Up to three patterns of the material.
-    cases : tuple of str
-        What each of them shows: ``"right and sure"``, ``"right but unsure"`` or ``"wrong"``.
-    votes : DataFrame of int, shape (n_patterns, n_systems)
-        Trees for each system, a pattern a row.
-    n_trees : int
-    weights : Series of float, shape (n_systems,)
-        Summed weights of the aggregate.
-    aggregate_system : str
-        What the aggregate predicts.
-    aggregate_patterns : int
-        Patterns in the aggregate.
-    note : str
-        What the material lacks of the paper's example; empty where it has all.
+    ``cases`` say what each pattern shows: ``"right and sure"``, ``"right but unsure"`` or
+    ``"wrong"``. ``votes``, (n_patterns, n_systems), counts trees of ``n_trees``; ``weights``,
+    (n_systems,), are the summed ones of the aggregate of ``aggregate_patterns``. ``note`` says what
+    the material lacks of the paper's example, if anything.
     """
 
     material_id: str
@@ -91,17 +76,8 @@ def choose_figure_3_example(predictions: pd.DataFrame, aggregates: pd.DataFrame)
 
     Among the materials with two right patterns, a wrong one and a right aggregate, the one whose
     right patterns differ most in confidence. Its wrong pattern is that of median confidence, so
-    that it is a typical one. Without such a material ``note`` says what is missing.
-
-    Parameters
-    ----------
-    predictions, aggregates : DataFrame
-        One pattern, and one material, a row.
-
-    Raises
-    ------
-    UserError
-        The tables have no material in common.
+    that it is a typical one. Without such a material ``note`` says what is missing; no material in
+    both tables is a UserError.
     """
     check_table(predictions)
     check_table(aggregates)
@@ -132,47 +108,16 @@ def choose_figure_3_example(predictions: pd.DataFrame, aggregates: pd.DataFrame)
     )
 
 
-def select_spots(example: VoteExample, patterns: pd.DataFrame) -> list[np.ndarray]:
-    """Take the spots of an example's patterns from the patterns' table.
-
-    Parameters
-    ----------
-    example : VoteExample
-    patterns : DataFrame
-        Columns ``material_id``, ``pattern``, ``qx``, ``qy``, ``intensity``; one thickness.
-
-    Returns
-    -------
-    list of ndarray, shape (n_spots, 3)
-        qx, qy [1/angstrom] and intensity, in the order of ``example.patterns``.
-
-    Raises
-    ------
-    UserError
-        A pattern is not in the table.
-    """
-    own = patterns[patterns["material_id"] == example.material_id]
-    spots = []
-    for number in example.patterns:
-        row = own[own["pattern"] == number]
-        if row.empty:
-            raise UserError(f"patterns: no pattern {number} of {example.material_id}")
-        spots.append(np.column_stack([row.iloc[0][c] for c in ("qx", "qy", "intensity")]))
-    return spots
+def _find_pattern(patterns: pd.DataFrame, material: str, number: int) -> pd.Series:
+    """Take the row of a pattern from the patterns' table."""
+    row = patterns[(patterns["material_id"] == material) & (patterns["pattern"] == number)]
+    if row.empty:
+        raise UserError(f"patterns: no pattern {number} of {material}")
+    return row.iloc[0]
 
 
-def plot_bars(values: pd.Series, ax: Axes, *, true_system: str, label: str) -> None:
-    """Draw a bar a crystal system, in its colour, and outline that of the true system.
-
-    Parameters
-    ----------
-    values : Series
-        Indexed by crystal system.
-    ax : Axes
-    true_system : str
-    label : str
-        What the bars' heights are.
-    """
+def _plot_bars(values: pd.Series, ax: Axes, true_system: str, label: str) -> None:
+    """Draw a bar a crystal system, in its colour, and outline that of the true system."""
     heights = values.to_numpy(dtype=float)
     bars = ax.bar(range(len(values)), heights, color=[style.SYSTEM_COLORS[s] for s in values.index])
     for bar, system, height in zip(bars, values.index, heights, strict=True):
@@ -180,10 +125,9 @@ def plot_bars(values: pd.Series, ax: Axes, *, true_system: str, label: str) -> N
             bar.set(edgecolor="black", linewidth=1.4)
         if height > 0:
             text = f"{height:.0f}" if float(height).is_integer() else f"{height:.2f}"
-            ax.annotate(
-                text, (bar.get_x() + bar.get_width() / 2, height), (0, 2), ha="center",
-                textcoords="offset points", fontsize=6.5,
-            )  # fmt: skip
+            middle = bar.get_x() + bar.get_width() / 2
+            look: style.Look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+            ax.annotate(text, (middle, height), (0, 2), **look)
     ax.set_xticks(range(len(values)), [style.SHORT[s] for s in values.index])
     for tick, system in zip(ax.get_xticklabels(), values.index, strict=True):
         tick.set_fontweight("bold" if system == true_system else "normal")
@@ -192,32 +136,20 @@ def plot_bars(values: pd.Series, ax: Axes, *, true_system: str, label: str) -> N
 
 
 @style.styled
-def figure_3(
-    example: VoteExample, spots: Sequence[np.ndarray], *, name: str | None = None
-) -> Figure:
-    """Draw figure 3: patterns of one material, the votes on each, and their aggregate.
+def figure_3(example: VoteExample, patterns: pd.DataFrame, *, name: str | None = None) -> Figure:
+    """Figure 3: patterns of one material above the votes on each, and their aggregate below.
 
-    Parameters
-    ----------
-    example : VoteExample
-        Of :func:`choose_figure_3_example`.
-    spots : sequence of ndarray, shape (n_spots, 3)
-        qx, qy [1/angstrom] and intensity of each of the example's patterns.
-    name : str, optional
-        What the title calls the material, as a rule its formula.
-
-    Returns
-    -------
-    Figure
-        Patterns above their votes, the summed weights of the aggregate below.
+    ``patterns`` has ``material_id``, ``pattern``, ``qx``, ``qy`` [1/angstrom] and ``intensity``,
+    among them the example's, of one thickness; without one of these: a UserError. ``name`` is what
+    the title calls the material, as a rule its formula.
     """
     fig = style.new_figure(style.TWO_COLUMNS, 6.6)
     n = len(example.patterns)
     grid = fig.add_gridspec(3, n, height_ratios=(1.35, 1, 1))
-    columns = zip(spots, example.cases, example.patterns, strict=True)
-    for i, (pattern, case, _) in enumerate(columns):
+    for i, (number, case) in enumerate(zip(example.patterns, example.cases, strict=True)):
         ax = fig.add_subplot(grid[0, i])
-        plot_pattern(*pattern.T, ax, max_area=30)
+        spots = _find_pattern(patterns, example.material_id, number)
+        plot_pattern(spots["qx"], spots["qy"], spots["intensity"], ax, max_area=30)
         ax.spines[:].set_visible(True)
         votes = example.votes.iloc[i]
         first, second = np.sort(votes.to_numpy())[::-1][:2]
@@ -225,12 +157,12 @@ def figure_3(
         ax.set_title(f"{case}: {votes.idxmax()}")
         style.label_panel(ax, "abc"[i], -0.1)
         ax = fig.add_subplot(grid[1, i])
-        plot_bars(votes, ax, true_system=example.true_system, label=f"Trees of {example.n_trees}")
+        _plot_bars(votes, ax, example.true_system, f"Trees of {example.n_trees}")
         ax.set_ylim(0, 1.18 * example.votes.to_numpy().max())
         ax.set_title(f"weight ({first} − {second})/{example.n_trees} = {weight:.4f}")
         style.label_panel(ax, "def"[i], -0.1)
     ax = fig.add_subplot(grid[2, :])
-    plot_bars(example.weights, ax, true_system=example.true_system, label="Summed weights")
+    _plot_bars(example.weights, ax, example.true_system, "Summed weights")
     ax.set_xticks(range(len(example.weights)), list(example.weights.index))
     ax.set_title(f"aggregate of {example.aggregate_patterns} patterns: {example.aggregate_system}")
     style.label_panel(ax, "g", -0.1)

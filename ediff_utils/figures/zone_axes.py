@@ -1,4 +1,4 @@
-"""Zone axes of a crystal in its fundamental sector, as figure 1 shows them.
+"""For figure 1: zone axes of a crystal in its fundamental sector.
 
 Directions are drawn in stereographic projection from the south pole: a unit vector (x, y, z) of
 the crystal's Cartesian frame stands at (x, y) / (1 + z), so that z is the centre and the equator
@@ -21,6 +21,7 @@ from ediff_utils.bloch.orientations import (
     zone_axes,
 )
 from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.figures.style import Look, frame_square
 
 _SHOWN_COLOR, _AXES_COLOR, _SECTOR_COLOR = "#D55E00", "#0072B2", "#56B4E9"
 #: A direction is called [uvw] when it is no farther from it than this [radian].
@@ -33,19 +34,11 @@ _LABEL_DISTANCE = np.radians(25)
 class ZoneAxisGrid:
     """Zone axes of a crystal and how they lie in its fundamental sector.
 
-    Parameters
-    ----------
-    sector : FundamentalSector
-    axes : ndarray, shape (n, 3)
-        Unit vectors in the crystal's Cartesian frame.
-    uvw : ndarray, shape (n, 3)
-        The same in the conventional lattice, the largest index 1 or -1.
-    points : ndarray, shape (n, 2)
-        Their stereographic projection.
-    outline : tuple of ndarray, shape (k, 2) each
-        The sector's sides, projected; one closed curve where the sector is a hemisphere.
-    marks : dict
-        Indices (u, v, w) of corners and other simple directions, and their projection, shape (2,).
+    ``axes``, (n, 3), are unit vectors in the crystal's Cartesian frame; ``uvw``, (n, 3), the same
+    in the conventional lattice, the largest index 1 or -1; ``points``, (n, 2), their projection.
+    ``outline`` has the sector's sides, projected, (k, 2) each: one closed curve where it is a
+    hemisphere. ``marks`` has indices (u, v, w) of corners and other simple directions, and their
+    projection.
     """
 
     sector: FundamentalSector
@@ -56,30 +49,15 @@ class ZoneAxisGrid:
     marks: dict[tuple[int, int, int], np.ndarray]
 
 
-def project_stereographic(directions: np.ndarray) -> np.ndarray:
-    """Project unit vectors, shape (n, 3), from the south pole onto the plane of the equator.
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
-    """
-    directions = np.asarray(directions, dtype=float)
+def _project(directions: np.ndarray) -> np.ndarray:
+    """Project unit vectors, (n, 3), from the south pole onto the plane of the equator, (n, 2)."""
     return directions[..., :2] / (1 + directions[..., 2:])
 
 
-def compute_sector_sides(sector: FundamentalSector, n_points: int = 181) -> list[np.ndarray]:
-    """Sides of a sector: the part of each bounding great circle that belongs to its rim.
+def _sector_sides(sector: FundamentalSector, n_points: int = 181) -> list[np.ndarray]:
+    """Sides of a sector, unit vectors: the part of each bounding great circle that is of its rim.
 
-    Parameters
-    ----------
-    sector : FundamentalSector
-    n_points : int
-        Points a side.
-
-    Returns
-    -------
-    list of ndarray, shape (n_points, 3)
-        Unit vectors, both ends included; a single closed circle where the sector is a hemisphere.
+    Both ends are included; a hemisphere has a single closed circle.
     """
     normals: list[np.ndarray] = []
     for normal in sector.normals:
@@ -142,8 +120,9 @@ def _marks(
             distances = sector.angle(directions[i], directions[chosen])
             if distances.min(initial=np.pi) > _LABEL_DISTANCE:
                 chosen.append(i)
-    points = project_stereographic(directions[chosen])
-    return {tuple(map(int, indices[i])): point for i, point in zip(chosen, points, strict=True)}
+    points = _project(directions[chosen])
+    names = indices[chosen].tolist()
+    return {(u, v, w): point for (u, v, w), point in zip(names, points, strict=True)}
 
 
 def _nearest(directions: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -153,33 +132,22 @@ def _nearest(directions: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def compute_zone_axis_grid(crystal: Crystal, n: int = 100) -> ZoneAxisGrid:
-    """Zone axes of a crystal under the paper's protocol, and where to draw them.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    n : int
-        How many zone axes; the paper takes 100.
-
-    Returns
-    -------
-    ZoneAxisGrid
-    """
+    """Zone axes of a crystal under the paper's protocol, of 100, and where to draw them."""
     sector = fundamental_sector(laue_operations(crystal))
     axes = zone_axes(sector, n)
     uvw = axes @ np.linalg.inv(crystal.conventional_lattice)
-    sides = compute_sector_sides(sector)
+    sides = _sector_sides(sector)
     return ZoneAxisGrid(
         sector=sector,
         axes=axes,
         uvw=uvw / np.abs(uvw).max(axis=1, keepdims=True),
-        points=project_stereographic(axes),
-        outline=tuple(project_stereographic(side) for side in sides),
+        points=_project(axes),
+        outline=tuple(_project(side) for side in sides),
         marks=_marks(crystal, sector, sides),
     )
 
 
-def format_direction(uvw: Sequence[float]) -> str:
+def format_direction(uvw: Sequence[float] | np.ndarray) -> str:
     """Write a lattice direction: bars over negative indices, decimals if not simple."""
     uvw = np.asarray(uvw, dtype=float)
     for factor in range(1, 7):
@@ -192,43 +160,39 @@ def format_direction(uvw: Sequence[float]) -> str:
 
 
 def plot_zone_axes(grid: ZoneAxisGrid, ax: Axes, shown: int | None = None) -> None:
-    """Draw zone axes in their fundamental sector, in stereographic projection.
-
-    Parameters
-    ----------
-    grid : ZoneAxisGrid
-    ax : Axes
-    shown : int, optional
-        The zone axis to point out.
-    """
+    """Draw zone axes in their fundamental sector, stereographic projection; point one out."""
     rim = np.concatenate(grid.outline)
     if np.linalg.norm(rim, axis=1).max() > 0.9:
         t = np.linspace(0, 2 * np.pi, 361)
-        style = {"color": "0.7", "linewidth": 0.6, "linestyle": "--", "zorder": 1}
+        style: Look = {"color": "0.7", "linewidth": 0.6, "linestyle": "--", "zorder": 1}
         ax.plot(np.cos(t), np.sin(t), label="equator", **style)
     for side in grid.outline:
         ax.plot(*side.T, color=_SECTOR_COLOR, linewidth=1.5, zorder=2, solid_capstyle="round")
-    ax.scatter(*grid.points.T, s=7, color=_AXES_COLOR, linewidth=0, zorder=3, label="zone axes")
+    ax.scatter(
+        grid.points[:, 0],
+        grid.points[:, 1],
+        s=7,
+        color=_AXES_COLOR,
+        linewidth=0,
+        zorder=3,
+        label="zone axes",
+    )
     if shown is not None:
         name = f"{format_direction(grid.uvw[shown])}, shown"
         style = {"marker": "o", "facecolor": "none", "edgecolor": _SHOWN_COLOR, "zorder": 4}
-        ax.scatter(*grid.points[shown], s=45, linewidth=1.6, label=name, **style)
+        x, y = grid.points[shown]
+        ax.scatter(x, y, s=45, linewidth=1.6, label=name, **style)
     centre = (rim.min(axis=0) + rim.max(axis=0)) / 2
     for uvw, point in grid.marks.items():
         away = _outwards(point, grid.outline, centre)
         beside = abs(away[0]) > 0.5
         ax.plot(*point, "s", color="black", markersize=2.5, zorder=5)
-        ax.annotate(
-            format_direction(uvw),
-            point,
-            xytext=tuple((5 if beside else 9) * away),
-            textcoords="offset points",
-            ha=("left" if away[0] > 0 else "right") if beside else "center",
-            va="center",
-            zorder=6,
-            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5},
-        )
-    _frame(ax, rim)
+        align = ("left" if away[0] > 0 else "right") if beside else "center"
+        place: Look = {"xytext": tuple((5 if beside else 9) * away), "textcoords": "offset points"}
+        box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5}
+        name = format_direction(uvw)
+        ax.annotate(name, tuple(point), ha=align, va="center", zorder=6, bbox=box, **place)
+    frame_square(ax, rim, 0.62)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, handletextpad=0.2)
 
 
@@ -245,12 +209,3 @@ def _outwards(point: np.ndarray, outline: Sequence[np.ndarray], centre: np.ndarr
         away = across if across @ away >= 0 else -across
     length = np.linalg.norm(away)
     return away / length if length > 1e-6 else np.array([0.0, 1.0])
-
-
-def _frame(ax: Axes, points: np.ndarray) -> None:
-    low, high = points.min(axis=0), points.max(axis=0)
-    # always a square, so that titles and letters stand alike over all shapes
-    middle, half = (low + high) / 2, 0.62 * (high - low).max()
-    ax.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
-    ax.set_aspect("equal", anchor="N")
-    ax.axis("off")

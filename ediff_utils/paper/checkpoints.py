@@ -5,53 +5,44 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import joblib
 import skops.io
 from joblib.parallel import ThreadingBackend
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from ediff_utils.core import made_from
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.workers import open_client
 
 if TYPE_CHECKING:
     from distributed import Client
 
-Tree = DecisionTreeClassifier | DecisionTreeRegressor
+Tree: TypeAlias = DecisionTreeClassifier | DecisionTreeRegressor
 #: Types that a skops file of trees holds beyond skops' own list of harmless ones.
 TRUSTED = ("sklearn.tree._tree.Tree", "numpy.dtype")
 
 
 class Checkpoint:
-    """Trees of one forest, a file for each batch of them.
+    """Trees of one forest, a file for each batch of them, in a folder of their own.
 
-    Parameters
-    ----------
-    folder : Path
-        Of this forest alone.
-    about : mapping
-        What the forest is made with and from, ready for JSON; trees of anything else are thrown
-        away.
-
-    Raises
-    ------
-    UserError
-        The folder cannot be written to.
+    ``identity`` is what the forest is made from; trees of anything else are thrown away.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, identity: made_from.Identity) -> None:
         self.folder = folder
-        text = json.dumps(about, indent=2, sort_keys=True) + "\n"
         label = folder / "about.json"
-        if label.exists() and label.read_text(encoding="utf-8") == text:
+        stage = made_from.Stage(f"trees of {folder.name}", ())
+        if stage.is_same(made_from.read(label), identity):
             return
         shutil.rmtree(folder, ignore_errors=True)
         with atomic_write(label) as partial:
-            partial.write_text(text, encoding="utf-8")
+            text = json.dumps({made_from.KEY: identity}, indent=2)
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def save(self, first: int, trees: list[Tree]) -> None:
         """Keep some trees, of which the first has this number in the forest."""
@@ -72,13 +63,7 @@ class Checkpoint:
 
 
 class TreeCount:
-    """Tells a progress bar of each tree as it is grown.
-
-    Parameters
-    ----------
-    update : callable
-        Of the bar; told how many trees have come.
-    """
+    """Tells a progress bar, by its ``update``, of each tree as it is grown."""
 
     def __init__(self, update: Callable[[int], object]) -> None:
         self._update = update
@@ -111,21 +96,10 @@ class _CountingThreads(ThreadingBackend):
 def tree_workers(
     cluster: str | Client, jobs: int, count: Callable[[int], object]
 ) -> Iterator[None]:
-    """Where trees are grown: threads of this process, or a Dask cluster.
+    """Where trees are grown: ``jobs`` threads of this process (-1: one a core), or a Dask cluster.
 
-    Parameters
-    ----------
-    cluster : str or distributed.Client
-        A Dask scheduler's address or a client; empty for this machine.
-    jobs : int
-        Threads here, -1 for one a core.
-    count : callable
-        Told of every tree that a thread here has grown.
-
-    Raises
-    ------
-    UserError
-        No scheduler at that address.
+    ``cluster`` is a scheduler's address or a client, empty for this machine; ``count`` is told of
+    every tree that a thread here has grown.
     """
     if not cluster:
         with joblib.parallel_config(_CountingThreads(count=count), n_jobs=jobs):

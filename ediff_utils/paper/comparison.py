@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import published
 from ediff_utils.paper.evaluation import INDEPENDENT_AXES
 from ediff_utils.paper.published import Published
 
 COLUMNS = (
-    "quantity",
-    "protocol",
-    "this run",
-    "95 % interval",
-    "n",
-    "paper",
-    "difference",
+    *("quantity", "protocol", "this run", "95 % interval", "n", "paper", "difference"),
     "paper source",
 )
 _EQUAL_AXES = {"cubic": {"a": "a = b = c"}} | {
     system: {"a": "a = b", "c": "c"} for system in ("hexagonal", "trigonal", "tetragonal")
 }
-
-
 #: What notebook 07 adds to the rows of the abstract.
 _CROSS = {
     "train_grid_test_grid": "crystal system, trained and asked on the grid",
@@ -34,112 +26,148 @@ _CROSS = {
     "train_random_test_random": "crystal system, trained and asked at random",
 }
 _PATTERNS = {"one": "1", "ten": "10"}
+_SYSTEM, _GROUP, _LATTICE = "crystal_system/{}", "space_group/{}", "lattice/{}"
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line of the table: where its number stands in ``results.json``."""
+class _Row(NamedTuple):
+    """One line of the table.
+
+    ``path`` has the keys of its number in ``results.json``, with the protocol for ``{}``, or is
+    what computes it.
+    """
 
     quantity: str
     protocol: str
-    path: tuple[str, ...]
+    path: str | Callable[[Mapping], float | None]
     paper: Published
 
 
 def _abstract_rows(protocol: str) -> Iterator[_Row]:
-    yield _Row(
-        "crystal system accuracy",
-        protocol,
-        ("crystal_system", protocol, "accuracy"),
-        published.CRYSTAL_SYSTEM_ACCURACY[protocol],
-    )
+    accuracy, error = "crystal system accuracy", "median lattice error, range of"
+    paper = published.CRYSTAL_SYSTEM_ACCURACY[protocol]
+    yield _Row(accuracy, protocol, f"{_SYSTEM}/accuracy", paper)
     if protocol == "ten":
-        yield _Row(
-            "space group accuracy, range of cubic to tetragonal",
-            protocol,
-            ("space_group", protocol, "range"),
-            published.SPACE_GROUP_RANGE,
-        )
-    yield _Row(
-        "median lattice error, range of cubic to tetragonal",
-        protocol,
-        ("lattice", protocol, "range"),
-        published.LATTICE_RANGE,
-    )
-    yield _Row(
-        "median lattice error, range of orthorhombic and monoclinic",
-        protocol,
-        ("lattice", protocol, "range_low_symmetry"),
-        published.LATTICE_RANGE_LOW_SYMMETRY,
-    )
+        accuracy = "space group accuracy, range of cubic to tetragonal"
+        yield _Row(accuracy, protocol, f"{_GROUP}/range", published.SPACE_GROUP_RANGE)
+    range_ = f"{_LATTICE}/range"
+    yield _Row(f"{error} cubic to tetragonal", protocol, range_, published.LATTICE_RANGE)
+    low, paper = f"{range_}_low_symmetry", published.LATTICE_RANGE_LOW_SYMMETRY
+    yield _Row(f"{error} orthorhombic and monoclinic", protocol, low, paper)
 
 
 def _figure_5_rows(protocol: str) -> Iterator[_Row]:
     for system in SYSTEMS:
-        yield _Row(
-            f"space group accuracy, predicted {system}",
-            protocol,
-            ("space_group", protocol, "systems", system, "accuracy"),
-            published.SPACE_GROUP_ACCURACY[protocol][system],
-        )
+        quantity = f"space group accuracy, predicted {system}"
+        paper = published.SPACE_GROUP_ACCURACY[protocol][system]
+        yield _Row(quantity, protocol, f"{_GROUP}/systems/{system}/accuracy", paper)
     for system in SYSTEMS:
         for axis in INDEPENDENT_AXES[system]:
             name = _EQUAL_AXES.get(system, {}).get(axis, axis)
-            yield _Row(
-                f"median error of {name}, predicted {system}",
-                protocol,
-                ("lattice", protocol, "systems", system, axis),
-                published.LATTICE_MEDIAN_ERROR[protocol][system][axis],
-            )
+            quantity = f"median error of {name}, predicted {system}"
+            paper = published.LATTICE_MEDIAN_ERROR[protocol][system][axis]
+            yield _Row(quantity, protocol, f"{_LATTICE}/systems/{system}/{axis}", paper)
 
 
 def _further_rows(protocol: str) -> Iterator[_Row]:
     for outcome, paper in published.MEAN_CONFIDENCE[protocol].items():
-        path = ("crystal_system", protocol, "confidence", outcome)
-        yield _Row(f"mean confidence of {outcome} crystal systems", protocol, path, paper)
+        quantity = f"mean confidence of {outcome} crystal systems"
+        yield _Row(quantity, protocol, f"{_SYSTEM}/confidence/{outcome}", paper)
     for system, paper in published.FALSE_POSITIVE_RATE[protocol].items():
-        path = ("crystal_system", protocol, "systems", system, "false_positive_rate")
+        path = f"{_SYSTEM}/systems/{system}/false_positive_rate"
         yield _Row(f"false positives among predicted {system}", protocol, path, paper)
     for system, paper in published.SPACE_GROUP_GIVEN_SYSTEM.get(protocol, {}).items():
-        path = ("space_group", protocol, "systems", system, "accuracy_given_system")
+        path = f"{_GROUP}/systems/{system}/accuracy_given_system"
         yield _Row(f"space group accuracy where {system} is right", protocol, path, paper)
 
 
+def _gain(system: str) -> Callable[[Mapping], float | None]:
+    """How much more of a system's test set is found with ten patterns than with one; relative."""
+
+    def gain(results: Mapping) -> float | None:
+        path = f"{_SYSTEM}/systems/{system}/sensitivity"
+        one, ten = (_find(results, path.format(protocol)) for protocol in ("one", "ten"))
+        return ten / one - 1 if one and ten is not None else None
+
+    return gain
+
+
+def _text_rows() -> Iterator[_Row]:
+    """What the text adds to figures 4 and S6."""
+    for system, paper in published.GAIN.items():
+        yield _Row(f"gain of {system}, one to ten patterns", "ten", _gain(system), paper)
+    for protocol, paper in published.ORTHORHOMBIC_CALLED_MONOCLINIC.items():
+        path = f"{_SYSTEM}/confusion/orthorhombic/monoclinic"
+        yield _Row("orthorhombic called monoclinic, of the test set", protocol, path, paper)
+    for (low, high), paper in published.HEXAGONAL_BY_CONFIDENCE.items():
+        path = f"{_SYSTEM}/by_confidence/hexagonal/{published.name_range(low, high)}"
+        quantity = f"right among hexagonal calls of confidence {low:.0%} to {high:.0%}"
+        yield _Row(quantity, "one", path, paper)
+
+
+def _particle_share(system: str) -> Callable[[Mapping], float | None]:
+    def share(results: Mapping) -> float | None:
+        particles = _find(results, "scan/particles_brightest")
+        return particles.get(system, 0) / sum(particles.values()) if particles else None
+
+    return share
+
+
+def _gold_rows() -> Iterator[_Row]:
+    """Figure 7; the paper's scan is a measured one, the run's as a rule a simulated one."""
+    paper = published.GOLD_MEDIAN_LATTICE
+    yield _Row("gold: median lattice where cubic", "one", "scan/median_a_cubic", paper)
+    paper = published.GOLD_CUBIC_PIXELS
+    yield _Row("gold: positions called cubic", "one", "scan/share/cubic", paper)
+    for system, paper in published.GOLD_PARTICLE_SHARES.items():
+        yield _Row(f"gold: particles called {system}", "one", _particle_share(system), paper)
+
+
 def _triclinic_rows() -> Iterator[_Row]:
-    base = ("with_triclinic", "one")
-    triclinic = (*base, "systems", "triclinic")
     for quantity, path, paper in (
-        ("accuracy", (*base, "accuracy"), published.TRICLINIC_ACCURACY),
-        ("sensitivity to triclinic", (*triclinic, "sensitivity"), published.TRICLINIC_SENSITIVITY),
-        ("precision of triclinic", (*triclinic, "precision"), published.TRICLINIC_PRECISION),
+        ("accuracy", "accuracy", published.TRICLINIC_ACCURACY),
+        (
+            "sensitivity to triclinic",
+            "systems/triclinic/sensitivity",
+            published.TRICLINIC_SENSITIVITY,
+        ),
+        ("precision of triclinic", "systems/triclinic/precision", published.TRICLINIC_PRECISION),
     ):
-        yield _Row(f"with triclinic: {quantity}", "one", path, paper)
+        yield _Row(f"with triclinic: {quantity}", "one", f"with_triclinic/{{}}/{path}", paper)
 
 
 def _rows(results: Mapping) -> Iterator[_Row]:
     for part in (_abstract_rows, _figure_5_rows, _further_rows):
         for protocol in ("one", "ten"):
             yield from part(protocol)
+    yield from _text_rows()
     if "with_triclinic" in results:
         yield from _triclinic_rows()
+    if "scan" in results:
+        yield from _gold_rows()
 
 
-def _find(results: Mapping, path: tuple[str, ...]) -> object:
-    value: object = results
-    for key in path:
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
+def _find(results: Mapping, path: str) -> Any:
+    """What stands at a path of ``results.json``, or None."""
+    value: Any = results
+    for key in path.split("/"):
+        value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
-def _beside(results: Mapping, path: tuple[str, ...], name: str) -> object:
-    """Return ``interval`` or ``n`` of the value at ``path``, its sibling."""
-    found = _find(results, (*path[:-1], name))
-    return found.get(path[-1]) if isinstance(found, Mapping) else found
+def _look_up(results: Mapping, row: _Row) -> tuple[Any, Any, Any]:
+    """A row's number, its interval and its n; the latter two stand beside it."""
+    if callable(row.path):
+        return row.path(results), None, None
+    parent, _, key = row.path.format(row.protocol).rpartition("/")
+    value = _find(results, f"{parent}/{key}")
+    if isinstance(value, list):
+        return value, None, None
+    beside = (_find(results, f"{parent}/{name}") for name in ("interval", "n"))
+    interval, n = (found.get(key) if isinstance(found, Mapping) else found for found in beside)
+    return value, interval, n
 
 
-def _format(value: object, unit: str) -> str:
+def _format(value: Any, unit: str) -> str:
     if value is None:
         return "none"
     if isinstance(value, list):
@@ -166,13 +194,28 @@ def _difference(value: object, paper: Published) -> str:
 
 
 def _protocol_name(results: Mapping, protocol: str) -> str:
-    n = _find(results, ("crystal_system", protocol, "patterns_per_prediction"))
+    n = _find(results, f"crystal_system/{protocol}/patterns_per_prediction")
     count = n if isinstance(n, int) else {"one": 1, "ten": 10}[protocol]
     return "1 pattern" if count == 1 else f"{count} patterns"
 
 
+def compute_comparison(results: Mapping) -> pd.DataFrame:
+    """Numbers of a run (:func:`ediff_utils.paper.results.collect`), each with the paper's.
+
+    A row for each row of the abstract and of figures 4, 5, 7, S3 and S6: ``quantity``, ``protocol``
+    ("one", "ten"), ``value`` (a float, a list of two for a range over systems, ``None`` where the
+    run has no such group), ``interval`` (95 %), ``n``, ``paper``
+    (:class:`~ediff_utils.paper.published.Published`). Of a range there is no interval.
+    """
+    rows = [
+        (row.quantity, row.protocol, *_look_up(results, row), row.paper) for row in _rows(results)
+    ]
+    columns = ["quantity", "protocol", "value", "interval", "n", "paper"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
 def comparison_table(results: Mapping) -> pd.DataFrame:
-    """Set a run beside the paper.
+    """Set a run beside the paper, to be read.
 
     Parameters
     ----------
@@ -182,26 +225,20 @@ def comparison_table(results: Mapping) -> pd.DataFrame:
     Returns
     -------
     DataFrame of str
-        A row for each row of the abstract and of figure 5, and for the other numbers that the
-        text states. "none": the run has no such group; "not stated": the paper has no such number.
-        Of a range over systems there is no interval.
+        Its rows. "none": the run has no such group; "not stated": the paper has no such number.
     """
     rows = []
-    for row in _rows(results):
-        value, unit = _find(results, row.path), row.paper.unit
-        is_range = isinstance(value, list)
-        interval = None if is_range else _beside(results, row.path, "interval")
-        n = None if is_range else _beside(results, row.path, "n")
-        note = f"; {row.paper.note}" if row.paper.note else ""
+    for row in compute_comparison(results).itertuples():
+        unit, note = row.paper.unit, f"; {row.paper.note}" if row.paper.note else ""
         rows.append(
             (
                 row.quantity,
                 _protocol_name(results, row.protocol),
-                _with_unit(_format(value, unit), unit),
-                _with_unit(_format(interval, unit), unit).replace("none", ""),
-                "" if n is None else f"{n:,}",
+                _with_unit(_format(row.value, unit), unit),
+                _with_unit(_format(row.interval, unit), unit).replace("none", ""),
+                "" if row.n is None else f"{row.n:,}",
                 str(row.paper),
-                _difference(value, row.paper),
+                _difference(row.value, row.paper),
                 f"{row.paper.source}{note}",
             )
         )
@@ -209,28 +246,20 @@ def comparison_table(results: Mapping) -> pd.DataFrame:
 
 
 def summary_table(runs: Mapping[str, Mapping]) -> pd.DataFrame:
-    """Set several runs beside each other and the paper, by the rows of its abstract.
+    """Set several runs, results by headings, beside each other and the paper, as strings.
 
-    Parameters
-    ----------
-    runs : mapping
-        Heading of each run's column, and its results.
-
-    Returns
-    -------
-    DataFrame of str
-        The abstract's rows for one and several patterns, and the crystal system away from the
-        grid, which the paper does not report.
+    The rows of the abstract for one and several patterns, and the crystal system away from the
+    grid, which the paper does not report.
     """
     rows = []
     for protocol in ("one", "ten"):
         for row in _abstract_rows(protocol):
-            values = [_find(run, row.path) for run in runs.values()]
+            values = [_look_up(run, row)[0] for run in runs.values()]
             cells = [_with_unit(_format(value, row.paper.unit), row.paper.unit) for value in values]
             rows.append([row.quantity, _PATTERNS[protocol], *cells, str(row.paper)])
     for protocol in ("one", "ten"):
         for key, quantity in _CROSS.items():
-            values = [_find(run, (key, protocol)) for run in runs.values()]
+            values = [_find(run, f"{key}/{protocol}") for run in runs.values()]
             cells = [_with_unit(_format(value, "fraction"), "fraction") for value in values]
             rows.append([quantity, _PATTERNS[protocol], *cells, "not reported"])
     return pd.DataFrame(rows, columns=["", "patterns", *runs, "paper"])

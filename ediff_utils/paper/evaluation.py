@@ -1,7 +1,8 @@
-"""How good predictions are: every function takes ``predictions`` (one pattern a row) or
-``aggregates`` (one material a row), which share their columns' names.
+"""How good predictions are: figures 4 to 6, S3 and S5 to S9.
 
-Groups without members have ``nan`` and ``n = 0``; intervals: see :mod:`ediff_utils.core.estimates`.
+Every function takes a ``table``: ``predictions`` (one pattern a row) or ``aggregates`` (one
+material a row), which share their columns' names. Groups without members have ``nan`` and
+``n = 0``; intervals: see :mod:`ediff_utils.core.estimates`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import confusion_matrix
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.estimates import Estimate, estimate_median, estimate_rate
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 
 AXES = ("a", "b", "c")
 #: Axes that symmetry leaves independent, as figure 6 of the paper shows them.
@@ -28,7 +30,7 @@ INDEPENDENT_AXES = {
     "triclinic": AXES,
 }
 #: Whose rows a group holds: see :func:`compute_space_group_accuracy`.
-GROUPINGS = ("predicted", "true", "given", "known")
+_GROUPINGS = ("predicted", "true", "given", "known")
 _REQUIRED = ("material_id", "true_system", "system", "confidence")
 
 
@@ -46,10 +48,7 @@ def systems_of(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def confidence_column(table: pd.DataFrame) -> str:
-    """Name the column that the paper shows as confidence.
-
-    For one pattern that is the share of the trees, for aggregates the share of the weights.
-    """
+    """Name what the paper shows as confidence: share of the trees, or of the weights."""
     return "vote_share" if "vote_share" in table.columns else "confidence"
 
 
@@ -60,14 +59,19 @@ def right_system(table: pd.DataFrame) -> np.ndarray:
     return true.to_numpy(dtype=object) == predicted.to_numpy(dtype=object)
 
 
-def _right_space_group(table: pd.DataFrame, column: str = "space_group") -> np.ndarray:
-    check_table(table, ("true_space_group", column))
-    predicted = table[column].to_numpy(dtype=float)
-    return predicted == table["true_space_group"].to_numpy(dtype=float)
-
-
 def compute_accuracy(table: pd.DataFrame, *, seed: int = 0) -> Estimate:
-    """Compute the share of rows whose crystal system is right."""
+    """Compute the share of rows whose crystal system is right.
+
+    Parameters
+    ----------
+    table : DataFrame
+    seed : int
+        Of the interval.
+
+    Returns
+    -------
+    Estimate
+    """
     check_table(table)
     return estimate_rate(
         right_system(table), table["material_id"].to_numpy(dtype=object), seed=seed
@@ -82,25 +86,20 @@ def _cells(table: pd.DataFrame, systems: Sequence[str]) -> tuple[np.ndarray, np.
     return true, index.get_indexer(pd.Index(table["system"].to_numpy(dtype=object)))
 
 
-def _matrix(cells: np.ndarray, systems: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame(
-        cells,
-        index=pd.Index(systems, name="true_system"),
-        columns=pd.Index(systems, name="system"),
-    )
-
-
-def compute_confusion_counts(
-    table: pd.DataFrame, systems: Sequence[str] | None = None
+def _confusion(
+    table: pd.DataFrame,
+    systems: Sequence[str] | None = None,
+    weights: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Count rows by true (rows) and predicted (columns) crystal system."""
+    """Rows, or the sum of their weights, by true (rows) and predicted (columns) crystal system."""
     check_table(table, ("true_system", "system"))
     systems = systems_of(table) if systems is None else systems
-    true, predicted = _cells(table, systems)
-    inside = (true >= 0) & (predicted >= 0)
-    counts = np.zeros((len(systems), len(systems)), dtype=int)
-    np.add.at(counts, (true[inside], predicted[inside]), 1)
-    return _matrix(counts, systems)
+    labels = np.arange(-1, len(systems))
+    sums = confusion_matrix(*_cells(table, systems), labels=labels, sample_weight=weights)
+    names = (pd.Index(systems, name=name) for name in ("true_system", "system"))
+    matrix = pd.DataFrame(sums[1:, 1:], *names)
+    matrix.attrs["n"] = len(table)
+    return matrix
 
 
 def compute_confusion(table: pd.DataFrame, systems: Sequence[str] | None = None) -> pd.DataFrame:
@@ -109,88 +108,61 @@ def compute_confusion(table: pd.DataFrame, systems: Sequence[str] | None = None)
     Parameters
     ----------
     table : DataFrame
-        Predictions or aggregates.
     systems : sequence of str, optional
-        The classes; by default those the table's model knows.
+        The classes; by default those that the table's model knows.
 
     Returns
     -------
     DataFrame, shape (n_systems, n_systems)
         Rows are true systems, columns predicted ones; ``attrs["n"]`` is the size of the test set.
     """
-    counts = compute_confusion_counts(table, systems)
-    confusion = counts / len(table) if len(table) else counts * np.nan
-    confusion.attrs["n"] = len(table)
-    return confusion
+    return _confusion(table, systems) / (len(table) or np.nan)
 
 
-def compute_confidence_matrix(
-    table: pd.DataFrame, systems: Sequence[str] | None = None
-) -> pd.DataFrame:
+def compute_confidence_matrix(table: pd.DataFrame) -> pd.DataFrame:
     """Compute figure 4 c and d: the mean confidence in each cell, ``nan`` where a cell is empty."""
-    counts = compute_confusion_counts(table, systems)
-    true, predicted = _cells(table, counts.columns)
-    inside = (true >= 0) & (predicted >= 0)
-    sums = np.zeros(counts.shape)
-    confidence = table[confidence_column(table)].to_numpy(dtype=float)
-    np.add.at(sums, (true[inside], predicted[inside]), confidence[inside])
-    filled = counts.to_numpy() > 0
-    means = np.divide(sums, counts.to_numpy(), out=np.full(counts.shape, np.nan), where=filled)
-    matrix = _matrix(means, counts.columns)
-    matrix.attrs["n"] = len(table)
-    return matrix
+    counts = _confusion(table)
+    return _confusion(
+        table, weights=table[confidence_column(table)].to_numpy(dtype=float)
+    ) / counts.where(counts > 0)
 
 
-def compute_system_rates(
-    table: pd.DataFrame, systems: Sequence[str] | None = None, *, seed: int = 0
-) -> pd.DataFrame:
+def compute_system_rates(table: pd.DataFrame) -> pd.DataFrame:
     """Compute how reliable a prediction of each crystal system is, and how often it is found.
 
-    Returns
-    -------
-    DataFrame, one row a crystal system
-        ``n_true``, ``n_predicted``, ``n_right``; ``share`` of the test set; ``precision`` (the
-        "True Pos Rate" of figure S3) and ``false_positive_rate = 1 - precision`` (figure S5), both
-        shares of the predictions of that system; ``sensitivity``, the share of its members that is
-        found. ``precision_low``, ``precision_high``, ``sensitivity_low``, ``sensitivity_high``
-        bound 95 %.
+    A row a system: ``n_true``, ``n_predicted``, ``n_right``; ``share`` of the test set;
+    ``precision`` (the "True Pos Rate" of figure S3) and ``false_positive_rate = 1 - precision``
+    (figure S5), both shares of the predictions of that system; ``sensitivity``, the share of its
+    members that is found. ``precision_low``, ``precision_high``, ``sensitivity_low``,
+    ``sensitivity_high`` bound 95 %.
     """
     check_table(table)
-    systems = systems_of(table) if systems is None else systems
+    systems = systems_of(table)
     right, true, predicted = (right_system(table), *_cells(table, systems))
     materials = table["material_id"].to_numpy(dtype=object)
     rows = []
-    for i, system in enumerate(systems):
+    for i in range(len(systems)):
         called, member = predicted == i, true == i
-        precision = estimate_rate(right[called], materials[called], seed=seed)
-        sensitivity = estimate_rate(right[member], materials[member], seed=seed)
+        precision = estimate_rate(right[called], materials[called])
+        sensitivity = estimate_rate(right[member], materials[member])
         rows.append(
-            {
-                "system": system,
-                "n_true": sensitivity.n,
-                "n_predicted": precision.n,
-                "n_right": int((right & member).sum()),
-                "share": sensitivity.n / len(table) if len(table) else np.nan,
-                "precision": precision.value,
-                "precision_low": precision.low,
-                "precision_high": precision.high,
-                "false_positive_rate": 1 - precision.value,
-                "sensitivity": sensitivity.value,
-                "sensitivity_low": sensitivity.low,
-                "sensitivity_high": sensitivity.high,
-            }
+            {"n_true": sensitivity.n, "n_predicted": precision.n}
+            | {"n_right": int((right & member).sum())}
+            | {"share": sensitivity.n / len(table) if len(table) else np.nan}
+            | _with_bounds("precision", precision)
+            | {"false_positive_rate": 1 - precision.value}
+            | _with_bounds("sensitivity", sensitivity)
         )
-    return pd.DataFrame(rows).set_index("system")
+    return pd.DataFrame(rows, index=pd.Index(systems, name="system"))
+
+
+def _with_bounds(name: str, rate: Estimate) -> dict[str, float]:
+    """A rate and its interval, as columns."""
+    return {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
 
 
 def compute_confidence_by_outcome(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the mean confidence of right and of wrong predictions.
-
-    Returns
-    -------
-    DataFrame
-        Rows ``right`` and ``wrong``, columns ``confidence`` and ``n``.
-    """
+    """Mean ``confidence`` and ``n`` of right and of wrong predictions, a row each."""
     right = right_system(table)
     confidence = table[confidence_column(table)].to_numpy(dtype=float)
     parts = {"right": confidence[right], "wrong": confidence[~right]}
@@ -202,33 +174,18 @@ def compute_confidence_by_outcome(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def compute_confidence_histogram(
-    table: pd.DataFrame, systems: Sequence[str] | None = None, *, n_bins: int = 20
-) -> pd.DataFrame:
+def compute_confidence_histogram(table: pd.DataFrame, n_bins: int = 20) -> pd.DataFrame:
     """Compute figure S6: right and wrong predictions by confidence, for each predicted system.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
-    systems : sequence of str, optional
-        Predicted systems; by default those the table's model knows.
-    n_bins : int
-        Bins between 0 and 1; a bin holds its lower edge, the last one both.
-
-    Returns
-    -------
-    DataFrame
-        ``system``, ``low``, ``high`` (the bin's edges), ``right``, ``wrong``, ``n`` and
-        ``accuracy``.
+    Of ``n_bins`` between 0 and 1 a bin holds its lower edge, the last one both: ``system``,
+    ``low``, ``high`` (its edges), ``right``, ``wrong``, ``n`` and ``accuracy``.
     """
-    systems = systems_of(table) if systems is None else systems
     right = right_system(table)
     confidence = table[confidence_column(table)].to_numpy(dtype=float)
     predicted = table["system"].to_numpy(dtype=object)
     edges = np.linspace(0, 1, n_bins + 1)
     parts = []
-    for system in systems:
+    for system in systems_of(table):
         called = predicted == system
         hits = np.histogram(confidence[called & right], edges)[0]
         misses = np.histogram(confidence[called & ~right], edges)[0]
@@ -242,108 +199,69 @@ def compute_confidence_histogram(
 
 
 # --- space group and lattice ----------------------------------------------------------------------
-def _available(groupings: Sequence[str], has_known: bool) -> tuple[str, ...]:
-    return tuple(name for name in groupings if has_known or name != "known")
-
-
 def _groups(
-    table: pd.DataFrame, systems: Sequence[str], names: Sequence[str]
+    table: pd.DataFrame, groupings: Sequence[str], given: str
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield name of the grouping, name of the group and the mask of its rows."""
     right = right_system(table)
-    predicted = table["system"].to_numpy(dtype=object)
-    true = table["true_system"].to_numpy(dtype=object)
-    masks = {
-        "predicted": lambda s: predicted == s,
-        "true": lambda s: true == s,
-        "given": lambda s: (true == s) & right,
-        "known": lambda s: true == s,
-    }
-    everything = {"given": right}
-    for name in names:
-        for system in systems:
-            yield name, system, masks[name](system)
-        yield name, "all", everything.get(name, np.ones(len(table), dtype=bool))
+    system = {name: table[name].to_numpy(dtype=object) for name in ("system", "true_system")}
+    for name in groupings:
+        if name == "known" and given not in table.columns:
+            continue
+        among = right if name == "given" else np.ones(len(table), dtype=bool)
+        member = system["system" if name == "predicted" else "true_system"]
+        for group in systems_of(table):
+            yield name, group, among & (member == group)
+        yield name, "all", among
 
 
 def compute_space_group_accuracy(
-    table: pd.DataFrame,
-    systems: Sequence[str] | None = None,
-    *,
-    groupings: Sequence[str] = GROUPINGS,
-    seed: int = 0,
+    table: pd.DataFrame, groupings: Sequence[str] = _GROUPINGS
 ) -> pd.DataFrame:
-    """Compute space group accuracies.
+    """Compute space group accuracies, by groupings of the rows.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
-    systems : sequence of str, optional
-        The classes; by default those the table's model knows.
-    groupings : sequence of str
-        Which of the groupings below; ``known`` is left out where the table lacks it.
-    seed : int
-        Of the resampling.
-
-    Returns
-    -------
-    DataFrame
-        ``grouping``, ``system`` (or ``"all"``), ``accuracy``, ``low``, ``high``, ``n``,
-        ``n_materials``. Groupings: ``predicted`` by predicted system, wrong ones included (figure 5
-        of the paper); ``true`` by true system; ``given`` where the system was predicted right;
-        ``known``, where the table has it, by the forest of the true system on every row.
+    ``predicted`` is by predicted system, wrong ones included (figure 5 of the paper); ``true`` by
+    true system; ``given`` where the system was predicted right; ``known``, where the table has it,
+    by the forest of the true system on every row. Columns: ``grouping``, ``system`` (or ``"all"``),
+    ``accuracy``, ``low``, ``high``, ``n``, ``n_materials``.
     """
-    systems = systems_of(table) if systems is None else systems
+    check_table(table, ("true_space_group", "space_group"))
     materials = table["material_id"].to_numpy(dtype=object)
-    names = _available(groupings, "space_group_given" in table.columns)
-    right = dict.fromkeys(names, _right_space_group(table))
-    if "known" in names:
-        right["known"] = _right_space_group(table, "space_group_given")
+    true = table["true_space_group"].to_numpy(dtype=float)
     rows = []
-    for name, system, mask in _groups(table, systems, names):
-        e = estimate_rate(right[name][mask], materials[mask], seed=seed)
+    for name, system, mask in _groups(table, groupings, "space_group_given"):
+        column = "space_group_given" if name == "known" else "space_group"
+        right = table[column].to_numpy(dtype=float) == true
+        e = estimate_rate(right[mask], materials[mask])
         rows.append((name, system, e.value, e.low, e.high, e.n, e.n_materials))
     columns = ["grouping", "system", "accuracy", "low", "high", "n", "n_materials"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def compute_lattice_errors(
-    table: pd.DataFrame,
-    systems: Sequence[str] | None = None,
-    *,
-    groupings: Sequence[str] = GROUPINGS,
-    seed: int = 0,
+    table: pd.DataFrame, groupings: Sequence[str] = _GROUPINGS
 ) -> pd.DataFrame:
     """Compute median absolute errors of the lattice parameters a, b and c.
 
     Parameters
     ----------
-    table : DataFrame
-        Predictions or aggregates.
-    systems : sequence of str, optional
-        The classes; by default those the table's model knows.
-    groupings : sequence of str
-        As for space groups.
-    seed : int
-        Of the resampling.
+    table, groupings
+        See :func:`compute_space_group_accuracy`.
 
     Returns
     -------
     DataFrame
-        ``grouping`` (as for space groups), ``system`` (or ``"all"``), ``axis``, ``median_error``,
-        ``low``, ``high`` [angstrom], ``n``, ``n_materials``.
+        ``grouping``, ``system`` (or ``"all"``), ``axis``, ``median_error``, ``low``, ``high``
+        [angstrom], ``n``, ``n_materials``.
     """
     check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
-    systems = systems_of(table) if systems is None else systems
     materials = table["material_id"].to_numpy(dtype=object)
-    names = _available(groupings, "a_given" in table.columns)
     rows = []
-    for name, system, mask in _groups(table, systems, names):
+    for name, system, mask in _groups(table, groupings, "a_given"):
         for axis in AXES:
             column = f"{axis}_given" if name == "known" else axis
             error = compute_absolute_error(table, axis, column)[mask]
-            e = estimate_median(error, materials[mask], seed=seed)
+            e = estimate_median(error, materials[mask])
             rows.append((name, system, axis, e.value, e.low, e.high, e.n, e.n_materials))
     columns = ["grouping", "system", "axis", "median_error", "low", "high", "n", "n_materials"]
     return pd.DataFrame(rows, columns=columns)
@@ -360,18 +278,8 @@ def compute_error_by_length(
 ) -> pd.DataFrame:
     """Compute how the lattice error grows with the length of the axis.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Predictions or aggregates.
-    edges : sequence of float
-        Bins of the true length [angstrom]; the paper names 10 and 20.
-
-    Returns
-    -------
-    DataFrame
-        ``axis``, ``from``, ``to``, ``median_error`` [angstrom], ``n``; bins without a case are
-        left out.
+    In bins of the true length [angstrom], of which the paper names 10 and 20: ``axis``, ``from``,
+    ``to``, ``median_error`` [angstrom], ``n``; bins without a case are left out.
     """
     check_table(table, (*AXES, *(f"true_{axis}" for axis in AXES)))
     rows = []

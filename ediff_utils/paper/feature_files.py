@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,16 +12,22 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ediff_utils.bloch.dataset.manifest import MANIFEST
+from ediff_utils.bloch.dataset import manifest
 from ediff_utils.bloch.dataset.reading import count_patterns, iterate_patterns, part_files, spots
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.files import file_sha256
-from ediff_utils.core.paths import atomic_write, require
+from ediff_utils.core.files import read_schema, read_table
+from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import FeatureSettings, check
 from ediff_utils.paper.features import N_FEATURES, compute_features, rotate_vectors
 
-_SETTINGS, _PATTERNS = b"ediff_settings", b"ediff_patterns"
+FEATURES = made_from.Stage(
+    "features",
+    ("ediff_utils.paper.feature_files",),
+    without=("ediff_utils.bloch.dataset.manifest", "ediff_utils.bloch.dataset.table"),
+)
+_WHAT, _MADE_BY = "a table of features", "notebook 03"
 #: Columns of the file beside the vectors.
 INDEX = ("material_id", "pattern", "rotation")
 #: Below this an in-plane rotation is none [degree].
@@ -34,16 +39,15 @@ _BLOCK = 20_000
 class Features(Protocol):
     """Vectors and what they belong to.
 
-    Parameters
-    ----------
-    index : DataFrame
-        ``material_id``, ``pattern`` and, where it is known, ``rotation`` [degree] of every row.
-    key : str
-        Tells whether two of them are the same; empty where that is not known.
+    ``index`` has ``material_id``, ``pattern`` and, where it is known, ``rotation`` [degree] of
+    every row. ``key`` tells whether two of them are the same; it is empty where that is not known.
     """
 
-    index: pd.DataFrame
-    key: str
+    @property
+    def index(self) -> pd.DataFrame: ...
+
+    @property
+    def key(self) -> str: ...
 
     def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
         """Vectors of some rows; ndarray of float32, shape (len(rows), 1066)."""
@@ -51,14 +55,7 @@ class Features(Protocol):
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Vectors in memory.
-
-    Parameters
-    ----------
-    index : DataFrame
-    vectors : ndarray of float32, shape (n, 1066)
-    key : str
-    """
+    """Vectors in memory, float32, shape (n, 1066)."""
 
     index: pd.DataFrame
     vectors: np.ndarray
@@ -70,14 +67,7 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """Vectors in a file, of which only those that are asked for come into memory.
-
-    Parameters
-    ----------
-    path : Path
-    index : DataFrame
-    key : str
-    """
+    """Vectors in a file, of which only those that are asked for come into memory."""
 
     path: Path
     index: pd.DataFrame
@@ -108,15 +98,7 @@ class FeatureFile:
 
 @dataclass(frozen=True)
 class FeatureSubset:
-    """Some rows of others.
-
-    Parameters
-    ----------
-    base : Features
-    rows : ndarray of int
-    name : str
-        Tells one choice of rows from another.
-    """
+    """Some rows of others; ``name`` tells one choice of rows from another."""
 
     base: Features
     rows: np.ndarray
@@ -138,13 +120,8 @@ class FeatureSubset:
 class RotatedFeatures:
     """Vectors of other ones' patterns after a turn about the beam.
 
-    Parameters
-    ----------
-    base : Features
-    angle : ndarray, shape (n,)
-        Of every pattern, from qx towards qy [degree].
-    name : str
-        Tells one set of angles from another.
+    By an angle for each, (n,), from qx towards qy [degree]; ``name`` tells one set of angles from
+    another.
     """
 
     base: Features
@@ -168,17 +145,7 @@ class RotatedFeatures:
 
 
 def match_materials(features: Features, others: Features) -> Features:
-    """Patterns of those materials that others have too.
-
-    Parameters
-    ----------
-    features, others : Features
-
-    Returns
-    -------
-    Features
-        Where that leaves none out, ``features`` themselves.
-    """
+    """Patterns of those materials that others have too; ``features`` themselves if all have."""
     kept = features.index["material_id"].isin(set(others.index["material_id"])).to_numpy()
     if kept.all():
         return features
@@ -187,27 +154,11 @@ def match_materials(features: Features, others: Features) -> Features:
 
 
 def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> Features:
-    """The same patterns under another protocol of in-plane rotation.
+    """The same patterns under a protocol of in-plane rotation; they themselves if they follow it.
 
-    Parameters
-    ----------
-    features : Features
-        Its index knows the rotation of each pattern.
-    rotation : {"fixed", "free"}
-        "fixed": x along the projection of the same lattice vector in every pattern, the paper's
-        protocol; "free": uniform, as under a microscope.
-    seed : int
-        Of the free rotations.
-
-    Returns
-    -------
-    Features
-        Where the patterns follow that protocol already, they themselves.
-
-    Raises
-    ------
-    UserError
-        The rotation of the patterns is not known.
+    "fixed": x along the projection of the same lattice vector in every pattern, the paper's
+    protocol; "free": uniform, as under a microscope, by ``seed``. Without the patterns' rotation in
+    the index: a UserError.
     """
     if "rotation" not in features.index:
         raise UserError("features: column 'rotation' is missing; make them again")
@@ -246,15 +197,17 @@ def build_features(
     UserError
         No patterns of that thickness, or the file cannot be written.
     """
-    origin = _fingerprint(patterns)
-    metadata = {_SETTINGS: settings.model_dump_json().encode(), _PATTERNS: origin.encode()}
-    if origin and _metadata(path, metadata) == metadata:
-        return read_features(path)
+    part_files(patterns)
+    inputs = {"patterns": manifest.fingerprint(patterns)}
+    identity = FEATURES.identify(settings.model_dump(mode="json"), inputs)
+    found = made_from.read(path)
+    if FEATURES.is_same(found, identity):
+        return _open(path, found or {})
     number = {"float16": pa.float16(), "float32": pa.float32()}[settings.precision]
     kinds = {"material_id": pa.string(), "pattern": pa.int32(), "rotation": pa.float32()}
     schema = pa.schema(
         [*((name, kinds[name]) for name in INDEX), ("features", pa.list_(number, N_FEATURES))],
-        metadata=metadata,
+        metadata=made_from.metadata(identity),
     )
     columns = [*INDEX, "qx", "qy", "intensity"]
     total = count_patterns(patterns, settings.thickness)
@@ -270,11 +223,11 @@ def build_features(
             arrays = [table[name].combine_chunks() for name in INDEX]
             f.write_table(pa.table([*arrays, lists], schema=schema))
             bar.update(table.num_rows)
-    return read_features(path)
+    return _open(path, identity)
 
 
 def read_features(path: Path) -> FeatureFile:
-    """Open what :func:`build_features` wrote.
+    """Open what :func:`build_features` wrote; says on stderr where other code has made it.
 
     Parameters
     ----------
@@ -289,22 +242,19 @@ def read_features(path: Path) -> FeatureFile:
     UserError
         No such file, not Parquet, or not a table of features.
     """
-    require(path, "notebook 03")
-    try:
-        kind = pq.read_schema(path).field("features").type
-        index = pq.read_table(path, columns=list(INDEX)).to_pandas()
-        metadata = pq.read_schema(path).metadata or {}
-        missing = [name for name in INDEX if name not in index]
-        if missing:
-            raise KeyError(f"column {missing[0]} is missing")
-    except (pa.ArrowException, OSError, KeyError) as error:
-        detail = str(error).split("\n")[0]
-        raise UserError(f"{path}: not a table of features: {detail}") from None
-    if not pa.types.is_fixed_size_list(kind) or kind.list_size != N_FEATURES:
+    found = made_from.read(path) or {}
+    file = _open(path, found)
+    FEATURES.note_old(found)
+    return file
+
+
+def _open(path: Path, identity: made_from.Identity) -> FeatureFile:
+    """Open a file that says what it was made from."""
+    kind = read_schema(path, [*INDEX, "features"], what=_WHAT, made_by=_MADE_BY).field("features")
+    if not pa.types.is_fixed_size_list(kind.type) or kind.type.list_size != N_FEATURES:
         raise UserError(f"{path}: column features: expected lists of {N_FEATURES} numbers")
-    origin = metadata.get(_PATTERNS, b"")
-    key = hashlib.sha256(origin + metadata.get(_SETTINGS, b"")).hexdigest() if origin else ""
-    return FeatureFile(Path(path), index, key)
+    index = read_table(path, INDEX, others=False, what=_WHAT, made_by=_MADE_BY).to_pandas()
+    return FeatureFile(Path(path), index, made_from.digest(identity) if identity else "")
 
 
 def read_settings(path: Path) -> FeatureSettings:
@@ -315,27 +265,11 @@ def read_settings(path: Path) -> FeatureSettings:
     UserError
         No such file, or not a table of features.
     """
-    require(path, "notebook 03")
-    try:
-        values = json.loads((pq.read_schema(path).metadata or {})[_SETTINGS])
-    except (pa.ArrowException, OSError, KeyError, ValueError):
-        raise UserError(f"{path}: not a table of features, as notebook 03 writes it") from None
-    return check(FeatureSettings, where=f"{path}: ", **values)
-
-
-def _fingerprint(patterns: Path) -> str:
-    """What tells one dataset from another; empty where it has no manifest."""
-    part_files(patterns)
-    manifest = Path(patterns) / MANIFEST
-    return file_sha256(manifest) if manifest.exists() else ""
-
-
-def _metadata(path: Path, names: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    try:
-        found = pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError):
-        return {}
-    return {name: found.get(name, b"") for name in names}
+    read_schema(path, what=_WHAT, made_by=_MADE_BY)
+    found = made_from.read(path)
+    if not found:
+        raise UserError(f"{path}: expected {_WHAT}, as {_MADE_BY} writes it")
+    return check(FeatureSettings, where=f"{path}: ", **found["settings"])
 
 
 def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:

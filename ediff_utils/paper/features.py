@@ -31,54 +31,32 @@ _CUT = -np.pi + 0.01
 def transform(
     qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray, offsets: np.ndarray
 ) -> np.ndarray:
-    """Coefficients T[m, p] of many patterns.
+    """Coefficients T[m, p] of many patterns, complex64, shape (patterns, 41, 13).
 
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray, shape (spots,)
-        Spots of all patterns, one pattern after another, without the direct beam [1/angstrom].
-    offsets : ndarray of int, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-
-    Returns
-    -------
-    ndarray of complex64, shape (patterns, 41, 13)
+    Spots of all patterns stand one pattern after another, without the direct beam: ``qx``, ``qy``
+    [1/angstrom] and ``intensity``, (spots,); pattern j owns spots offsets[j] to offsets[j + 1].
     """
-    return radial_transform(
-        np.ascontiguousarray(qx, dtype=np.float64),
-        np.ascontiguousarray(qy, dtype=np.float64),
-        np.ascontiguousarray(intensity, dtype=np.float64),
-        np.ascontiguousarray(offsets, dtype=np.int64),
-        N_RADIAL,
-        N_ANGULAR,
-        STEP,
-    )
+    x, y, height = (np.ascontiguousarray(v, dtype=np.float64) for v in (qx, qy, intensity))
+    offsets = np.ascontiguousarray(offsets, dtype=np.int64)
+    return radial_transform(x, y, height, offsets, N_RADIAL, N_ANGULAR, STEP)
 
 
-def to_vectors(coefficients: np.ndarray) -> np.ndarray:
-    """Magnitudes and arguments of coefficients.
+def _to_vectors(coefficients: np.ndarray) -> np.ndarray:
+    """Coefficients, complex (n, 41, 13), as vectors, float32 (n, 1066).
 
-    Parameters
-    ----------
-    coefficients : ndarray of complex, shape (n, 41, 13)
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 1066)
-        533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
-        vanishing coefficient is 0.
+    533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
+    vanishing coefficient is 0.
     """
     n = len(coefficients)
     magnitude = np.abs(coefficients)
-    argument = np.angle(coefficients)
-    argument = _wrap(argument)
+    argument = _wrap(np.angle(coefficients))
     argument[_vanishing(magnitude)] = 0
-    return np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1).astype(
-        np.float32
-    )
+    both = np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1)
+    return both.astype(np.float32)
 
 
 def _wrap(argument: np.ndarray) -> np.ndarray:
+    """Arguments within the turn that the cut begins [radian]."""
     return np.remainder(argument - _CUT, 2 * np.pi) + _CUT
 
 
@@ -89,23 +67,18 @@ def _vanishing(magnitude: np.ndarray) -> np.ndarray:
 
 
 def to_coefficients(vectors: np.ndarray) -> np.ndarray:
-    """Undo :func:`to_vectors`: complex coefficients, shape (n, 41, 13)."""
+    """Complex coefficients of vectors, shape (n, 41, 13)."""
     vectors = np.asarray(vectors)
     magnitude, argument = np.split(vectors, 2, axis=1)
     return (magnitude * np.exp(1j * argument)).reshape(len(vectors), N_RADIAL, N_ANGULAR)
 
 
 def coarsen(vectors: np.ndarray) -> None:
-    """Round vectors so that few values are left of each feature, in place.
+    """Round vectors, float32 (n, 1066), so that few values are left of each feature, in place.
 
-    A tree sorts the values of a feature at every node, which takes half the time where they are
-    some two hundred instead of all different.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n, 1066)
-        Magnitudes are rounded to :data:`COARSE_BITS` bits behind the leading one, arguments to
-        1 / :data:`COARSE_TURN` of a turn.
+    Magnitudes are rounded to :data:`COARSE_BITS` bits behind the leading one, arguments to 1 /
+    :data:`COARSE_TURN` of a turn. A tree sorts the values of a feature at every node, which takes
+    half the time where they are some two hundred instead of all different.
     """
     half = vectors.shape[1] // 2
     bits = vectors[:, :half].view(np.uint32)
@@ -164,32 +137,21 @@ def compute_features(
     for start in range(0, len(offsets) - 1, 20_000):
         part = offsets[start : start + 20_001]
         own = slice(part[0], part[-1])
-        blocks.append(to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
+        blocks.append(_to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
     return np.concatenate(blocks)
 
 
 def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Vectors of the same patterns turned about the beam.
+    """Vectors, float32 (n, 1066), of the same patterns turned about the beam.
 
-    A turn of a pattern by an angle from qx towards qy multiplies T[m, p] by exp(i p angle), so that
-    magnitudes stay and arguments shift.
-
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n, 1066)
-    angle : ndarray, shape (n,)
-        [degree]
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 1066)
+    By an angle for each, (n,), from qx towards qy [degree]. That multiplies T[m, p] by exp(i p
+    angle), so that magnitudes stay and arguments shift.
     """
     magnitude, argument = np.split(vectors, 2, axis=1)
     shape = (-1, N_RADIAL, N_ANGULAR)
     vanishing = _vanishing(magnitude.reshape(shape))
     shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
-    turned = argument.reshape(shape) + shift[:, None, :].astype(np.float32)
-    turned = _wrap(turned)
+    turned = _wrap(argument.reshape(shape) + shift[:, None, :].astype(np.float32))
     turned[vanishing] = 0
     # The argument of order 0 says nothing but that it is a sum of intensities.
     turned[:, :, 0] = argument.reshape(shape)[:, :, 0]
@@ -197,38 +159,19 @@ def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def basis_function(m: int, p: int, qx: np.ndarray, qy: np.ndarray) -> np.ndarray:
-    """The basis function of ring m and order p on a grid, equation 2.
+    """The basis function of ring m and order p where qx, qy [1/angstrom] are, equation 2.
 
-    Parameters
-    ----------
-    m, p : int
-        Ring 0 to 40, angular order 0 to 12.
-    qx, qy : ndarray
-        Where [1/angstrom].
-
-    Returns
-    -------
-    ndarray of complex
-        max(0, 1 - ||q| - m dq| / dq) exp(i p phi).
+    max(0, 1 - ||q| - m dq| / dq) exp(i p phi), complex.
     """
     ring = np.maximum(0, 1 - np.abs(np.hypot(qx, qy) - m * STEP) / STEP)
     return ring * np.exp(1j * p * np.arctan2(qy, qx))
 
 
 def reconstruct(coefficients: np.ndarray, qx: np.ndarray, qy: np.ndarray) -> np.ndarray:
-    """Put a pattern together again from its coefficients.
+    """Put a pattern together again from its coefficients, (41, 13), where qx, qy [1/angstrom] are.
 
-    Parameters
-    ----------
-    coefficients : ndarray of complex, shape (41, 13)
-    qx, qy : ndarray
-        Where [1/angstrom].
-
-    Returns
-    -------
-    ndarray
-        sum over m of ring m times (T[m, 0] + 2 sum_p Re T[m, p] exp(-i p phi)) / (2 pi): the
-        Fourier series of each ring, cut off at order 12, as intensity a radian.
+    sum over m of ring m times (T[m, 0] + 2 sum_p Re T[m, p] exp(-i p phi)) / (2 pi): the Fourier
+    series of each ring, cut off at order 12, as intensity a radian.
     """
     position, angle = np.hypot(qx, qy) / STEP, np.arctan2(qy, qx)
     inner = np.floor(position).astype(int)

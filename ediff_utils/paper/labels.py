@@ -1,4 +1,7 @@
-"""Labels of the patterns, and the split of the materials, which all models share."""
+"""Labels of the patterns, and the split of the materials, which all models share.
+
+As "Random Forest Modeling" has it: a quarter of the materials, not of the patterns, is held out.
+"""
 
 from __future__ import annotations
 
@@ -48,23 +51,10 @@ def make_split(crystals: pd.DataFrame, settings: ForestSettings) -> pd.DataFrame
 def label_patterns(
     index: pd.DataFrame, crystals: pd.DataFrame, split: pd.DataFrame
 ) -> pd.DataFrame:
-    """Labels of every pattern, in the order of the patterns.
+    """Labels of every pattern of ``index``, by its ``material_id`` and ``pattern``, in its order.
 
-    Parameters
-    ----------
-    index : DataFrame
-        ``material_id`` and ``pattern``.
-    crystals, split : DataFrame
-
-    Returns
-    -------
-    DataFrame
-        ``material_id, pattern, part, crystal_system, space_group, a, b, c``.
-
-    Raises
-    ------
-    UserError
-        A pattern of a material that the tables do not have.
+    ``material_id, pattern, part, crystal_system, space_group, a, b, c``; a pattern of a material
+    that the tables do not have is a UserError.
     """
     columns = ["material_id", "crystal_system", "space_group", *LATTICE]
     labels = index[["material_id", "pattern"]]

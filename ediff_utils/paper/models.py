@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import joblib
 import numpy as np
@@ -20,20 +21,33 @@ import sklearn
 import skops.io
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
 from ediff_utils.core.paths import atomic_write, require
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings, check
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.paper.checkpoints import TRUSTED
+from ediff_utils.paper.feature_files import FEATURES
 from ediff_utils.paper.features import N_FEATURES
 from ediff_utils.paper.votes import checked, difference_confidence, tree_answers, tree_votes
 
-Forest = RandomForestClassifier | RandomForestRegressor
+Forest: TypeAlias = RandomForestClassifier | RandomForestRegressor
 LATTICE = ("a", "b", "c")
 #: File that says how the forests of a folder were made; a folder that has it is complete.
 ABOUT = "models.json"
+#: What asks them, keeps them or prints table 1 has no part in how they are grown.
+FORESTS = made_from.Stage(
+    "forests",
+    ("ediff_utils.paper.training",),
+    without=(
+        *FEATURES.without,
+        "ediff_utils.paper.models",
+        "ediff_utils.paper.checkpoints",
+        "ediff_utils.paper.published",
+    ),
+)
 
 
 @dataclass
@@ -176,12 +190,7 @@ class Hierarchy:
 class StoredForests(Mapping[str, Forest]):
     """Forests of one kind by crystal system, read when asked for; the last one stays in memory.
 
-    Parameters
-    ----------
-    paths : mapping of str to Path
-        By crystal system.
-    digests : mapping of str to str
-        What the files' SHA-256 has to be, by crystal system.
+    ``paths`` and ``digests``, what the files' SHA-256 has to be, are by crystal system.
     """
 
     def __init__(self, paths: Mapping[str, Path], digests: Mapping[str, str]) -> None:
@@ -209,64 +218,28 @@ def forest_file(kind: str, system: str) -> str:
 
 
 def write_forest(forest: Forest, path: Path) -> None:
-    """Write a forest to a skops file.
-
-    Raises
-    ------
-    UserError
-        It cannot be written.
-    """
+    """Write a forest to a skops file."""
     with atomic_write(path) as partial:
         skops.io.dump(forest, partial, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
 
 
-def write_about(folder: Path, names: Sequence[str], about: Mapping[str, object]) -> None:
+def write_about(
+    folder: Path, names: Sequence[str], about: Mapping[str, object], identity: made_from.Identity
+) -> None:
     """Say how the forests of a folder were made; a folder that has this file is complete.
 
-    Parameters
-    ----------
-    folder : Path
-    names : sequence of str
-        Of the forests' files (:func:`forest_file`), all of which are there.
-    about : mapping
+    ``names`` are of their files, all of which are there; ``about`` is for readers, ``identity``
+    what they were made from.
     """
     digests = {Path(name).stem: file_sha256(folder / name) for name in sorted(names)}
     with atomic_write(folder / ABOUT) as partial:
         found = dict(about) | {"files": sorted(digests), "sha256": digests}
+        found[made_from.KEY] = identity
         partial.write_text(json.dumps(found, indent=2) + "\n")
 
 
-def save_hierarchy(hierarchy: Hierarchy, folder: Path, *, progress: bool = True) -> None:
-    """Write the forests, one skops file each, and ``models.json``.
-
-    Parameters
-    ----------
-    hierarchy : Hierarchy
-    folder : Path
-    progress : bool
-        Show a progress bar.
-
-    Raises
-    ------
-    UserError
-        The folder cannot be written to.
-    """
-    files = {forest_file("crystal_system", ""): hierarchy.system_forest}
-    files |= {forest_file("space_group", s): f for s, f in hierarchy.space_group.items()}
-    files |= {forest_file("lattice", s): f for s, f in hierarchy.lattice.items()}
-    for name, forest in tqdm(files.items(), desc="forests saved", disable=not progress):
-        write_forest(forest, folder / name)
-    write_about(folder, list(files), hierarchy.about)
-
-
 def read_about(folder: Path) -> dict:
-    """Read how the models in a folder were made.
-
-    Raises
-    ------
-    UserError
-        No models there, or a file that is not theirs.
-    """
+    """Read how the models in a folder were made; a UserError where that is not said."""
     path = require(folder / ABOUT, "notebook 03")
     try:
         about = json.loads(path.read_text())
@@ -280,27 +253,18 @@ def read_about(folder: Path) -> dict:
     return about
 
 
-def forest_settings(about: Mapping[str, object], **changes: object) -> ForestSettings:
-    """Settings that models were trained with, some of them changed.
-
-    Parameters
-    ----------
-    about : mapping
-        Of the models.
-    **changes
-
-    Raises
-    ------
-    UserError
-        A value that does not fit.
-    """
+def forest_settings(about: Mapping[str, Any], **changes: object) -> ForestSettings:
+    """Settings that models were trained with, some of them changed."""
     return check(ForestSettings, where="models.json: ", **{**about["settings"], **changes})
 
 
 def load_hierarchy(
     folder: Path, *, only_system: bool = False, in_turn: bool = False, progress: bool = True
 ) -> Hierarchy:
-    """Read what :func:`save_hierarchy` wrote, without running any code from the files.
+    """Read what :func:`ediff_utils.paper.training.prepare_hierarchy` wrote.
+
+    No code from the files is run. A line on stderr says where other code than there is now, of the
+    forests or of the features that they were trained on, has made them.
 
     Parameters
     ----------
@@ -330,6 +294,7 @@ def load_hierarchy(
             f"{folder / ABOUT}: made with scikit-learn {version}, here is "
             f"{sklearn.__version__}; train again"
         )
+    FORESTS.note_old(about.pop(made_from.KEY, {}))
     digests = about["sha256"]
     at_once = ["crystal_system"] if only_system or in_turn else about["files"]
     forests = {

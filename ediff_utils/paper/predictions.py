@@ -1,79 +1,36 @@
 """The predictions stage: what the forests say of each test pattern, and of several together.
 
-A pattern's weight is its difference confidence, (votes of the first - votes of the second) / trees.
-Several patterns of one material are put together by the paper's difference aggregation: each gives
-its weight to the class that it votes for.
+Figures 4 to 6 are drawn of its two tables. Patterns of one material are put together as in figure 3
+(:func:`ediff_utils.paper.aggregation.aggregate_votes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ediff_utils.core import files, made_from
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import atomic_write, require
+from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
+from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.feature_files import Features
 from ediff_utils.paper.labels import label_patterns
 from ediff_utils.paper.models import LATTICE, Hierarchy
 from ediff_utils.paper.votes import difference_confidence
 
+#: They are made anew whenever a notebook asks the forests; later notebooks read them.
+TABLES = made_from.Stage(
+    "tables of a run", ("ediff_utils.paper.predictions", "ediff_utils.paper.training")
+)
 _TRUE = {"crystal_system": "true_system", "space_group": "true_space_group"} | {
     axis: f"true_{axis}" for axis in LATTICE
 }
-
-
-def aggregate_votes(votes: np.ndarray) -> np.ndarray:
-    """Difference aggregation of several patterns' votes (Gleason et al. 2024, figure 3).
-
-    Parameters
-    ----------
-    votes : ndarray of int, shape (patterns, n_classes)
-        Trees a class.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        Summed weights. Where no pattern has any lead, every class gets the mean share of votes
-        instead, so that a tie of all patterns still has an answer.
-    """
-    votes = np.asarray(votes)
-    weights = np.bincount(
-        votes.argmax(axis=1), weights=difference_confidence(votes), minlength=votes.shape[1]
-    )
-    if weights.sum() > 0:
-        return weights
-    return votes.mean(axis=0) / max(1, votes.sum(axis=1).max())
-
-
-def aggregate_confidence(weights: np.ndarray) -> float:
-    """Weight of the predicted class over the sum of all weights."""
-    return float(weights.max() / weights.sum())
-
-
-def choose_patterns(labels: pd.DataFrame, n_patterns: int, seed: int) -> dict[str, np.ndarray]:
-    """Patterns of each material that are taken together, drawn at random.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        ``material_id`` of every pattern, with a clean index.
-    n_patterns : int
-        At most so many a material.
-    seed : int
-
-    Returns
-    -------
-    dict of str to ndarray of int
-        Rows of ``labels``, in rising order.
-    """
-    rng = np.random.default_rng(seed)
-    groups = labels.groupby("material_id", sort=True).indices
-    return {str(name): np.sort(rng.permutation(rows)[:n_patterns]) for name, rows in groups.items()}
 
 
 def _test_patterns(
@@ -126,39 +83,42 @@ def compute_predictions(
         vote_share=votes.max(axis=1) / hierarchy.n_trees,
         confidence=difference_confidence(votes),
     )
-    if not hierarchy.space_group:
-        return table
-    predicted, given = _by_system(hierarchy, vectors, (system, labels["true_system"].to_numpy()))
-    given = given.drop(columns="space_group_confidence").add_suffix("_given")
-    return pd.concat([table, predicted, given], axis=1)
 
-
-def _no_answers(n: int) -> pd.DataFrame:
-    columns = {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0}
-    return pd.DataFrame(columns, index=range(n))
-
-
-def _by_system(
-    hierarchy: Hierarchy, vectors: np.ndarray, told: Sequence[np.ndarray]
-) -> list[pd.DataFrame]:
-    """Space group and lattice, each pattern by the forests of the system that it is told.
-
-    For each way to tell the patterns their systems there is a table. A forest is asked once, about
-    all patterns that are told its system in any way.
-    """
-    out = [_no_answers(len(vectors)) for _ in told]
-    for name in hierarchy.space_group:
-        rows = np.flatnonzero(np.any([system == name for system in told], axis=0))
-        if not len(rows):
-            continue
+    def answer(rows: np.ndarray, name: str) -> pd.DataFrame:
         number, confidence = hierarchy.predict_space_group(vectors[rows], name)
         lattice = hierarchy.predict_lattice(vectors[rows], name)
-        for system, table in zip(told, out, strict=True):
+        groups = {"space_group": number, "space_group_confidence": confidence}
+        return pd.DataFrame(lattice, columns=LATTICE).assign(**groups)
+
+    return _ask_by_system(table, hierarchy, answer, progress=False)
+
+
+def _ask_by_system(
+    table: pd.DataFrame,
+    hierarchy: Hierarchy,
+    answer: Callable[[np.ndarray, str], pd.DataFrame],
+    progress: bool,
+) -> pd.DataFrame:
+    """The table with space group and lattice by the forests of the predicted and the true system.
+
+    ``answer`` has those of the rows that it is given, by the forests of the system that it is
+    given. It is asked once a system, about all rows that are told it in either way.
+    """
+    if not hierarchy.space_group:
+        return table
+    blank = {"space_group": 0, "space_group_confidence": 0.0, "a": 0.0, "b": 0.0, "c": 0.0}
+    told = {name: table[name].to_numpy() for name in ("system", "true_system")}
+    out = {name: pd.DataFrame(blank, index=range(len(table))) for name in told}
+    for name in tqdm(hierarchy.space_group, desc="systems asked", disable=not progress):
+        rows = np.flatnonzero((told["system"] == name) | (told["true_system"] == name))
+        if not len(rows):
+            continue
+        answers = answer(rows, name)
+        for way, system in told.items():
             own = system[rows] == name
-            table.loc[rows[own], "space_group"] = number[own]
-            table.loc[rows[own], "space_group_confidence"] = confidence[own]
-            table.loc[rows[own], list(LATTICE)] = lattice[own]
-    return out
+            out[way].loc[rows[own], answers.columns] = answers[own].to_numpy()
+    given = out["true_system"].drop(columns="space_group_confidence").add_suffix("_given")
+    return pd.concat([table, out["system"], given], axis=1)
 
 
 def compute_aggregates(
@@ -178,15 +138,13 @@ def compute_aggregates(
 
     Parameters
     ----------
-    hierarchy : Hierarchy
-    features : Features
-    crystals, split : DataFrame
+    hierarchy, features, crystals, split
+        See :func:`compute_predictions`.
     n_patterns : int
         Patterns a material, drawn at random; all where there are fewer.
     seed : int
         Of the draw.
     progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -200,107 +158,52 @@ def compute_aggregates(
         No test patterns.
     """
     labels, kept = _test_patterns(features, crystals, split, hierarchy.classes)
-    chosen = choose_patterns(labels, n_patterns, seed)
-    vectors = features.take(kept[np.concatenate(list(chosen.values()))])
-    ends = np.cumsum([len(members) for members in chosen.values()])
-    members = np.split(np.arange(len(vectors)), ends[:-1])
-    votes = hierarchy.system_votes(vectors)
+    names, groups, turn = draw_patterns(labels["material_id"], seed)
+    drawn = np.flatnonzero(turn < n_patterns)
+    vectors, groups = features.take(kept[drawn]), groups[drawn]
+    weights = aggregate_votes(hierarchy.system_votes(vectors), groups)
     truth = labels.drop(columns="pattern").drop_duplicates("material_id").set_index("material_id")
-    rows = []
-    for name, own in zip(chosen, members, strict=True):
-        weights = aggregate_votes(votes[own])
-        rows.append(
-            {"material_id": name, "n_patterns": len(own)}
-            | truth.loc[name].to_dict()
-            | {f"weight_{s}": w for s, w in zip(hierarchy.classes, weights, strict=True)}
-            | {
-                "system": hierarchy.classes[int(weights.argmax())],
-                "confidence": aggregate_confidence(weights),
-            }
-        )
-    table = pd.DataFrame(rows)
-    if not hierarchy.space_group:
-        return table
-    told = [table[name].to_numpy() for name in ("system", "true_system")]
-    with tqdm(total=len(hierarchy.space_group), desc="systems asked", disable=not progress) as bar:
-        predicted, given = _aggregate_by_system(hierarchy, vectors, members, told, bar)
-    given = given.drop(columns="space_group_confidence").add_suffix("_given")
-    return pd.concat([table, predicted, given], axis=1)
+    table = truth.loc[names].reset_index()
+    table.insert(1, "n_patterns", np.bincount(groups))
+    table = table.assign(
+        **{f"weight_{s}": weights[:, i] for i, s in enumerate(hierarchy.classes)},
+        system=np.array(hierarchy.classes)[weights.argmax(axis=1)],
+        confidence=_share_of_first(weights),
+    )
+
+    def answer(materials: np.ndarray, name: str) -> pd.DataFrame:
+        rows = np.flatnonzero(np.isin(groups, materials))
+        own = np.searchsorted(materials, groups[rows])
+        weights = aggregate_votes(hierarchy.space_group_votes(vectors[rows], name), own)
+        lattice = pd.DataFrame(hierarchy.predict_lattice(vectors[rows], name), columns=LATTICE)
+        answers = lattice.groupby(own).median()
+        answers["space_group"] = hierarchy.space_groups(name)[weights.argmax(axis=1)]
+        answers["space_group_confidence"] = _share_of_first(weights)
+        return answers
+
+    return _ask_by_system(table, hierarchy, answer, progress)
 
 
-def _aggregate_by_system(
-    hierarchy: Hierarchy,
-    vectors: np.ndarray,
-    members: list[np.ndarray],
-    told: Sequence[np.ndarray],
-    bar: tqdm,
-) -> list[pd.DataFrame]:
-    """Space group and lattice of each material, all its patterns by the forests of one system.
-
-    As :func:`_by_system`, but that materials are told systems.
-    """
-    out = [_no_answers(len(members)) for _ in told]
-    for name in hierarchy.space_group:
-        bar.update()
-        materials = np.flatnonzero(np.any([system == name for system in told], axis=0))
-        if not len(materials):
-            continue
-        rows = np.concatenate([members[i] for i in materials])
-        ends = np.cumsum([len(members[i]) for i in materials])
-        votes = np.split(hierarchy.space_group_votes(vectors[rows], name), ends[:-1])
-        lattices = np.split(hierarchy.predict_lattice(vectors[rows], name), ends[:-1])
-        groups = hierarchy.space_groups(name)
-        for i, vote, lattice in zip(materials, votes, lattices, strict=True):
-            weights = aggregate_votes(vote)
-            answer = [groups[weights.argmax()], aggregate_confidence(weights)]
-            for system, table in zip(told, out, strict=True):
-                if system[i] == name:
-                    table.loc[i, ["space_group", "space_group_confidence"]] = answer
-                    table.loc[i, list(LATTICE)] = np.median(lattice, axis=0)
-    return out
+def _share_of_first(weights: np.ndarray) -> np.ndarray:
+    """Weight of the predicted class over the sum of all weights; shape (n_materials,)."""
+    return weights.max(axis=1) / weights.sum(axis=1)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of predictions to Parquet.
-
-    Raises
-    ------
-    UserError
-        The file cannot be written.
-    """
+    """Write a table of predictions to Parquet, with the code that made it."""
+    found = pa.Table.from_pandas(table, preserve_index=False)
+    made = made_from.metadata({"code": TABLES.code()})
     with atomic_write(path) as partial:
-        table.to_parquet(partial, index=False)
+        pq.write_table(found.replace_schema_metadata(found.schema.metadata | made), partial)
 
 
 def read_table(
     path: Path, made_by: str, columns: tuple[str, ...] = ("material_id",)
 ) -> pd.DataFrame:
-    """Read a table of a run.
+    """Read a table of a run; without a file or one of the columns a UserError says what to run.
 
-    Parameters
-    ----------
-    path : Path
-    made_by : str
-        What to run when it is not there.
-    columns : tuple of str
-        Columns that it must have.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    UserError
-        Not there, not Parquet, or without a column.
+    Where other code made it, a line on stderr says so.
     """
-    require(path, made_by)
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
-        detail = str(error).split("\n")[0]
-        raise UserError(f"{path}: not a Parquet table: {detail}") from None
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]} is missing; it is made by {made_by}")
+    table = files.read_table(path, columns, made_by=made_by).to_pandas()
+    TABLES.note_old(made_from.read(path) or {})
     return table

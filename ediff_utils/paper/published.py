@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 
 ABSTRACT = "abstract"
 DATASET = "Methods, Diffraction Pattern Dataset Generation"
@@ -108,10 +108,7 @@ def _not_stated(unit: str, source: str, note: str = "") -> Published:
 
 
 # --- what was simulated ---------------------------------------------------------------------------
-MATERIALS_BEFORE_FILTER = _about(50_000, "", DATASET, "experimentally observed structures")
 MATERIALS = _exact(36_000, "", DATASET, "the introduction has 36,600")
-MATERIALS_INTRODUCTION = _exact(36_600, "", "Introduction", "Methods and figure 1 have 36,000")
-MAX_CELL_VOLUME = _exact(1000.0, "cubic angstrom", DATASET)
 ZONE_AXES = _exact(100, "", DATASET)
 THICKNESSES = _exact(100, "", "Introduction")
 THICKNESS_FIRST = _exact(2.0, "nm", SIMULATION)
@@ -133,10 +130,10 @@ FEATURES = _exact(1066, "", SIMULATION)
 
 # --- models ---------------------------------------------------------------------------------------
 #: Table 1; every split sees all features.
-HYPERPARAMETERS: Mapping[str, Mapping[str, Published]] = {
-    "crystal_system": {"trees": _exact(80, "", TABLE_1), "depth": _exact(40, "", TABLE_1)},
-    "lattice": {"trees": _exact(80, "", TABLE_1), "depth": _exact(100, "", TABLE_1)},
-    "space_group": {"trees": _exact(128, "", TABLE_1), "depth": _exact(30, "", TABLE_1)},
+HYPERPARAMETERS: Mapping[str, Mapping[str, int]] = {
+    "crystal_system": {"trees": 80, "depth": 40},
+    "lattice": {"trees": 80, "depth": 100},
+    "space_group": {"trees": 128, "depth": 30},
 }
 MAX_FEATURES = _exact(1.0, "fraction", TABLE_1, "printed as 'all'")
 MODELS = _exact(13, "", FORESTS)
@@ -193,8 +190,12 @@ HEXAGONAL_BY_CONFIDENCE: Mapping[tuple[float, float], Published] = {
 }
 
 
-@dataclass(frozen=True)
-class WorkedVote:
+def name_range(low: float, high: float) -> str:
+    """Name a range of confidences as ``results.json`` has it: ``0.30-0.35``."""
+    return f"{low:.2f}-{high:.2f}"
+
+
+class WorkedVote(NamedTuple):
     """One of figure 3's three votes on a trigonal material; counts of trees."""
 
     label: str
@@ -211,7 +212,6 @@ FIGURE_3_VOTES = (
     WorkedVote("trigonal", 26, "cubic", 19, 80, 0.0875),
     WorkedVote("tetragonal", 24, "trigonal", 21, 80, 0.0375),
 )
-FIGURE_3_WEIGHT_RATIO = _about(3.0, "1", "figure 3", "trigonal over tetragonal, summed weights")
 
 # --- space group ----------------------------------------------------------------------------------
 _MIDDLE = ("hexagonal", "trigonal", "tetragonal")
@@ -243,15 +243,10 @@ SPACE_GROUP_GIVEN_SYSTEM: Mapping[str, Mapping[str, Published]] = {
 }
 
 # --- lattice: median absolute errors --------------------------------------------------------------
-LATTICE_RANGE = _range(0.01, 0.5, "angstrom", ABSTRACT, "one or ten patterns: not stated")
+_NOT_SAID = "one or ten patterns: not stated"
+LATTICE_RANGE = _range(0.01, 0.5, "angstrom", ABSTRACT, _NOT_SAID)
 LATTICE_RANGE_LOW_SYMMETRY = Published(
-    None,
-    "angstrom",
-    CONCLUSION,
-    "about range",
-    low=0.5,
-    high=1.5,
-    note="one or ten patterns: not stated",
+    None, "angstrom", CONCLUSION, "about range", 0.5, 1.5, _NOT_SAID
 )
 LOW_SYMMETRY = ("orthorhombic", "monoclinic")
 _A_ONE = _about(0.1, "angstrom", LATTICE)
@@ -286,9 +281,8 @@ LATTICE_MEDIAN_ERROR: Mapping[str, Mapping[str, Mapping[str, Published]]] = {
 GOLD_MEDIAN_LATTICE = _exact(4.03, "angstrom", GOLD)
 GOLD_TRUE_LATTICE = _exact(4.08, "angstrom", GOLD)
 GOLD_PARTICLE_SHARES: Mapping[str, Published] = {
-    "cubic": _about(0.40, "fraction", GOLD, "of the particles, by their brightest pattern"),
-    "hexagonal": _about(0.40, "fraction", GOLD, "of the particles, by their brightest pattern"),
-    "tetragonal": _about(0.20, "fraction", GOLD, "of the particles, by their brightest pattern"),
+    system: _about(share, "fraction", GOLD, "of the particles, by their brightest pattern")
+    for system, share in (("cubic", 0.40), ("hexagonal", 0.40), ("tetragonal", 0.20))
 }
 GOLD_CUBIC_PIXELS = _about(0.5, "fraction", GOLD)
 SCAN_MIN_SPOTS = _exact(5, "", SCAN)
@@ -304,11 +298,8 @@ SCAN_DOSE = _about(400.0, "electrons/square angstrom", SCAN)
 def compute_paper_results() -> dict[str, dict]:
     """Arrange the paper's results as ``results.json`` arranges a run's.
 
-    Returns
-    -------
-    dict
-        ``crystal_system``, ``space_group`` and ``lattice``, each with ``one`` and ``ten``; the
-        leaves are :class:`Published`.
+    ``crystal_system``, ``space_group`` and ``lattice``, each with ``one`` and ``ten``; the leaves
+    are :class:`Published`.
     """
     paper: dict[str, dict] = {"crystal_system": {}, "space_group": {}, "lattice": {}}
     for protocol in ("one", "ten"):

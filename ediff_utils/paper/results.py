@@ -9,54 +9,27 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run, atomic_write, require
-from ediff_utils.paper import evaluation
-from ediff_utils.paper.comparison import comparison_table, format_table, to_markdown
-from ediff_utils.paper.provenance import compute_environment, describe_protocol, describe_run
-from ediff_utils.paper.published import (
-    ABSTRACT_SYSTEMS,
-    LOW_SYMMETRY,
-    Published,
-    compute_paper_results,
-)
-
-__all__ = [
-    "collect",
-    "comparison_table",
-    "compute_environment",
-    "compute_paper_parts",
-    "describe_protocol",
-    "describe_run",
-    "evaluate_run",
-    "evaluate_with_triclinic",
-    "format_table",
-    "read_results",
-    "record",
-    "to_markdown",
-    "to_plain",
-]
+from ediff_utils.paper import evaluation, published
+from ediff_utils.paper.provenance import compute_environment
 
 PARTS = ("crystal_system", "space_group", "lattice")
 _PART = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
 
 
 # --- recording ------------------------------------------------------------------------------------
-def to_plain(value: object) -> object:
-    """Turn numpy and pandas types into what JSON knows.
+def to_plain(value: object) -> Any:
+    """Turn numpy and pandas types into what JSON knows; a TypeError where there is no counterpart.
 
     Floats keep six significant digits; ``nan`` and infinities become ``None``.
-
-    Raises
-    ------
-    TypeError
-        ``value`` holds something that has no counterpart.
     """
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
@@ -87,23 +60,9 @@ def _write_json(path: Path, values: object) -> None:
 def record(run: Run, part: str, values: Mapping[str, object]) -> Path:
     """Write one part of the results of a run; an earlier one of that name is replaced.
 
-    Parameters
-    ----------
-    run : Run
-    part : str
-        Key in ``results.json``; dots nest, so that ``timings.patterns`` lands in ``timings``.
-    values : mapping
-        Numbers, strings, lists and mappings of them; numpy and pandas types are converted.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    UserError
-        ``part`` is not made of lower-case letters, digits, ``_`` and ``.``.
+    ``part`` is a key in ``results.json``; dots nest, so that ``timings.patterns`` lands in
+    ``timings``. ``values`` are numbers, strings, lists and mappings of them, of numpy and pandas
+    too.
     """
     if not _PART.fullmatch(part):
         raise UserError(f"part '{part}': expected lower-case letters, digits, '_' and '.' only")
@@ -133,18 +92,10 @@ def _merge(into: dict, values: Mapping) -> None:
 def collect(run: Run) -> dict:
     """Merge the recorded parts of a run into its ``results.json``.
 
-    Returns
-    -------
-    dict
-        ``crystal_system``, ``space_group`` and ``lattice`` (each with ``one`` and ``ten``),
-        ``paper`` (its numbers, same nesting: a range is a list of two, ``None`` is not stated),
-        ``paper_as_printed`` (same nesting, with "about" and units), ``protocol``,
-        ``environment``, ``timings``, and every other part under its own name.
-
-    Raises
-    ------
-    UserError
-        Nothing was recorded, or a part is not a JSON object.
+    ``crystal_system``, ``space_group`` and ``lattice`` (each with ``one`` and ``ten``), ``paper``
+    (its numbers, same nesting: a range is a list of two, ``None`` is not stated),
+    ``paper_as_printed`` (same nesting, with "about" and units), ``protocol``, ``environment``,
+    ``timings``, and every other part under its own name.
     """
     require(run.records, "the notebooks")
     results: dict = {part: {} for part in PARTS}
@@ -160,26 +111,34 @@ def collect(run: Run) -> dict:
     return results
 
 
-def read_results(run: Run) -> dict:
-    """Read the ``results.json`` of a run.
+def read_results(folder: Path) -> dict:
+    """Read the ``results.json`` of a folder: a run's (``run.data``) or a published one.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     UserError
         There is none, or it is not a JSON object.
     """
-    return _read_part(require(run.results, "make reproduce"))
+    return _read_part(require(folder / "results.json", "make reproduce"))
 
 
 def compute_paper_parts() -> dict[str, dict]:
     """Return the parts ``paper`` and ``paper_as_printed`` of ``results.json``."""
 
-    def convert(tree: object, leaf: object) -> object:
-        if isinstance(tree, Published):
+    def convert(tree: Any, leaf: Callable[[published.Published], object]) -> Any:
+        if isinstance(tree, published.Published):
             return leaf(tree)
         return {key: convert(value, leaf) for key, value in tree.items()}
 
-    paper = compute_paper_results()
+    paper = published.compute_paper_results()
     return {
         "paper": convert(paper, lambda leaf: leaf.numbers),
         "paper_as_printed": convert(paper, lambda leaf: f"{leaf} ({leaf.source})"),
@@ -209,22 +168,29 @@ def _evaluate_crystal_system(table: pd.DataFrame) -> dict[str, object]:
             "false_positive_rate": [1 - high, 1 - low],
             "sensitivity": [row["sensitivity_low"], row["sensitivity_high"]],
         }
-        n = {"precision": row["n_predicted"], "false_positive_rate": row["n_predicted"]}
-        n["sensitivity"] = row["n_true"]
-        n = {key: int(size) for key, size in n.items()}
+        n = dict.fromkeys(("precision", "false_positive_rate"), counts["n_predicted"])
+        n["sensitivity"] = counts["n_true"]
         values = {key: row[key] for key in rates}
         systems[system] = counts | values | {"interval": interval, "n": n}
     return {
         "accuracy": accuracy.value,
         "interval": [accuracy.low, accuracy.high],
         **_sizes(table),
-        "confidence": {
-            **confidence["confidence"].to_dict(),
-            "n": confidence["n"].to_dict(),
-        },
+        "confidence": confidence["confidence"].to_dict() | {"n": confidence["n"].to_dict()},
         "systems": systems,
         "confusion": evaluation.compute_confusion(table),
+        "by_confidence": {"hexagonal": _right_by_confidence(table, "hexagonal")},
     }
+
+
+def _right_by_confidence(table: pd.DataFrame, system: str) -> dict[str, float]:
+    """Share of right calls of a system in the ranges of confidence that the paper names (S6)."""
+    called = table[table["system"] == system]
+    confidence = called[evaluation.confidence_column(table)]
+    right = evaluation.right_system(called)
+    ranges = {published.name_range(*ends): ends for ends in published.HEXAGONAL_BY_CONFIDENCE}
+    inside = {name: (confidence >= a) & (confidence < b) for name, (a, b) in ranges.items()}
+    return {name: right[own].mean() if own.any() else np.nan for name, own in inside.items()}
 
 
 def _span(values: pd.Series) -> list[float]:
@@ -249,14 +215,8 @@ def _evaluate_space_group(table: pd.DataFrame) -> dict[str, object]:
         entry["n"][key] = row.n
     total = groups.pop("all")
     by_predicted = rates[rates["grouping"] == "predicted"].set_index("system")["accuracy"]
-    return (
-        total
-        | _sizes(table)
-        | {
-            "range": _span(by_predicted.reindex(ABSTRACT_SYSTEMS)),
-            "systems": groups,
-        }
-    )
+    span = _span(by_predicted.reindex(published.ABSTRACT_SYSTEMS))
+    return total | _sizes(table) | {"range": span, "systems": groups}
 
 
 def _evaluate_lattice(table: pd.DataFrame) -> dict[str, object]:
@@ -272,8 +232,8 @@ def _evaluate_lattice(table: pd.DataFrame) -> dict[str, object]:
         entry["n"] = row.n
     overall = {key: group.pop("all") for key, group in out.items()}
     predicted = errors[errors["grouping"] == "predicted"]
-    high = predicted[predicted["system"].isin(ABSTRACT_SYSTEMS)]
-    low = predicted[predicted["system"].isin(LOW_SYMMETRY)]
+    high = predicted[predicted["system"].isin(published.ABSTRACT_SYSTEMS)]
+    low = predicted[predicted["system"].isin(published.LOW_SYMMETRY)]
     ranges = {
         "range": _span(high["median_error"]),
         "range_low_symmetry": _span(low["median_error"]),

@@ -6,7 +6,6 @@ Trees, depths and features a split are table 1 of Gleason et al. 2024.
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import shutil
 import warnings
@@ -21,22 +20,26 @@ import skops
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from ediff_utils import __version__
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
+from ediff_utils.core.made_from import Identity
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
 from ediff_utils.paper.feature_files import Features
 from ediff_utils.paper.features import coarsen
 from ediff_utils.paper.labels import label_patterns
 from ediff_utils.paper.models import (
     ABOUT,
+    FORESTS,
     LATTICE,
     Forest,
     Hierarchy,
     forest_file,
     load_hierarchy,
+    read_about,
     write_about,
     write_forest,
 )
@@ -48,25 +51,10 @@ _BATCH = 8
 _NOT_OF_FORESTS = {"jobs", "cluster", "patterns_per_prediction"}
 
 
-def forest_plan(
+def _forest_plan(
     labels: pd.DataFrame, settings: ForestSettings
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Which forests are trained, and on which patterns.
-
-    Parameters
-    ----------
-    labels : DataFrame
-        ``crystal_system`` of every training pattern.
-    settings : ForestSettings
-
-    Yields
-    ------
-    kind : {"crystal_system", "space_group", "lattice"}
-    system : str
-        Empty for the crystal-system forest.
-    rows : ndarray of int
-        Rows of ``labels``.
-    """
+    """Kind, crystal system and rows of the labels of each forest; one of all has no system."""
     systems = ALL_SYSTEMS if settings.include_triclinic else SYSTEMS
     system = labels["crystal_system"].to_numpy()
     yield "crystal_system", "", np.flatnonzero(np.isin(system, systems))
@@ -80,16 +68,8 @@ def forest_plan(
 def new_forest(kind: str, settings: ForestSettings) -> Forest:
     """An untrained forest with the hyperparameters of table 1.
 
-    Parameters
-    ----------
-    kind : {"crystal_system", "space_group", "lattice"}
-    settings : ForestSettings
-        ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1
-        down where time is short, those that begin with ``lattice`` the lattice's forests.
-
-    Returns
-    -------
-    RandomForestClassifier or RandomForestRegressor
+    ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1 down
+    where time is short, those that begin with ``lattice`` the lattice's forests.
     """
     table = HYPERPARAMETERS[kind]
     names = ("max_features", "max_samples", "min_samples_leaf")
@@ -99,8 +79,8 @@ def new_forest(kind: str, settings: ForestSettings) -> Forest:
         pairs = zip(own, (features, samples, leaf), strict=True)
         features, samples, leaf = (mine if mine is not None else all_ for mine, all_ in pairs)
     arguments = {
-        "n_estimators": max(1, round(table["trees"].value * settings.tree_fraction)),
-        "max_depth": int(table["depth"].value),
+        "n_estimators": max(1, round(table["trees"] * settings.tree_fraction)),
+        "max_depth": table["depth"],
         "max_features": features,
         "max_samples": samples if samples < 1 else None,
         "min_samples_leaf": leaf,
@@ -119,21 +99,10 @@ def fit_forest(
 ) -> Forest:
     """Fit a forest a few trees at a time, which gives the same trees as all at once.
 
-    Parameters
-    ----------
-    forest : RandomForestClassifier or RandomForestRegressor
-        Untrained.
-    features : ndarray of float32, shape (n, 1066)
-        In Fortran order a tree is grown sooner: it asks for one feature of many patterns.
-    target : ndarray, shape (n,) or (n, 3)
-    step : callable
-        Told how many trees have been added.
-    checkpoint : Checkpoint, optional
-        Keeps the trees as they come, and has those of an earlier, stopped run.
-
-    Returns
-    -------
-    The forest.
+    ``features``, float32 (n, 1066), are sooner learnt from in Fortran order: a tree asks for one
+    feature of many patterns. ``target`` has shape (n,) or (n, 3). ``step`` is told how many trees
+    have been added; ``checkpoint`` keeps the trees as they come, and has those of an earlier,
+    stopped run.
     """
     total = forest.n_estimators
     forest.set_params(warm_start=True)
@@ -169,85 +138,6 @@ def prepare_hierarchy(
 
     Parameters
     ----------
-    features, crystals, split, settings, only_system, progress
-        As in :func:`train_hierarchy`.
-    folder : Path
-        Of the models. Trees are kept there as they are grown, so that a training that was stopped
-        goes on where it was.
-
-    Returns
-    -------
-    Hierarchy
-
-    Raises
-    ------
-    UserError
-        As :func:`train_hierarchy`, or a file cannot be written or read.
-    """
-    labels = _training_labels(features, crystals, split)
-    about = describe_training(features, labels, settings)
-    found = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).exists() else {}
-    same = about["training"]["key"] and all(found.get(name) == about[name] for name in about)
-    if same and (only_system or len(found["files"]) > 1):
-        return _load(folder, about, progress)
-    kept: list[str] = []
-    if about["training"]["key"] and _of_classes(found) == _of_classes(about):
-        # What differs are the lattice's forests alone.
-        kept = [f"{name}.skops" for name in found["files"] if not name.startswith("lattice-")]
-        kept = [name for name in kept if _is_whole(folder / name, found["sha256"])]
-    growing, grown = folder / "growing", []
-    forests = grow_forests(
-        features,
-        labels,
-        about,
-        settings,
-        only_system=only_system,
-        checkpoints=growing if about["training"]["key"] else None,
-        without=kept,
-        progress=progress,
-    )
-    # One at a time: all of them together need more memory than to grow any one.
-    for name, forest in forests:
-        write_forest(forest, growing / name)
-        grown.append(name)
-        del forest
-    for name in grown:
-        (growing / name).replace(folder / name)
-    write_about(folder, [*kept, *grown], about)
-    shutil.rmtree(growing, ignore_errors=True)
-    return _load(folder, about, progress)
-
-
-def _load(folder: Path, about: dict[str, object], progress: bool) -> Hierarchy:
-    hierarchy = load_hierarchy(folder, in_turn=True, progress=progress)
-    # Without the files' names and checksums, which say nothing of how they were made.
-    return replace(hierarchy, about=about)
-
-
-def _is_whole(path: Path, digests: Mapping[str, str]) -> bool:
-    return path.exists() and file_sha256(path) == digests.get(path.stem)
-
-
-def _of_classes(about: Mapping[str, object]) -> dict[str, object]:
-    """What forests that tell classes were made with and from."""
-    names = ("ediff_utils", "python", "scikit_learn", "skops", "training")
-    settings = {k: v for k, v in about.get("settings", {}).items() if not k.startswith("lattice_")}
-    return {name: about.get(name) for name in names} | {"settings": settings}
-
-
-def train_hierarchy(
-    features: Features,
-    crystals: pd.DataFrame,
-    split: pd.DataFrame,
-    settings: ForestSettings,
-    *,
-    only_system: bool = False,
-    progress: bool = True,
-) -> Hierarchy:
-    """Train the forests on the training part.
-
-    Parameters
-    ----------
     features : Features
         Only the patterns of one forest are in memory at a time.
     crystals : DataFrame
@@ -255,6 +145,9 @@ def train_hierarchy(
     split : DataFrame
         See :func:`ediff_utils.paper.labels.make_split`.
     settings : ForestSettings
+    folder : Path
+        Of the models. Trees are kept there as they are grown, so that a training that was stopped
+        goes on where it was.
     only_system : bool
         Train the crystal-system forest alone.
     progress : bool
@@ -267,59 +160,85 @@ def train_hierarchy(
     Raises
     ------
     UserError
-        No pattern of a usable crystal in the training part.
+        No pattern of a usable crystal in the training part, or a file that cannot be written or
+        read.
     """
-    labels = _training_labels(features, crystals, split)
-    about = describe_training(features, labels, settings)
-    forests = dict(
-        grow_forests(features, labels, about, settings, only_system=only_system, progress=progress)
+    labels = label_patterns(features.index, crystals, split)
+    # Their index counts the rows of the features.
+    labels = labels[labels["part"] == "train"]
+    about, wanted = _describe(labels, settings), _identify(features, labels, settings)
+    kept = _find_kept(folder, wanted, only_system)
+    if kept is None:
+        return _load(folder, about, progress)
+    growing, grown = folder / "growing", []
+    forests = _grow_forests(
+        features,
+        labels,
+        wanted,
+        settings,
+        only_system=only_system,
+        # Those of features that are not known would never be used.
+        checkpoints=growing if features.key else None,
+        without=kept,
+        progress=progress,
     )
-    system_forest = forests.pop(forest_file("crystal_system", ""))
-    by_kind: dict[str, dict[str, Forest]] = {"space_group": {}, "lattice": {}}
-    for name, forest in forests.items():
-        kind, system = Path(name).stem.split("-")
-        by_kind[kind][system] = forest
-    return Hierarchy(system_forest, by_kind["space_group"], by_kind["lattice"], about)
+    # One at a time: all of them together need more memory than to grow any one.
+    for name, forest in forests:
+        write_forest(forest, growing / name)
+        grown.append(name)
+        del forest
+    for name in grown:
+        (growing / name).replace(folder / name)
+    write_about(folder, [*kept, *grown], about, wanted)
+    shutil.rmtree(growing, ignore_errors=True)
+    return _load(folder, about, progress)
 
 
-def grow_forests(
+def _find_kept(folder: Path, wanted: Identity, only_system: bool) -> list[str] | None:
+    """Files of a folder that need not be made again; None where none has to be made."""
+    found = made_from.read(folder / ABOUT)
+    if not FORESTS.is_same(found and _of_classes(found), _of_classes(wanted)):
+        return []
+    about = read_about(folder)
+    lattices = replace(FORESTS, name="forests of lattices")
+    same = lattices.is_same(found, {"settings": wanted["settings"]})
+    if same and (only_system or len(about["files"]) > 1):
+        return None
+    # What differs, or is not there yet, are other forests than these.
+    names = [f"{name}.skops" for name in about["files"] if not name.startswith("lattice-")]
+    return [name for name in names if _is_whole(folder / name, about["sha256"])]
+
+
+def _load(folder: Path, about: dict[str, object], progress: bool) -> Hierarchy:
+    hierarchy = load_hierarchy(folder, in_turn=True, progress=progress)
+    # Without the files' names and checksums, which say nothing of how they were made.
+    return replace(hierarchy, about=about)
+
+
+def _is_whole(path: Path, digests: Mapping[str, str]) -> bool:
+    return path.exists() and file_sha256(path) == digests.get(path.stem)
+
+
+def _of_classes(identity: Identity) -> Identity:
+    """The part of an identity that forests which tell classes have."""
+    settings = identity.get("settings", {})
+    own = {name: value for name, value in settings.items() if not name.startswith("lattice")}
+    return {**identity, "settings": own}
+
+
+def _grow_forests(
     features: Features,
     labels: pd.DataFrame,
-    about: Mapping[str, object],
+    identity: Identity,
     settings: ForestSettings,
     *,
-    only_system: bool = False,
-    checkpoints: Path | None = None,
-    without: Collection[str] = (),
-    progress: bool = True,
+    only_system: bool,
+    checkpoints: Path | None,
+    without: Collection[str],
+    progress: bool,
 ) -> Iterator[tuple[str, Forest]]:
-    """Grow the forests on the training part, one after another.
-
-    Parameters
-    ----------
-    features, settings, only_system, progress
-        See :func:`train_hierarchy`.
-    labels : DataFrame
-        Of the training patterns, see :func:`ediff_utils.paper.labels.label_patterns`.
-    about : mapping
-        See :func:`describe_training`.
-    checkpoints : Path, optional
-        Folder where trees are kept as they are grown.
-    without : collection of str
-        Files (:func:`ediff_utils.paper.models.forest_file`) of the forests to leave out.
-
-    Yields
-    ------
-    name : str
-        Of the forest's file.
-    forest : RandomForestClassifier or RandomForestRegressor
-
-    Raises
-    ------
-    UserError
-        No pattern of a usable crystal in the training part.
-    """
-    plan = [job for job in forest_plan(labels, settings) if not (only_system and job[1])]
+    """Grow the forests on the training part, one after another; gives their files' names too."""
+    plan = [job for job in _forest_plan(labels, settings) if not (only_system and job[1])]
     if not len(plan[0][2]):
         raise UserError("split: expected training patterns that are not triclinic, found none")
     plan = [job for job in plan if forest_file(*job[:2]) not in without]
@@ -334,7 +253,7 @@ def grow_forests(
             bar.set_postfix_str(f"{kind} {system}".strip())
             checkpoint = None
             if checkpoints:
-                origin = about if kind == "lattice" else _of_classes(about)
+                origin = identity if kind == "lattice" else _of_classes(identity)
                 checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), origin)
             target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
             if not np.array_equal(rows, rows_before):
@@ -349,48 +268,43 @@ def grow_forests(
             del forest
 
 
-def _training_labels(
-    features: Features, crystals: pd.DataFrame, split: pd.DataFrame
-) -> pd.DataFrame:
-    """Labels of the training patterns; their index counts the rows of the features."""
-    labels = label_patterns(features.index, crystals, split)
-    return labels[labels["part"] == "train"]
-
-
-def describe_training(
-    features: Features, labels: pd.DataFrame, settings: ForestSettings
-) -> dict[str, object]:
-    """What forests were made with and from, ready for JSON.
-
-    Parameters
-    ----------
-    features : Features
-    labels : DataFrame
-        Of the training patterns, see :func:`ediff_utils.paper.labels.label_patterns`.
-    settings : ForestSettings
-
-    Returns
-    -------
-    dict
-        Versions, settings, and a summary of the training data; ``key`` in it is empty where the
-        features do not say where they are from.
-    """
-    key = ""
-    if features.key:
-        names = "\n".join(sorted(labels["material_id"].unique()))
-        key = hashlib.sha256(f"{features.key}\n{names}".encode()).hexdigest()
+def _describe(labels: pd.DataFrame, settings: ForestSettings) -> dict[str, object]:
+    """How forests are made, for readers: versions, settings, a summary of the training data."""
     return {
         "ediff_utils": __version__,
-        "python": platform.python_version(),
-        "scikit_learn": sklearn.__version__,
-        "skops": skops.__version__,
-        "settings": json.loads(
-            settings.model_dump_json(exclude=_NOT_OF_FORESTS, exclude_none=True)
-        ),
+        **_versions(),
+        "settings": _plain(settings),
         "training": {
             "materials": int(labels["material_id"].nunique()),
             "patterns": len(labels),
             "systems": labels["crystal_system"].value_counts().sort_index().to_dict(),
-            "key": key,
         },
     }
+
+
+def _identify(
+    features: Features, labels: pd.DataFrame, settings: ForestSettings
+) -> dict[str, dict]:
+    """What forests are made from."""
+    table_1 = {
+        kind: [table[name] for name in ("trees", "depth")]
+        for kind, table in HYPERPARAMETERS.items()
+    }
+    materials = labels.drop(columns="pattern").drop_duplicates("material_id")
+    text = materials.sort_values("material_id").to_csv(index=False)
+    inputs = {"features": features.key, "labels": hashlib.sha256(text.encode()).hexdigest()}
+    return FORESTS.identify(_plain(settings) | table_1, inputs, packages=_versions())
+
+
+def _versions() -> dict[str, str]:
+    """Of what grows the trees and writes them."""
+    return {
+        "python": platform.python_version(),
+        "scikit_learn": sklearn.__version__,
+        "skops": skops.__version__,
+    }
+
+
+def _plain(settings: ForestSettings) -> dict[str, object]:
+    """Settings that are properties of the forests."""
+    return settings.model_dump(mode="json", exclude=_NOT_OF_FORESTS, exclude_none=True)

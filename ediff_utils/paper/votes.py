@@ -1,51 +1,42 @@
-"""What the trees of a forest say, counted as the paper counts it."""
+"""What the trees of a forest say, and figure 3's confidence of one pattern.
+
+The paper counts trees, each for the class that leads in its leaf; scikit-learn averages the leaves.
+"""
 
 from __future__ import annotations
 
 import joblib
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.tree import DecisionTreeClassifier
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.features import N_FEATURES
 
 
-def difference_confidence(votes: np.ndarray) -> np.ndarray:
-    """(votes of the first - votes of the second) / all votes.
+def lead(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The leading class of each row, the first of equal ones, and its lead over the second.
 
-    Parameters
-    ----------
-    votes : ndarray, shape (..., n_classes)
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Zero where there are no votes.
+    Of votes or probabilities, (..., n_classes); both have shape (...).
     """
-    votes = np.asarray(votes, dtype=float)
-    if votes.shape[-1] == 1:
-        return np.where(votes[..., 0] > 0, 1.0, 0.0)
-    first_two = np.sort(votes, axis=-1)[..., -2:]
-    total = votes.sum(axis=-1)
-    return (first_two[..., 1] - first_two[..., 0]) / np.where(total > 0, total, 1)
+    values = np.asarray(values, dtype=float)
+    # the zeros are there for those who know one class only
+    padded = np.concatenate([values, np.zeros((*values.shape[:-1], 1))], axis=-1)
+    second, first = np.moveaxis(np.sort(padded, axis=-1)[..., -2:], -1, 0)
+    return values.argmax(axis=-1), first - second
+
+
+def difference_confidence(votes: np.ndarray) -> np.ndarray:
+    """(votes of the first - votes of the second) / all votes, figure 3's weight of a pattern.
+
+    Of votes, (..., n_classes); zero where there are none.
+    """
+    total = np.sum(votes, axis=-1, dtype=float)
+    return lead(votes)[1] / np.where(total > 0, total, 1)
 
 
 def checked(features: np.ndarray) -> np.ndarray:
-    """Features as trees take them.
-
-    Parameters
-    ----------
-    features : array_like, shape (n, 1066)
-
-    Returns
-    -------
-    ndarray of float32, shape (n, 1066)
-
-    Raises
-    ------
-    UserError
-        Another shape, or numbers that are not finite.
-    """
+    """Features as trees take them: finite, float32, shape (n, 1066); else a UserError."""
     features = np.ascontiguousarray(features, dtype=np.float32)
     if features.ndim != 2 or features.shape[1] != N_FEATURES:
         raise UserError(f"features: expected shape (n, {N_FEATURES}), got {features.shape}")
@@ -55,20 +46,7 @@ def checked(features: np.ndarray) -> np.ndarray:
 
 
 def tree_votes(forest: RandomForestClassifier, features: np.ndarray) -> np.ndarray:
-    """How many trees vote for each class.
-
-    scikit-learn averages the leaves' class fractions; the paper counts trees.
-
-    Parameters
-    ----------
-    forest : RandomForestClassifier
-    features : ndarray of float32, shape (n, 1066)
-
-    Returns
-    -------
-    ndarray of int32, shape (n, n_classes)
-        Columns as in ``forest.classes_``.
-    """
+    """How many trees vote for each class: int32 (n, n_classes), columns as in forest.classes_."""
     return tree_answers(forest, features)[0]
 
 
@@ -77,16 +55,7 @@ def tree_answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Votes as :func:`tree_votes` counts them, and scikit-learn's mean of the leaves.
 
-    Parameters
-    ----------
-    forest : RandomForestClassifier
-    features : ndarray of float32, shape (n, 1066)
-
-    Returns
-    -------
-    votes : ndarray of int32, shape (n, n_classes)
-    probabilities : ndarray of float32, shape (n, n_classes)
-        As ``forest.predict_proba`` gives them.
+    The latter, float32 (n, n_classes), are as ``forest.predict_proba`` gives them.
     """
     features = checked(features)
     shape = (len(features), len(forest.classes_))
@@ -101,7 +70,10 @@ def tree_answers(
     return votes, (probabilities / len(forest.estimators_)).astype(np.float32)
 
 
-def _tree_answer(tree: object, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _tree_answer(
+    tree: DecisionTreeClassifier, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class and fractions of the leaf that each pattern falls into."""
     leaves = tree.tree_.apply(features)
     value = tree.tree_.value[:, 0, :]
     fractions = (value / value.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -171,13 +171,15 @@ def test_known_crystals_in_any_cell(conventional):
 
 def test_what_is_no_table_of_crystals(tmp_path):
     pd.DataFrame({"material_id": ["x"], "lattice": [np.zeros(9)]}).to_parquet(tmp_path / "a")
-    with pytest.raises(UserError, match="a: no column formula"):
+    with pytest.raises(UserError, match="a: column formula missing"):
         read_known(tmp_path / "a")
     (tmp_path / "b.cif").write_text("nothing")
     with pytest.raises(UserError, match=r"b\.cif: no crystal that can be used: not read as a CIF"):
         read_known(tmp_path / "b.cif")
     (tmp_path / "c.txt").write_text("nothing")
-    with pytest.raises(UserError, match=r"c\.txt: expected a Parquet table of crystals, a CIF"):
+    with pytest.raises(
+        UserError, match=r"c\.txt: not a Parquet .*expected a Parquet table of crystals, a CIF"
+    ):
         read_known(tmp_path / "c.txt")
 
 

@@ -13,9 +13,8 @@ from ediff_utils.crystals.symmetry import standardise
 from ediff_utils.paper.features import STEP, compute_features, to_coefficients
 from ediff_utils.widgets import (
     BasisExplorer,
-    basis_explorer,
+    _figure_exploration,
     compute_exploration,
-    figure_exploration,
 )
 
 SETTINGS = SimulationSettings(orientations=4, thicknesses=(200.0,))
@@ -30,17 +29,17 @@ def crystals():
 
 @pytest.fixture
 def explorer(crystals):
-    return basis_explorer(crystals, SETTINGS)
+    return BasisExplorer(crystals, SETTINGS)
 
 
 def shows_a_picture(explorer: BasisExplorer) -> bool:
     return bytes(explorer.picture.value).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("protocol", ["grid", "random"])
-def test_it_shows_the_patterns_of_the_dataset(protocol):
+@pytest.mark.parametrize("sampling", ["grid", "random"])
+def test_it_shows_the_patterns_of_the_dataset(sampling):
     crystal = make_crystal("quartz (chiral)")
-    settings = SETTINGS.model_copy(update={"protocol": protocol})
+    settings = SETTINGS.model_copy(update={"sampling": sampling})
     shown = compute_exploration(crystal, 3, 200.0, settings)
     (row,) = pattern_table(crystal, settings).slice(3, 1).to_pylist()
     np.testing.assert_allclose(shown.pattern.intensity, row["intensity"], rtol=1e-5)
@@ -65,7 +64,7 @@ def test_knobs_out_of_range_are_errors(index, thickness):
 
 def test_figure_marks_the_chosen_coefficient_and_tells_its_value():
     shown = compute_exploration(make_crystal("gold"), 0, 200.0, SETTINGS)
-    fig = figure_exploration(shown, 10, 4)
+    fig = _figure_exploration(shown, 10, 4)
     left, middle = fig.axes[:2]
     assert "gold" in left.get_title()
     assert "20 nm" in left.get_title()
@@ -113,7 +112,7 @@ def test_a_crystal_that_cannot_be_simulated_says_why_and_the_next_one_works(crys
         [0.0] * 9 if name == "gold" else row
         for name, row in zip(flat["material_id"], flat["lattice"], strict=True)
     ]
-    explorer = basis_explorer(flat.iloc[::-1], SETTINGS)
+    explorer = BasisExplorer(flat.iloc[::-1], SETTINGS)
     explorer.crystal.value = "gold"
     assert "gold cannot be simulated" in explorer.message.value
     assert bytes(explorer.picture.value) == b""
@@ -125,12 +124,12 @@ def test_a_crystal_that_cannot_be_simulated_says_why_and_the_next_one_works(crys
 
 def test_nothing_to_explore_is_an_error(crystals):
     with pytest.raises(UserError, match="at least one"):
-        basis_explorer(crystals.iloc[:0], SETTINGS)
+        BasisExplorer(crystals.iloc[:0], SETTINGS)
 
 
 def test_knobs_start_where_they_are_told(crystals):
     crystal = make_crystal("magnesium")
-    explorer = basis_explorer(
+    explorer = BasisExplorer(
         crystals, SETTINGS, crystal=crystal, zone_axis=3, thickness=560.0, m=7, p=2
     )
     knobs = (explorer.crystal, explorer.zone_axis, explorer.thickness, explorer.ring)
@@ -142,4 +141,4 @@ def test_knobs_start_where_they_are_told(crystals):
 
 def test_a_first_crystal_that_the_table_does_not_hold_is_an_error(crystals):
     with pytest.raises(UserError, match="silicon"):
-        basis_explorer(crystals, SETTINGS, crystal=make_crystal("silicon"))
+        BasisExplorer(crystals, SETTINGS, crystal=make_crystal("silicon"))

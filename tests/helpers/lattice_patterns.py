@@ -118,3 +118,13 @@ def synthetic_patterns(symbol: str, n: int, seed: int, **options: float) -> list
         ]
         for _ in range(n)
     ]
+
+
+def gold_pattern(rotation, seed=0, **options):
+    """Spots of fcc gold as a scan's detector has them: few."""
+    values = {"q_max": 1.9, "slab": 0.03, "keep": 1.0, "noise": 0.002} | options
+    return synthetic_pattern(4.08 * CENTRINGS["F"], rotation, np.random.default_rng(seed), **values)
+
+
+def random_rotations(n, seed=0):
+    return Rotation.random(n, random_state=seed).as_matrix()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ediff_utils.crystals.crystal import ALL_SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.features import N_FEATURES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 
 TREES = 80
 SHARES = (0.16, 0.13, 0.09, 0.16, 0.26, 0.20, 0.08)

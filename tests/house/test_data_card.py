@@ -14,7 +14,8 @@ from ediff_utils.bloch.dataset.table import SCHEMA
 from ediff_utils.bloch.dataset.writing import simulate_dataset
 from ediff_utils.core.paths import ROOT
 from ediff_utils.core.settings import SimulationSettings
-from ediff_utils.crystals.sources import COLUMNS, standardise
+from ediff_utils.crystals.symmetry import standardise
+from ediff_utils.crystals.tables import COLUMNS
 
 CARD = (ROOT / "data/README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```python\n(.*?)```", CARD, flags=re.DOTALL)
@@ -87,7 +88,7 @@ def test_every_column_with_its_type():
 
 @pytest.mark.parametrize(
     "name",
-    ["protocol", "thicknesses", "thickness_range", "precession", "scattering", "intensity_floor"],
+    ["sampling", "thicknesses", "thickness_range", "precession", "scattering", "intensity_floor"],
 )
 def test_parameters_are_those_of_the_settings(name):
     (default,) = re.findall(rf"^\| `{name}` \| (.*?) \|", CARD, flags=re.M)

@@ -25,7 +25,7 @@ for name in ("silicon", "zinc blende", "quartz (chiral)"):
         {"thicknesses": (3000.0,), "orientations": 2, "q_max": 1.6},
         {"scattering": "lobato-absorptive", "orientations": 2, "q_max": 1.0},
     ):
-        settings = SimulationSettings(protocol="random", intensity_floor=0.0, **options)
+        settings = SimulationSettings(sampling="random", intensity_floor=0.0, **options)
         table = pattern_table(make_crystal(name), settings)
         for column in ("direct_beam", "qx", "intensity", "h"):
             digest.update(str(table[column].to_pylist()).encode())

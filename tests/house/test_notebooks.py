@@ -21,20 +21,20 @@ from frame_files import signal_of, write_emd, write_hspy
 from predictor_world import CARD, make_world
 
 from ediff_solve.__main__ import main
+from ediff_solve.detector.effects import CLEAN, DetectorSettings
+from ediff_solve.forests.protocols import detect_test_patterns
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.reading import open_frames
 from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.store import save_models
 from ediff_solve.predictor.training.fitting import train_predictor
-from ediff_utils.bloch.detector import CLEAN, DetectorSettings
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import NOTEBOOKS, PRESETS, ROOT, Run
 from ediff_utils.core.settings import Preset
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import style
 from ediff_utils.paper.feature_files import read_features
-from ediff_utils.paper.protocols import detect_test_patterns
-from ediff_utils.paper.scan.bragg import read_bragg_lists
 from ediff_utils.reproduce import list_notebooks
 
 BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -145,7 +145,7 @@ def smoke(project):
 class TestSmokeRun:
     def test_results(self, smoke):
         project, _ = smoke
-        results = json.loads((project / "figures/smoke/results.json").read_text())
+        results = json.loads((project / "data/runs/smoke/results.json").read_text())
         for part in ("crystal_system", "space_group", "lattice"):
             for protocol in ("one", "ten"):
                 assert results[part][protocol]
@@ -205,19 +205,36 @@ class TestSmokeRun:
 
     def test_results_are_those_of_the_predictions(self, smoke):
         project, _ = smoke
-        results = json.loads((project / "figures/smoke/results.json").read_text())
+        results = json.loads((project / "data/runs/smoke/results.json").read_text())
         one = pd.read_parquet(project / "data/runs/smoke/predictions.parquet")
         accuracy = (one["system"] == one["true_system"]).mean()
         assert results["crystal_system"]["one"]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
     def test_every_figure_of_the_paper(self, smoke):
         project, _ = smoke
-        figures = {path.stem for path in (project / "figures/smoke").glob("*.png")}
+        figures = {path.stem for path in (project / "data/runs/smoke/figures").glob("*.png")}
         expected = {f"figure_{i}" for i in range(1, 8)} | {f"figure_S{i}" for i in range(1, 11)}
         scan = {"scan_frames", "scan_detection", "scan_origins", "scan_calibration"}
         scan |= {"scan_particles", "scan_truth"}
         assert expected | scan | {"aggregation", "calibration", "protocols"} <= figures
         assert {"unknown", "unknown_patterns", "unknown_growth"} <= figures
+
+    def test_nothing_tracked_is_written_until_it_is_published(self, smoke):
+        project, _ = smoke
+        assert not (project / "figures").exists()
+        done = ediff(project, "publish", "smoke")
+        assert done.returncode == 0, done.stderr
+        run, published = project / "data/runs/smoke", project / "figures/smoke"
+        assert done.stdout.strip() == str(published)
+        for path in [*(run / "figures").glob("*.png"), run / "results.json"]:
+            assert (published / path.name).read_bytes() == path.read_bytes()
+        shutil.rmtree(project / "figures")
+
+    def test_nothing_to_publish(self, project):
+        done = ediff(project, "publish", "nobody")
+        assert done.returncode == 2
+        expected = "nothing to publish; it is made by make reproduce"
+        assert done.stderr.strip() == f"Error: {project / 'data/runs/nobody'}: {expected}"
 
     def test_split_is_by_material(self, smoke):
         project, _ = smoke
@@ -230,7 +247,7 @@ class TestSmokeRun:
 
     def test_executed_notebooks_have_no_errors(self, smoke):
         project, _ = smoke
-        executed = sorted((project / "figures/smoke/notebooks").glob("*.ipynb"))
+        executed = sorted((project / "data/runs/smoke/notebooks").glob("*.ipynb"))
         assert [path.name for path in executed] == [path.name for path in BOOKS]
         for path in executed:
             outputs = [o for cell in code_cells(path) for o in cell.outputs]
@@ -240,7 +257,7 @@ class TestSmokeRun:
     def test_figures_are_seen_in_the_notebooks(self, smoke):
         project, _ = smoke
         pictures = 0
-        for path in (project / "figures/smoke/notebooks").glob("*.ipynb"):
+        for path in (project / "data/runs/smoke/notebooks").glob("*.ipynb"):
             outputs = [o for cell in code_cells(path) for o in cell.outputs]
             pictures += sum("image/png" in o.get("data", {}) for o in outputs)
         # Figures 1 to 7 and S1 to S10, and those that the paper has not.
@@ -274,7 +291,7 @@ class TestSmokeRun:
     def test_an_unknown_crystal(self, smoke):
         """The example is anatase, 3.785 and 9.514 angstrom, behind a scale error of up to 3 %."""
         project, _ = smoke
-        found = json.loads((project / "figures/smoke/results.json").read_text())["unknown"]
+        found = json.loads((project / "data/runs/smoke/results.json").read_text())["unknown"]
         assert found["file"] == "anatase.csv"
         assert found["lattice"]["bravais"] == "tI"
         assert found["lattice"]["a"] == pytest.approx(3.785, rel=0.03)
@@ -300,7 +317,7 @@ class TestSmokeRun:
             *("-p", "spots_file", "mine.parquet", "-p", "elements", "Ti,O", "-p", "draws", "2"),
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        found = json.loads((project / "figures/spots/results.json").read_text())["unknown"]
+        found = json.loads((project / "data/runs/spots/results.json").read_text())["unknown"]
         assert found["file"] == "mine.parquet"
         assert found["elements"] == ["Ti", "O"]
         assert len(found["fits"]) == 4
@@ -359,7 +376,6 @@ class TestScanFiles:
         """The notebook with the smoke run's models; pictures are drawn, but not into files."""
         project, _ = smoke
         monkeypatch.setattr(paths, "RUNS", project / "data" / "runs")
-        monkeypatch.setattr(paths, "FIGURES", project / "figures")
         monkeypatch.setattr(style, "save_figure", lambda fig, path: path)
 
         def run(name, **parameters):

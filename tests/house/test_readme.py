@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from functools import reduce
 
+import pandas as pd
 import pytest
 
 from ediff_solve.predictor.store import read_card
 from ediff_solve.predictor.training.model_card import format_card
 from ediff_utils.core.paths import ROOT, Run
 from ediff_utils.paper import results
-from ediff_utils.paper.comparison import summary_table
+from ediff_utils.paper.comparison import summary_table, to_markdown
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 #: Heading of each column, and the run that it stands for.
 RUNS = {"22,740 real crystals": "paper", "embedded crystals": "quick"}
 
 
 def test_table_of_results():
-    runs = {heading: results.read_results(Run(name)) for heading, name in RUNS.items()}
-    assert results.to_markdown(summary_table(runs)) in README
+    runs = {heading: results.read_results(Run(name).published) for heading, name in RUNS.items()}
+    assert to_markdown(summary_table(runs)) in README
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
@@ -30,11 +36,11 @@ def test_links_lead_somewhere(target):
     assert (ROOT / target).exists()
 
 
-@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+@pytest.mark.parametrize("snippet", SNIPPETS)
 def test_python_snippets_name_what_there_is(snippet):
     names = {}
     for node in ast.parse(snippet).body:
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("ediff_utils"):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("ediff_"):
             exec(compile(ast.Module([node], []), "README.md", "exec"), names)
     called = [node for node in ast.walk(ast.parse(snippet)) if isinstance(node, ast.Call)]
     checked = 0
@@ -49,15 +55,66 @@ def test_python_snippets_name_what_there_is(snippet):
     assert checked
 
 
+def test_the_paper_from_python(tmp_path):
+    """The snippet runs as it stands, but for fewer crystals and trees."""
+    (snippet,) = (s for s in SNIPPETS if "comparison_table" in s)
+    for large, small in {"crystals=300": "crystals=40", "fraction=0.25": "fraction=0.05"}.items():
+        assert large in snippet
+        snippet = snippet.replace(large, small)
+    done = subprocess.run(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n{textwrap.indent(snippet, '    ')}"],
+        env=os.environ | {"EDIFF_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "crystal system accuracy" in done.stdout, done.stderr[-2000:]
+    assert (tmp_path / "data/runs/mine/models").is_dir()
+
+
 @pytest.mark.parametrize("command", ["reproduce", "dataset", "test", "lab", "bench"])
 def test_commands_are_targets_of_make(command):
     assert f"make {command}" in README
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
+def test_prose_of_the_paper_run():
+    """The sentences below the table, and the table of what happens away from the grid."""
+    run = results.read_results(Run("paper").published)
+    one, ten = (run["crystal_system"][key] for key in ("one", "ten"))
+    right, wrong = (
+        [f"{100 * part['confidence'][key]:.0f}" for part in (one, ten)]
+        for key in ("right", "wrong")
+    )
+    false = [100 * p["systems"]["orthorhombic"]["false_positive_rate"] for p in (one, ten)]
+    seven = run["with_triclinic"]["one"]
+    found = seven["systems"]["triclinic"]["sensitivity"]
+    for sentence in (
+        f"{right[0]} % where right and {wrong[0]} % where wrong for one pattern",
+        f"{right[1]} and {wrong[1]} % for ten",
+        f"False positives of orthorhombic: {false[0]:.0f} % (43 %) and {false[1]:.0f} % (29 %)",
+        f"a seventh class {100 * seven['accuracy']:.1f} % (63 %), and {100 * found:.0f} % of the",
+    ):
+        assert sentence in README
+    cross = pd.DataFrame(run["protocols"]["cross"])
+    keys = ["train", "train_rotation", "test", "test_rotation", "patterns"]
+    accuracy = cross.set_index(keys)["accuracy"]
+    fixed = ("grid", "fixed")
+    for pair in (
+        (*fixed, *fixed),
+        (*fixed, "grid", "free"),
+        (*fixed, "random", "free"),
+        ("random", "free", "random", "free"),
+    ):
+        cells = [f"{100 * accuracy[(*pair, patterns)]:.1f} %" for patterns in ("one", "ten")]
+        assert f"| {cells[0]} | {cells[1]} |" in README
+    behind = run["behind_detector"]["train_random"]
+    assert f"| {100 * behind['one']:.1f} % | {100 * behind['ten']:.1f} % |" in README
+
+
 def test_table_of_the_scan():
     """Shares of the 256 x 256 scan, as its table has them."""
-    scan = results.read_results(Run("gold"))["scan"]
+    scan = results.read_results(Run("gold").published)["scan"]
     stages = {
         name: {(row["stage"], row["kind"]): row for row in rows}
         for name, rows in scan["stages"].items()

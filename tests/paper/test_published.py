@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import published as p
 from ediff_utils.paper.published import Published
 
@@ -44,15 +44,11 @@ def test_figure_3_weights():
     for vote in p.FIGURE_3_VOTES:
         assert (vote.first - vote.second) / vote.trees == pytest.approx(vote.weight)
     assert [v.label == p.FIGURE_3_TRUE_SYSTEM for v in p.FIGURE_3_VOTES] == [True, True, False]
-    assert {v.trees for v in p.FIGURE_3_VOTES} == {
-        p.HYPERPARAMETERS["crystal_system"]["trees"].value
-    }
+    assert {v.trees for v in p.FIGURE_3_VOTES} == {p.HYPERPARAMETERS["crystal_system"]["trees"]}
 
 
 def test_table_1():
-    table = {
-        kind: (row["trees"].value, row["depth"].value) for kind, row in p.HYPERPARAMETERS.items()
-    }
+    table = {kind: (row["trees"], row["depth"]) for kind, row in p.HYPERPARAMETERS.items()}
     assert table == {"crystal_system": (80, 40), "lattice": (80, 100), "space_group": (128, 30)}
     assert p.MODELS.value == 1 + 2 * len(SYSTEMS)
 

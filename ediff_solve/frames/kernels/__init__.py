@@ -1,1 +1,1 @@
-"""ediff_solve/frames/kernels"""
+"""Spots and sums of detector frames: compiled, arrays only."""

@@ -12,16 +12,11 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def smooth(frame: np.ndarray, weights: np.ndarray, out: np.ndarray, row: np.ndarray) -> None:
+def _smooth(frame: np.ndarray, weights: np.ndarray, out: np.ndarray, row: np.ndarray) -> None:
     """Separable symmetric filter, the edge pixels repeated outwards.
 
-    Parameters
-    ----------
-    frame, out : ndarray of float32, shape (height, width)
-    weights : ndarray of float32, shape (reach + 1,)
-        From the middle outwards; ``reach`` is even.
-    row : ndarray of float32, shape (width + 2 reach,)
-        Room to work in, or more of it.
+    The weights, an even number beside the middle one, count from the middle outwards; ``row`` has
+    room for a row and the filter's reach on either side.
     """
     height, width = frame.shape
     reach, end = len(weights) - 1, height - 1
@@ -96,9 +91,9 @@ def fill_band_pass(
     row: np.ndarray,
 ) -> None:
     """See :func:`band_pass`; ``small`` has room for two halved frames."""
-    smooth(frame, narrow, response, row)
+    _smooth(frame, narrow, response, row)
     _halve(frame, small[0])
-    smooth(small[0], wide, small[1], row)
+    _smooth(small[0], wide, small[1], row)
     _double(small[1], background)
     for i in range(frame.shape[0]):
         first, second = response[i], background[i]
@@ -121,19 +116,11 @@ def make_room(height: int, width: int, reach: int) -> tuple[np.ndarray, ...]:
 def band_pass(
     frame: np.ndarray, narrow: np.ndarray, wide: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Response to a disk, and the background.
+    """Response to a disk, narrow minus wide, and the background, wide.
 
-    Parameters
-    ----------
-    frame : ndarray of float32, shape (height, width)
-    narrow, wide : ndarray of float32, shape (reach + 1,)
-        One-dimensional filters from the middle outwards, ``reach`` even, each with a sum over both
-        sides of 1. The wide one counts in pixels of twice the size: it has no use for finer ones.
-
-    Returns
-    -------
-    response, background : ndarray of float32, shape (height, width)
-        Narrow minus wide, and wide.
+    The frame and both results are float32 of shape (height, width), the filters float32 of shape
+    (reach + 1,), one-dimensional, from the middle outwards, ``reach`` even, each with a sum over
+    both sides of 1. The wide one counts in pixels of twice the size: it has no use for finer ones.
     """
     height, width = frame.shape
     response, background, small, row = make_room(height, width, max(len(narrow), len(wide)))
@@ -154,25 +141,12 @@ def find_maxima(
 ) -> np.ndarray:
     """Local maxima that stand out of the noise, none too close to a stronger one.
 
-    Parameters
-    ----------
-    response, background : ndarray of float32, shape (height, width)
-        See :func:`band_pass`.
-    noise : ndarray, shape (2,)
-        The response's variance without spots: noise[0] + noise[1] * background.
-    threshold : float
-        In standard deviations.
-    spacing : float
-        Least distance of two maxima [pixel].
-    edge : int
-        Maxima so close to the edge are left out; 1 or more [pixel].
-    rows, values : ndarray of int64, shape (m, 2), and of float32, shape (m,)
-        Room to work in. No two maxima are neighbours: a quarter of the pixels is enough.
-
-    Returns
-    -------
-    ndarray of int64, shape (n, 2)
-        Rows and columns, the strongest response first.
+    For response and background see :func:`band_pass`. Without spots the response's variance is
+    noise[0] + noise[1] * background; the threshold is in its square roots. ``spacing`` and ``edge``
+    are the least distance of two maxima, and of one from the edge, 1 or more [pixel]. ``rows``,
+    int64 of shape (m, 2), and ``values``, float32 of shape (m,), are room to work in: as no two
+    maxima are neighbours, a quarter of the pixels is enough. Rows and columns, int64 of shape (n,
+    2), the strongest response first.
     """
     height, width = response.shape
     n = 0

@@ -8,21 +8,10 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def ring_sums(frames: np.ndarray, centres: np.ndarray, inner: float, outer: float) -> np.ndarray:
-    """What falls on a ring.
+    """What falls on a ring about each frame's centre, shape (n,), in the unit of the frames.
 
-    Parameters
-    ----------
-    frames : ndarray, shape (n, height, width)
-    centres : ndarray, shape (n, 2)
-        Row and column [pixel].
-    inner, outer : float
-        Radii; a pixel counts where its centre is at least as far as the inner one and nearer than
-        the outer one [pixel].
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        In the frames' unit.
+    Frames are of shape (n, height, width), centres, row and column, of shape (n, 2). A pixel counts
+    where its centre is at least as far as ``inner`` and nearer than ``outer`` [pixel].
     """
     n, height, width = frames.shape
     sums = np.zeros(n)

@@ -11,15 +11,13 @@ from numba import njit
 
 from ediff_solve.frames.kernels.band_pass import fill_band_pass, find_maxima, make_room
 
-#: Columns of the spots that :func:`find_spots` returns.
-COLUMNS = ("x", "y", "intensity", "significance")
 _ITERATIONS = 6
 #: A fit that moves farther than this share of its window's half, plus a pixel, has left its spot.
 _FARTHEST = 0.5
 
 
 @njit(cache=True, nogil=True)
-def cover(maxima: np.ndarray, radius: float, covered: np.ndarray) -> None:
+def _cover(maxima: np.ndarray, radius: float, covered: np.ndarray) -> None:
     """Mark the disks around maxima in ``covered``, bool, shape (height, width)."""
     height, width = covered.shape
     reach = int(radius)
@@ -31,7 +29,7 @@ def cover(maxima: np.ndarray, radius: float, covered: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def ring_mean(
+def _ring_mean(
     frame: np.ndarray, covered: np.ndarray, x: int, y: int, inner: float, outer: float
 ) -> float:
     """Mean of a ring's pixels that no disk covers; NaN where there are fewer than eight."""
@@ -52,10 +50,10 @@ def _normal_equations(
     values: np.ndarray,
     inside: np.ndarray,
     model: np.ndarray,
-    amplitude: float,
+    amplitude: float | np.float32,
     floor: float,
     gain: float,
-) -> tuple[float, float, float, float, float, float, float, float, float]:
+) -> tuple[np.float32, ...]:
     """Weighted sums of products of the disk, its two derivatives and the values."""
     shape, down, right = model[0], model[1], model[2]
     zero = np.float32(0)
@@ -77,34 +75,19 @@ def _normal_equations(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fit_spot(
+def _fit_spot(
     frame: np.ndarray,
     row: int,
     column: int,
     base: float,
-    amplitude: float,
+    amplitude: float | np.float32,
     bank: np.ndarray,
     variance: np.ndarray,
 ) -> tuple[float, float]:
-    """Position of one disk, by weighted least squares (Gauss and Newton).
+    """Row and column of a disk [pixel], by weighted least squares (Gauss and Newton).
 
-    Parameters
-    ----------
-    frame : ndarray of float32, shape (height, width)
-    row, column : int
-        Where to start [pixel].
-    base, amplitude : float
-        Background under the disk, and about how far its middle is above it.
-    bank : ndarray of float32, shape (shifts, shifts, 3, width * width)
-        The disk on a window of odd width, and its derivatives by the shift along rows and columns.
-        The shifts are (k + 1/2) / shifts - 1/2, k from 0.
-    variance : ndarray, shape (2,)
-        A pixel's variance is variance[0] + variance[1] * expected value.
-
-    Returns
-    -------
-    x, y : float
-        The start where the fit leaves the spot for good [pixel].
+    From a start with its background and height above it; the start where the fit leaves the spot
+    for good.
     """
     height, width = frame.shape
     shifts, size = bank.shape[0], int(np.sqrt(bank.shape[3]))
@@ -112,7 +95,8 @@ def fit_spot(
     values, inside = np.empty(size * size, np.float32), np.empty(size * size, np.float32)
     floor = variance[0] + variance[1] * max(base, 0.0)
     limit = (_FARTHEST * half + 1) ** 2
-    x, y = float(row), float(column)
+    x: float | np.floating = float(row)
+    y: float | np.floating = float(column)
     centre_i, centre_j, last = -1, -1, -1
     for _ in range(_ITERATIONS):
         i, j = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
@@ -147,11 +131,11 @@ def fit_spot(
         y = j + (m + 0.5) / shifts - 0.5 + dv
         if not (x - row) ** 2 + (y - column) ** 2 < limit:
             return float(row), float(column)
-    return x, y
+    return float(x), float(y)
 
 
 @njit(cache=True, nogil=True)
-def aperture_sum(frame: np.ndarray, x: float, y: float, base: float, radius: float) -> float:
+def _aperture_sum(frame: np.ndarray, x: float, y: float, base: float, radius: float) -> float:
     """Sum over the disk of what lies above the background; pixels off the frame count nothing."""
     height, width = frame.shape
     total = 0.0
@@ -188,31 +172,11 @@ def find_spots(
     edge: int,
     max_spots: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spots of each frame.
+    """Spots of each frame, shape (n_spots, 4), and their numbers, int64 of shape (n,).
 
-    Parameters
-    ----------
-    frames : ndarray of float32, shape (n, height, width)
-    narrow, wide, noise, threshold, spacing, edge
-        See :mod:`ediff_solve.frames.kernels.band_pass`.
-    offset : ndarray of float32, shape (height, width)
-        Response of what all frames have in common, which is taken off; shape (0, 0) for nothing.
-    bank, variance
-        See :func:`fit_spot`.
-    unit : float
-        Response in the middle of a disk of amplitude 1.
-    radii : ndarray, shape (3,)
-        Of the aperture, and of the ring around it that is the background: inner, outer [pixel].
-    max_spots : int
-        The strongest so many are kept.
-
-    Returns
-    -------
-    spots : ndarray, shape (n_spots, 4)
-        Row and column [pixel], sum above the background, response in standard deviations; a
-        frame's strongest response first.
-    counts : ndarray of int64, shape (n,)
-        Spots of each frame.
+    Frames are float32 of shape (n, height, width); for the other parameters see
+    :class:`ediff_solve.frames.detect.DiskDetector`. A spot is row and column [pixel], sum above the
+    background, and response in standard deviations; a frame's strongest response comes first.
     """
     counts = np.zeros(len(frames), np.int64)
     height, width = frames.shape[1:]
@@ -229,15 +193,15 @@ def find_spots(
             response -= offset
         maxima = find_maxima(response, background, noise, threshold, spacing, edge, rows, values)
         covered[:] = False
-        cover(maxima, radii[1], covered)
+        _cover(maxima, radii[1], covered)
         for m in range(min(len(maxima), max_spots)):
             i, j = maxima[m, 0], maxima[m, 1]
-            base = ring_mean(frame, covered, i, j, radii[1], radii[2])
+            base = _ring_mean(frame, covered, i, j, radii[1], radii[2])
             if np.isnan(base):
                 base = float(background[i, j])
             amplitude = response[i, j] / unit
-            x, y = fit_spot(frame, i, j, base, amplitude, bank, variance)
-            total = aperture_sum(frame, x, y, base, radii[0])
+            x, y = _fit_spot(frame, i, j, base, amplitude, bank, variance)
+            total = _aperture_sum(frame, x, y, base, radii[0])
             if total <= 0 or _taken(found[n - counts[frame_number] : n], x, y, spacing):
                 continue
             if n == len(found):

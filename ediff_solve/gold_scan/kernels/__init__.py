@@ -1,1 +1,1 @@
-"""ediff_solve/gold_scan/kernels"""
+"""What a probe position scatters, and its counted frame: compiled, arrays only."""

@@ -9,33 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+#: centres, radii, cell_offsets, cell_domain and cell_planes of a specimen.
+Sphere = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
 #: Most cells that a column meets, and most domains under one probe.
 _MOST = 64
 
 
 @njit(cache=True, nogil=True)
-def cut_column(
-    x: float,
-    y: float,
-    radius: float,
-    planes: np.ndarray,
-) -> tuple[float, float]:
-    """Part of a line along the beam that lies in a cell of a sphere.
-
-    Parameters
-    ----------
-    x, y : float
-        The line, from the sphere's centre [angstrom].
-    radius : float
-        [angstrom]
-    planes : ndarray, shape (2, 4)
-        n_x, n_y, n_z and d of the half-spaces n p <= d that bound the cell.
-
-    Returns
-    -------
-    low, high : float
-        z of its ends from the centre [angstrom]; equal where there is nothing.
-    """
+def _cut_column(x: float, y: float, radius: float, planes: np.ndarray) -> tuple[float, float]:
+    """Ends in z [angstrom] of a line within a cell of a sphere; equal where there is none."""
     square = radius * radius - x * x - y * y
     if square <= 0:
         return 0.0, 0.0
@@ -76,7 +59,7 @@ def _stack(
         if dx * dx + dy * dy >= radii[i] * radii[i]:
             continue
         for cell in range(cell_offsets[i], cell_offsets[i + 1]):
-            low, high = cut_column(dx, dy, radii[i], cell_planes[cell])
+            low, high = _cut_column(dx, dy, radii[i], cell_planes[cell])
             if high <= low or n == _MOST:
                 continue
             z = centres[i, 2] + (low + high) / 2
@@ -95,15 +78,12 @@ def _scatter(
     weight: float,
     domain: int,
     thickness: float,
+    tables: tuple[np.ndarray, ...],
     step: float,
-    beam_offsets: np.ndarray,
-    thickness_offsets: np.ndarray,
-    direct: np.ndarray,
-    table_offsets: np.ndarray,
-    intensity: np.ndarray,
     spectrum: np.ndarray,
 ) -> float:
     """Add a cell's beams to the spectrum; what it leaves of the direct beam."""
+    beam_offsets, _, _, thickness_offsets, direct, table_offsets, intensity = tables
     n_beams = beam_offsets[domain + 1] - beam_offsets[domain]
     last = thickness_offsets[domain + 1] - thickness_offsets[domain] - 1
     row = min(int(thickness / step), last - 1)
@@ -125,13 +105,11 @@ def _cross(
     path: np.ndarray,
     tables: tuple[np.ndarray, ...],
     step: float,
-    met: np.ndarray,
-    met_thickness: np.ndarray,
     n_met: int,
-    spectra: np.ndarray,
+    under: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[int, float]:
     """Send the direct beam through a column; the number of domains met so far, and what is left."""
-    beam_offsets, _, _, thickness_offsets, direct, table_offsets, intensity = tables
+    met, met_thickness, spectra = under
     for s in range(len(stack)):
         slot = 0
         while slot < n_met and met[slot] != stack[s]:
@@ -142,28 +120,45 @@ def _cross(
             met[slot], met_thickness[slot] = stack[s], 0.0
             n_met += 1
         met_thickness[slot] += weight * path[s]
-        beam = _scatter(
-            beam,
-            stack[s],
-            path[s],
-            step,
-            beam_offsets,
-            thickness_offsets,
-            direct,
-            table_offsets,
-            intensity,
-            spectra[slot],
-        )
+        beam = _scatter(beam, stack[s], path[s], tables, step, spectra[slot])
     return n_met, beam
 
 
 @njit(cache=True, nogil=True)
-def _grown(array: np.ndarray, size: int) -> np.ndarray:
-    """The array, or a longer copy of it that holds at least that many."""
-    if size <= len(array):
-        return array
-    longer = np.empty(max(size, 2 * len(array)), array.dtype)
-    longer[: len(array)] = array
+def _pass_probe(
+    x: float,
+    y: float,
+    probe: np.ndarray,
+    near: np.ndarray,
+    sphere: Sphere,
+    tables: tuple[np.ndarray, ...],
+    step: float,
+    diffuse_length: float,
+    under: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[int, float, float]:
+    """Send a probe through; the domains met, and what is left and diffuse of the direct beam."""
+    stack = np.empty(_MOST, np.int64)
+    path, height = np.empty(_MOST), np.empty(_MOST)
+    n_met, left, diffuse = 0, 0.0, 0.0
+    for c in range(len(probe)):
+        weight = probe[c, 2]
+        size = _stack(x + probe[c, 0], y + probe[c, 1], near, *sphere, stack, path, height)
+        lost = 1 - np.exp(-np.sum(path[:size]) / diffuse_length)
+        diffuse += weight * lost
+        beam, column = weight * (1 - lost), stack[:size]
+        n_met, beam = _cross(beam, weight, column, path, tables, step, n_met, under)
+        left += beam
+    return n_met, left, diffuse
+
+
+@njit(cache=True, nogil=True)
+def _grown(rows: np.ndarray, size: int) -> np.ndarray:
+    """The three rows, or a copy of them that is longer and holds at least that many columns."""
+    n = rows.shape[1]
+    if size <= n:
+        return rows
+    longer = np.empty((3, max(size, 2 * n)))
+    longer[:, :n] = rows
     return longer
 
 
@@ -172,13 +167,13 @@ def mix_positions(
     positions: np.ndarray,
     probe: np.ndarray,
     near: np.ndarray,
-    sphere: tuple[np.ndarray, ...],
+    sphere: Sphere,
     tables: tuple[np.ndarray, ...],
     step: float,
     diffuse_length: float,
     floor: float,
 ) -> tuple[np.ndarray, ...]:
-    """Spots at some probe positions.
+    """What some probe positions scatter; see :class:`ediff_solve.gold_scan.render.Scattered`.
 
     Parameters
     ----------
@@ -188,92 +183,44 @@ def mix_positions(
         x and y of the columns from the position, and their weights, which add up to 1.
     near : ndarray of int, shape (k,)
         Particles that may lie under these positions.
-    sphere : tuple of ndarray
-        centres, radii, cell_offsets, cell_domain and cell_planes of a specimen.
-    tables : tuple of ndarray
-        beam_offsets, qx, qy, thickness_offsets, direct, table_offsets and intensity.
-    step : float
-        Of the tables' thicknesses [angstrom].
-    diffuse_length : float
-        [angstrom]
+    sphere, tables : tuple of ndarray
+        See :data:`Sphere` and :class:`ediff_solve.gold_scan.tables.IntensityTables`.
+    step, diffuse_length : float
+        The former of the tables' thicknesses [angstrom].
     floor : float
         Weakest spot kept [fraction of the incident beam].
-
-    Returns
-    -------
-    direct, diffuse : ndarray, shape (n,)
-        Fractions of the incident beam.
-    domain_offsets : ndarray of int, shape (n + 1,)
-    domain : ndarray of int, shape (met,)
-        Domains at each position.
-    scattered, thickness : ndarray, shape (met,)
-        What each sends into spots, and its thickness over the whole probe [angstrom].
-    spot_offsets : ndarray of int, shape (n + 1,)
-    qx, qy, intensity : ndarray, shape (spots,)
     """
     beam_offsets, qx, qy = tables[:3]
     n = len(positions)
     spectra = np.zeros((_MOST, np.max(np.diff(beam_offsets))))
     met, met_thickness = np.empty(_MOST, np.int64), np.empty(_MOST)
-    stack = np.empty(_MOST, np.int64)
-    path, height = np.empty(_MOST), np.empty(_MOST)
     left, diffuse = np.zeros(n), np.zeros(n)
     domain_ends, spot_ends = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
-    out_domain = np.empty(256, np.int64)
-    out_share, out_thickness = np.empty(256), np.empty(256)
-    out_x, out_y, out_value = np.empty(4096), np.empty(4096), np.empty(4096)
+    # domain, share and thickness of what is met; qx, qy and intensity of spots
+    domains, spots = np.empty((3, 256)), np.empty((3, 4096))
     for j in range(n):
-        n_met = 0
-        for c in range(len(probe)):
-            x, y = positions[j, 0] + probe[c, 0], positions[j, 1] + probe[c, 1]
-            size = _stack(x, y, near, *sphere, stack, path, height)
-            lost = 1 - np.exp(-np.sum(path[:size]) / diffuse_length)
-            diffuse[j] += probe[c, 2] * lost
-            beam = probe[c, 2] * (1 - lost)
-            n_met, beam = _cross(
-                beam,
-                probe[c, 2],
-                stack[:size],
-                path,
-                tables,
-                step,
-                met,
-                met_thickness,
-                n_met,
-                spectra,
-            )
-            left[j] += beam
+        x, y = positions[j]
+        n_met, left[j], diffuse[j] = _pass_probe(
+            x, y, probe, near, sphere, tables, step, diffuse_length, (met, met_thickness, spectra)
+        )
         start, end = domain_ends[j], spot_ends[j]
-        out_domain = _grown(out_domain, start + n_met)
-        out_share = _grown(out_share, start + n_met)
-        out_thickness = _grown(out_thickness, start + n_met)
+        domains = _grown(domains, start + n_met)
         for slot in range(n_met):
             first, last = beam_offsets[met[slot]], beam_offsets[met[slot] + 1]
-            out_x, out_y = _grown(out_x, end + last - first), _grown(out_y, end + last - first)
-            out_value = _grown(out_value, end + last - first)
-            total = np.sum(spectra[slot])
+            spots = _grown(spots, end + last - first)
+            row = domains[:, start + slot]
+            row[0], row[1], row[2] = met[slot], np.sum(spectra[slot]), met_thickness[slot]
             for b in range(last - first):
                 if spectra[slot, b] >= floor:
-                    out_x[end], out_y[end] = qx[first + b], qy[first + b]
-                    out_value[end] = spectra[slot, b]
+                    spots[0, end], spots[1, end] = qx[first + b], qy[first + b]
+                    spots[2, end] = spectra[slot, b]
                     end += 1
             spectra[slot] = 0.0
-            out_domain[start + slot], out_share[start + slot] = met[slot], total
-            out_thickness[start + slot] = met_thickness[slot]
         domain_ends[j + 1], spot_ends[j + 1] = start + n_met, end
-    m, k = domain_ends[n], spot_ends[n]
-    return (
-        left,
-        diffuse,
-        domain_ends,
-        out_domain[:m],
-        out_share[:m],
-        out_thickness[:m],
-        spot_ends,
-        out_x[:k],
-        out_y[:k],
-        out_value[:k],
-    )
+    domain, share, thickness = domains[:, : domain_ends[n]]
+    out_x, out_y, out_value = spots[:, : spot_ends[n]]
+    found = domain_ends, domain.astype(np.int64), share, thickness
+    return left, diffuse, *found, spot_ends, out_x, out_y, out_value
 
 
 @njit(cache=True, nogil=True)

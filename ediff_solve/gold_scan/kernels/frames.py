@@ -1,8 +1,7 @@
 """Detector frames: disks at any sub-pixel position, a round background, counted electrons.
 
-Random numbers are those of :mod:`ediff_utils.bloch.kernels.detector`: they hang on a frame's state
-and
-the pixel alone, so that blocks and threads may share out a scan as they like.
+Random numbers are those of :mod:`ediff_solve.detector.kernels.effects`: they hang on a frame's
+state and the pixel alone, so that blocks and threads may share out a scan as they like.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ediff_utils.bloch.kernels.detector import _poisson, _stream
+from ediff_solve.detector.kernels.effects import draw_poisson, open_stream
 
 #: The stream of a frame's counts.
 _FRAME_COUNTS = 64
@@ -19,24 +18,13 @@ _FULL = 65535.0
 
 
 @njit(cache=True, nogil=True)
-def paint_disk(
+def _paint_disk(
     frame: np.ndarray, row: float, column: float, electrons: float, template: np.ndarray
 ) -> None:
-    """Add a disk to a frame.
+    """Add a disk to a frame's expected electrons; the centre of pixel (0, 0) is at (0, 0).
 
     The template's images between two positions are mixed linearly, which keeps the disk's sum and
-    its centre of mass exact.
-
-    Parameters
-    ----------
-    frame : ndarray, shape (rows, columns)
-        Expected electrons; changed. The centre of pixel (0, 0) is at (0, 0).
-    row, column : float
-        Centre of the disk [pixels].
-    electrons : float
-        Sum over the disk, the part beyond the frame included.
-    template : ndarray, shape (k + 1, k + 1, 2 w + 1, 2 w + 1)
-        Entry [a, b] is a disk of sum 1 at (w + a / k, w + b / k).
+    its centre of mass exact. ``electrons`` is that sum, the part beyond the frame included.
     """
     phases, half = template.shape[0] - 1, template.shape[2] // 2
     top, left = int(np.floor(row)), int(np.floor(column))
@@ -58,7 +46,7 @@ def paint_disk(
 
 
 @njit(cache=True, nogil=True)
-def add_background(
+def _add_background(
     frame: np.ndarray,
     row: float,
     column: float,
@@ -66,21 +54,7 @@ def add_background(
     profile: np.ndarray,
     spacing: float,
 ) -> None:
-    """Add what depends on |q| alone.
-
-    Parameters
-    ----------
-    frame : ndarray, shape (rows, columns)
-        Expected electrons; changed.
-    row, column : float
-        Where q = 0 lies [pixels].
-    inverse : ndarray, shape (2, 2)
-        From pixels to q [1/angstrom].
-    profile : ndarray, shape (n,)
-        Electrons a pixel at |q| = 0, spacing, 2 spacing ...; the last one stands for all beyond.
-    spacing : float
-        [1/angstrom]
-    """
+    """Add to a frame's expected electrons what depends on |q| alone, that from row and column."""
     last = len(profile) - 1
     for i in range(frame.shape[0]):
         for j in range(frame.shape[1]):
@@ -92,23 +66,13 @@ def add_background(
 
 
 @njit(cache=True, nogil=True)
-def count_electrons(frame: np.ndarray, state: np.uint64, counts: np.ndarray) -> None:
-    """Draw a Poisson number for each pixel.
-
-    Parameters
-    ----------
-    frame : ndarray, shape (rows, columns)
-        Expected electrons.
-    state : uint64
-        What the frame's random numbers hang on.
-    counts : ndarray of uint16, shape (rows, columns)
-        Overwritten; what is too much for 16 bits is cut.
-    """
-    stream = _stream(state, _FRAME_COUNTS)
+def _count_electrons(frame: np.ndarray, state: np.uint64, counts: np.ndarray) -> None:
+    """Draw a Poisson number for each pixel into counts; what is too much for 16 bits is cut."""
+    stream = open_stream(state, _FRAME_COUNTS)
     n_columns = frame.shape[1]
     for i in range(frame.shape[0]):
         for j in range(n_columns):
-            drawn = _poisson(stream, i * n_columns + j, frame[i, j])
+            drawn = draw_poisson(stream, i * n_columns + j, frame[i, j])
             counts[i, j] = np.uint16(min(drawn, _FULL))
 
 
@@ -148,11 +112,12 @@ def paint_frames(
     shares : ndarray, shape (n, k)
         Electrons of each background.
     profiles : ndarray, shape (k, m)
-        Its electrons a pixel by |q|, for one electron; see :func:`add_background`.
+        Its electrons a pixel at |q| = 0, spacing, 2 spacing ..., for one electron; the last one
+        stands for all beyond.
     spacing : float
         [1/angstrom]
-    spot_template, direct_template : ndarray
-        See :func:`paint_disk`.
+    spot_template, direct_template : ndarray, shape (k + 1, k + 1, 2 w + 1, 2 w + 1)
+        Entry [a, b] is a disk of sum 1 at (w + a / k, w + b / k).
     hot : ndarray of int, shape (h, 2)
         Rows and columns of the hot pixels.
     hot_counts : ndarray, shape (h,)
@@ -167,12 +132,12 @@ def paint_frames(
         profile[:] = 0.0
         for k in range(len(profiles)):
             profile += shares[n, k] * profiles[k]
-        add_background(frame, row, column, inverse, profile, spacing)
+        _add_background(frame, row, column, inverse, profile, spacing)
         for s in range(offsets[n], offsets[n + 1]):
             down = matrix[0, 0] * qx[s] + matrix[0, 1] * qy[s]
             across = matrix[1, 0] * qx[s] + matrix[1, 1] * qy[s]
-            paint_disk(frame, row + down, column + across, electrons[s], spot_template)
-        paint_disk(frame, row, column, direct[n], direct_template)
+            _paint_disk(frame, row + down, column + across, electrons[s], spot_template)
+        _paint_disk(frame, row, column, direct[n], direct_template)
         for h in range(len(hot)):
             frame[hot[h, 0], hot[h, 1]] += hot_counts[h]
-        count_electrons(frame, states[n], out[n])
+        _count_electrons(frame, states[n], out[n])

@@ -1,1 +1,1 @@
-"""ediff_solve/lattice/kernels"""
+"""Search, indexing and least squares of lattices: compiled, arrays only."""

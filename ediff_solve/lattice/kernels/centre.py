@@ -19,22 +19,12 @@ MOST_MIDDLES = 4000
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def find_centre(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, int]:
-    """Centre of a pattern: the middle of its spots g and -g.
+    """Centre of a pattern, the middle of its spots g and -g, and how many pairs agree on it.
 
     Both are excited as a rule, as the Ewald sphere is flat. Sums of two spots of the zero-order
-    zone are lattice points, none of which but the origin lies as near to it.
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Spots without the direct beam [1/angstrom].
-
-    Returns
-    -------
-    centre : ndarray, shape (2,)
-        Zero where too few pairs agree [1/angstrom].
-    pairs : int
-        That agree.
+    zone are lattice points, none of which but the origin lies as near to it. Spots x and y, shape
+    (n,), are without the direct beam; the centre, shape (2,), is zero where too few pairs agree
+    [1/angstrom].
     """
     middles = np.empty((MOST_MIDDLES, 2))
     found = 0

@@ -14,6 +14,7 @@ from ediff_solve.lattice.kernels.search import (
     SHARPEST,
     SLAB_LOG_ERROR,
     SMALLEST_SINE,
+    find_third,
     index_spots,
 )
 
@@ -33,13 +34,7 @@ TINY = 1e-12
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def reduce_basis(basis: np.ndarray) -> None:
-    """Shorten three vectors by each other until none gets shorter, in place.
-
-    Parameters
-    ----------
-    basis : ndarray, shape (3, 3)
-        Rows are the vectors.
-    """
+    """Shorten three vectors, rows of a basis, by each other until none gets shorter, in place."""
     for _ in range(60):
         changed = False
         for i in range(3):
@@ -61,17 +56,12 @@ def reduce_basis(basis: np.ndarray) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _widest_pair_first(basis: np.ndarray) -> float:
     """Order the vectors so that the first two span the largest area in the plane; its sine."""
-    best, third = -1.0, 2
-    for k in range(3):
-        i, j = (k + 1) % 3, (k + 2) % 3
-        area = abs(basis[i, 0] * basis[j, 1] - basis[i, 1] * basis[j, 0])
-        if area > best:
-            best, third = area, k
+    third, area = find_third(basis)
     if third != 2:
         for t in range(3):
             basis[third, t], basis[2, t] = basis[2, t], basis[third, t]
     lengths = np.sqrt(np.sum(basis[0, :2] ** 2) * np.sum(basis[1, :2] ** 2))
-    return best / max(lengths, TINY)
+    return area / max(lengths, TINY)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -117,14 +107,8 @@ def _fit_heights(
     """Fit the z components: n + u h + v k = kappa lambda q^2 / 2, whence c_z = 1 / kappa.
 
     To fit the excitation errors themselves would shrink the z components, as zero ones make them
-    small; the layer's number as a function of the curvature has no such bias.
-
-    Returns
-    -------
-    spread : float
-        Root mean square of the excitation errors [1/angstrom]; negative where nothing can be said.
-    log_error : float
-        Uncertainty of the logarithm of the scale along the beam.
+    small; the layer's number as a function of the curvature has no such bias. Returns the root mean
+    square of the excitation errors and the uncertainty of the scale's logarithm.
     """
     first, second = (layer + 1) % 3, (layer + 2) % 3
     unit = 0.0
@@ -189,16 +173,8 @@ def _layer_spread(
 def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
     """Take a sublattice where the indices obey u h + v k + w l = 0 modulo 2 or 3, in place.
 
-    Parameters
-    ----------
-    hkl : ndarray of int64, shape (n, 4)
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    basis : ndarray, shape (3, 3)
-
-    Returns
-    -------
-    bool
-        Whether there was such a condition.
+    For ``hkl`` see :func:`~ediff_solve.lattice.kernels.search.index_spots`; whether there was such
+    a condition is returned.
     """
     indexed = np.sum(hkl[:, 3])
     change = np.zeros((3, 3))
@@ -226,14 +202,8 @@ def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def score_basis(
-    x: np.ndarray,
-    y: np.ndarray,
-    height: np.ndarray,
-    hkl: np.ndarray,
-    basis: np.ndarray,
-    sigma: float,
-    spread: float,
+def _score_basis(
+    spots: tuple, hkl: np.ndarray, basis: np.ndarray, sigma: float, spread: float
 ) -> float:
     """Gain in the logarithm of the likelihood over spots that lie anywhere.
 
@@ -242,6 +212,7 @@ def score_basis(
     the volume V of the direct cell, and the parameters cost half the logarithm of the number of
     spots each (Schwarz 1978). A spot that is nowhere near costs -log of the share of such spots.
     """
+    x, y, height = spots
     volume = 1 / max(abs(np.linalg.det(basis)), TINY)
     best = -np.log((2 * np.pi) ** 1.5 * volume * sigma**2 * spread)
     gain = -0.5 * PARAMETERS * np.log(x.shape[0])
@@ -270,27 +241,16 @@ def fit_triple(
     slab_spread: float,
     hkl: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a basis to the spots, starting from a triple of difference vectors.
+    """Fit a basis to the spots, starting from a triple of difference vectors, shape (3, 2).
 
-    Parameters
-    ----------
-    x, y, height, hkl, slab
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-    weight : ndarray, shape (n,)
-        Of a spot's excitation error.
-    triple : ndarray, shape (3, 2)
-    tolerance : float
-        Largest distance of a spot from its point in the plane [1/angstrom].
-    slab_spread : float
-        What the root mean square of the excitation errors is expected to be [1/angstrom].
+    For x, y, height, slab and hkl see :func:`~ediff_solve.lattice.kernels.search.index_spots`;
+    ``weight``, shape (n,), is that of a spot's excitation error. ``tolerance`` is the largest
+    distance of a spot from its point in the plane, ``slab_spread`` what the root mean square of the
+    excitation errors is expected to be [1/angstrom].
 
-    Returns
-    -------
-    basis : ndarray, shape (3, 3)
-        Reduced; rows are the reciprocal basis vectors.
-    figures : ndarray, shape (5,)
-        Gain, spots indexed, sigma of the positions, spread of the excitation errors [1/angstrom],
-        uncertainty of the logarithm of the scale along the beam. A gain of minus infinity: no fit.
+    Returns the reduced basis, shape (3, 3), and figures, shape (5,): gain, spots indexed, sigma of
+    the positions, spread of the excitation errors [1/angstrom], uncertainty of the logarithm of the
+    scale along the beam. A gain of minus infinity: no fit.
     """
     basis = np.zeros((3, 3))
     basis[:, :2] = triple
@@ -325,6 +285,6 @@ def fit_triple(
         done += 1
     if not np.all(np.isfinite(basis)) or abs(np.linalg.det(basis)) < TINY:
         return basis, figures
-    figures[0] = score_basis(x, y, height, hkl, basis, sigma, spread)
+    figures[0] = _score_basis((x, y, height), hkl, basis, sigma, spread)
     figures[1:] = np.array([float(count), sigma, spread, log_error])
     return basis, figures

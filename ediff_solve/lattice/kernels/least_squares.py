@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ediff_solve.lattice.kernels.search import MEDIAN_SQUARE, SHARPEST, index_spots
+from ediff_solve.lattice.kernels.metric_groups import COLUMN, ROW
+from ediff_solve.lattice.kernels.search import MEDIAN_SQUARE, SHARPEST, find_third, index_spots
 
-#: Strains of the cell, entries of the ellipse, and a pattern's rotations, scale and centre.
+#: Strains of the cell 11, 22, 33, 23, 13, 12, entries of the ellipse, and a pattern's rotations and
+#: centre.
 STRAINS, ELLIPSE, TURNS, CENTRE = 6, 2, 3, 2
-#: The strains 11, 22, 33, 23, 13, 12.
-ROW = (0, 1, 2, 1, 0, 0)
-COLUMN = (0, 1, 2, 2, 2, 1)
 #: Gauss-Newton steps between two rounds of indexing.
 STEPS = 3
 #: Standard deviations of a pattern's scale about the mean, of what is left of its centre
@@ -41,25 +40,14 @@ SMALLEST_FREEDOM = 0.2
 def undistort(
     x: np.ndarray, y: np.ndarray, scale: float, centre: np.ndarray, ellipse: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions v of m = c + s (1 + E) v [1/angstrom].
-
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Measured [1/angstrom].
-    scale : float
-    centre : ndarray, shape (2,)
-        [1/angstrom]
-    ellipse : ndarray, shape (2,)
-        e1 and e2.
-    """
+    """Positions v of measured ones, m = c + s (1 + E) v, shape (n,) [1/angstrom]."""
     factor = 1 / (scale * (1 - ellipse[0] ** 2 - ellipse[1] ** 2))
     u, v = (x - centre[0]) * factor, (y - centre[1]) * factor
     return (1 - ellipse[0]) * u - ellipse[1] * v, (1 + ellipse[0]) * v - ellipse[1] * u
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def turn_matrix(turn: np.ndarray) -> np.ndarray:
+def _turn_matrix(turn: np.ndarray) -> np.ndarray:
     """Rotation about a vector by its length [radian] (Rodrigues); shape (3, 3)."""
     angle = np.sqrt(np.sum(turn**2))
     cross = np.zeros((3, 3))
@@ -72,56 +60,25 @@ def turn_matrix(turn: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def index_patterns(
-    x: np.ndarray,
-    y: np.ndarray,
-    half: float,
-    offsets: np.ndarray,
-    reciprocal: np.ndarray,
-    rotations: np.ndarray,
-    scales: np.ndarray,
-    centres: np.ndarray,
-    ellipse: np.ndarray,
-    tolerance: float,
-    slab: float,
-    spread: float,
+    spots: tuple, lattice: tuple, tolerance: float, slab: float, spread: float
 ) -> np.ndarray:
-    """Indices of all patterns' spots in a lattice whose orientations are known.
+    """Indices of all patterns' spots, and 1 for a spot that has some; int64, shape (n, 4).
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Measured positions [1/angstrom].
-    half : float
-        Half of the wavelength [angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern p owns spots offsets[p] to offsets[p + 1].
-    reciprocal : ndarray, shape (3, 3)
-    rotations : ndarray, shape (patterns, 3, 3)
-        g_pattern = g @ R.
-    scales : ndarray, shape (patterns,)
-    centres : ndarray, shape (patterns, 2)
-        [1/angstrom]
-    ellipse : ndarray, shape (2,)
-    tolerance, slab, spread : float
-        See :func:`ediff_solve.lattice.kernels.search.index_spots`.
-
-    Returns
-    -------
-    ndarray of int64, shape (n, 4)
-        Indices, and 1 for a spot that has some.
+    ``spots`` are measured x and y, shape (n,) [1/angstrom], half of the wavelength [angstrom], and
+    offsets of int64, shape (patterns + 1,): pattern p owns spots offsets[p] to offsets[p + 1].
+    ``lattice`` is a reciprocal basis, shape (3, 3), rotations with g_pattern = g @ R, shape
+    (patterns, 3, 3), scales, shape (patterns,), centres, shape (patterns, 2) [1/angstrom], and the
+    ellipse, shape (2,). For the others see :func:`~ediff_solve.lattice.kernels.search.index_spots`.
     """
+    x, y, half, offsets = spots
+    reciprocal, rotations, scales, centres, ellipse = lattice
     hkl = np.zeros((x.shape[0], 4), np.int64)
     for p in range(offsets.shape[0] - 1):
         own = slice(offsets[p], offsets[p + 1])
         u, v = undistort(x[own], y[own], scales[p], centres[p], ellipse)
         basis = reciprocal @ rotations[p]
         # The two that span the largest area in the plane come first.
-        third, largest = 2, -1.0
-        for k in range(3):
-            i, j = (k + 1) % 3, (k + 2) % 3
-            area = abs(basis[i, 0] * basis[j, 1] - basis[i, 1] * basis[j, 0])
-            if area > largest:
-                third, largest = k, area
+        third, _ = find_third(basis)
         order = np.array([(third + 1) % 3, (third + 2) % 3, third])
         found = np.zeros((u.shape[0], 4), np.int64)
         height = half * (u * u + v * v)
@@ -134,15 +91,10 @@ def index_patterns(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_pattern(
-    x: np.ndarray,
-    y: np.ndarray,
-    half: float,
+    p: int,
+    spots: tuple,
     hkl: np.ndarray,
-    reciprocal: np.ndarray,
-    rotation: np.ndarray,
-    scale: float,
-    centre: np.ndarray,
-    ellipse: np.ndarray,
+    lattice: tuple,
     weight: np.ndarray,
     columns: np.ndarray,
     normal: np.ndarray,
@@ -154,19 +106,22 @@ def _add_pattern(
     ``columns`` says where each of the 14 parameters (strains, ellipse, turns, scale, centre) stands
     in them, or -1. Returns the number of spots and the sum of their squared residuals along z.
     """
-    size = columns.shape[0]
-    u, v = undistort(x, y, scale, centre, ellipse)
+    x, y, half, offsets = spots
+    reciprocal, rotations, scales, centres, ellipse = lattice
+    own, rotation = slice(offsets[p], offsets[p + 1]), rotations[p]
+    u, v = undistort(x[own], y[own], scales[p], centres[p], ellipse)
+    hkl, size = hkl[own], columns.shape[0]
     jacobian = np.zeros((3, size))
-    p, left = np.zeros(3), np.zeros(3)
+    q, left = np.zeros(3), np.zeros(3)
     used, along = 0, 0.0
     for i in range(u.shape[0]):
         if hkl[i, 3] == 0:
             continue
         g = hkl[i, 0] * reciprocal[0] + hkl[i, 1] * reciprocal[1] + hkl[i, 2] * reciprocal[2]
         for c in range(3):
-            p[c] = g[0] * rotation[0, c] + g[1] * rotation[1, c] + g[2] * rotation[2, c]
-        left[0], left[1] = u[i] - p[0], v[i] - p[1]
-        left[2] = half * (u[i] * u[i] + v[i] * v[i]) - p[2]
+            q[c] = g[0] * rotation[0, c] + g[1] * rotation[1, c] + g[2] * rotation[2, c]
+        left[0], left[1] = u[i] - q[0], v[i] - q[1]
+        left[2] = half * (u[i] * u[i] + v[i] * v[i]) - q[2]
         squares[used] = left[0] ** 2 + left[1] ** 2
         along += left[2] ** 2
         used += 1
@@ -177,15 +132,15 @@ def _add_pattern(
                 if ROW[k] != COLUMN[k]:
                     derivative += g[COLUMN[k]] * rotation[ROW[k], c]
                 jacobian[c, k] = derivative * weight[c]
-            # omega x p
+            # omega x q
             following, before = (c + 1) % 3, (c + 2) % 3
             start = STRAINS + ELLIPSE
-            jacobian[c, start + following] = p[before] * weight[c]
-            jacobian[c, start + before] = -p[following] * weight[c]
-        jacobian[0, STRAINS], jacobian[1, STRAINS] = p[0] * weight[0], -p[1] * weight[1]
-        jacobian[0, STRAINS + 1], jacobian[1, STRAINS + 1] = p[1] * weight[0], p[0] * weight[1]
+            jacobian[c, start + following] = q[before] * weight[c]
+            jacobian[c, start + before] = -q[following] * weight[c]
+        jacobian[0, STRAINS], jacobian[1, STRAINS] = q[0] * weight[0], -q[1] * weight[1]
+        jacobian[0, STRAINS + 1], jacobian[1, STRAINS + 1] = q[1] * weight[0], q[0] * weight[1]
         start = STRAINS + ELLIPSE + TURNS
-        jacobian[0, start], jacobian[1, start] = p[0] * weight[0], p[1] * weight[1]
+        jacobian[0, start], jacobian[1, start] = q[0] * weight[0], q[1] * weight[1]
         jacobian[0, start + 1], jacobian[1, start + 2] = weight[0], weight[1]
         for a in range(size):
             row = columns[a]
@@ -210,14 +165,10 @@ def _layout(n: int, free: tuple[bool, bool, bool]) -> tuple[int, int, int]:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_priors(
-    normal: np.ndarray,
-    right: np.ndarray,
-    scales: np.ndarray,
-    centres: np.ndarray,
-    ellipse: np.ndarray,
-    free: tuple[bool, bool, bool],
+    normal: np.ndarray, right: np.ndarray, lattice: tuple, free: tuple[bool, bool, bool]
 ) -> None:
     """What is believed of scales, centres and ellipse beforehand, and a normal matrix in full."""
+    _, _, scales, centres, ellipse = lattice
     free_cell, free_scales, free_distortion = free
     shared, each, size = _layout(scales.shape[0], free)
     for a in range(size):
@@ -247,14 +198,9 @@ def _add_priors(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _normal_equations(
-    x: np.ndarray,
-    y: np.ndarray,
-    half: float,
-    offsets: np.ndarray,
+    spots: tuple,
     hkl: np.ndarray,
-    reciprocal: np.ndarray,
-    rotations: np.ndarray,
-    camera: tuple[np.ndarray, np.ndarray, np.ndarray],
+    lattice: tuple,
     weight: np.ndarray,
     free: tuple[bool, bool, bool],
     squares: np.ndarray,
@@ -265,54 +211,33 @@ def _normal_equations(
     number of spots and the sum of their squared residuals along z.
     """
     free_scales, free_distortion = free[1], free[2]
-    n = offsets.shape[0] - 1
+    n = spots[3].shape[0] - 1
     shared, each, size = _layout(n, free)
     normal, right = np.zeros((size, size)), np.zeros(size)
     columns = np.full(STRAINS + ELLIPSE + TURNS + 1 + CENTRE, -1, np.int64)
     for k in range(shared):
         columns[k] = k
     used, along = 0, 0.0
-    scales, centres, ellipse = camera
     for p in range(n):
         start = shared + each * p
         for k in range(TURNS + free_scales):
             columns[STRAINS + ELLIPSE + k] = start + k
         for k in range(CENTRE * free_distortion):
             columns[STRAINS + ELLIPSE + TURNS + 1 + k] = start + TURNS + free_scales + k
-        own = slice(offsets[p], offsets[p + 1])
         here, vertical = _add_pattern(
-            x[own],
-            y[own],
-            half,
-            hkl[own],
-            reciprocal,
-            rotations[p],
-            scales[p],
-            centres[p],
-            ellipse,
-            weight,
-            columns,
-            normal,
-            right,
-            squares[used:],
+            p, spots, hkl, lattice, weight, columns, normal, right, squares[used:]
         )
         used += here
         along += vertical
-    _add_priors(normal, right, scales, centres, ellipse, free)
+    _add_priors(normal, right, lattice, free)
     return normal, right, used, along
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _apply(
-    change: np.ndarray,
-    reciprocal: np.ndarray,
-    rotations: np.ndarray,
-    camera: tuple[np.ndarray, np.ndarray, np.ndarray],
-    free: tuple[bool, bool, bool],
-) -> None:
+def _apply(change: np.ndarray, lattice: tuple, free: tuple[bool, bool, bool]) -> None:
     """Take a step, in place."""
     free_cell, free_scales, free_distortion = free
-    scales, centres, ellipse = camera
+    reciprocal, rotations, scales, centres, ellipse = lattice
     shared, each, _ = _layout(rotations.shape[0], free)
     if free_cell:
         strain = np.eye(3)
@@ -325,7 +250,7 @@ def _apply(
         ellipse[k - STRAINS] += change[k]
     for p in range(rotations.shape[0]):
         local = change[shared + each * p : shared + each * (p + 1)]
-        rotations[p] = rotations[p] @ turn_matrix(local[:TURNS]).T
+        rotations[p] = rotations[p] @ _turn_matrix(local[:TURNS]).T
         if free_scales:
             scales[p] += local[TURNS]
         if free_distortion:
@@ -334,47 +259,27 @@ def _apply(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def refine_patterns(
-    x: np.ndarray,
-    y: np.ndarray,
-    half: float,
-    offsets: np.ndarray,
+    spots: tuple,
     hkl: np.ndarray,
-    reciprocal: np.ndarray,
-    rotations: np.ndarray,
-    scales: np.ndarray,
-    centres: np.ndarray,
-    ellipse: np.ndarray,
+    lattice: tuple,
     sigma: float,
     spread: float,
     free: tuple[bool, bool, bool],
 ) -> tuple[float, float, np.ndarray]:
     """Gauss-Newton steps at fixed indices; changes the lattice and all that follows it in place.
 
-    Parameters
-    ----------
-    x, y, half, offsets, reciprocal, rotations, scales, centres, ellipse
-        See :func:`index_patterns`.
-    hkl : ndarray of int64, shape (n, 4)
-    sigma, spread : float
-        Standard deviations in the plane and along the beam [1/angstrom].
-    free : tuple of bool
-        Whether the cell (and with it the ellipse), the scales, and the distortion are refined.
-
-    Returns
-    -------
-    sigma, spread : float
-        As the residuals have them.
-    covariance : ndarray, shape (6, 6)
-        Of the strains 11, 22, 33, 23, 13, 12; zero where the cell is not refined.
+    For ``spots``, ``lattice`` and ``hkl`` see :func:`index_patterns`. ``sigma`` and ``spread`` are
+    standard deviations in the plane and along the beam [1/angstrom]; ``free`` says whether the cell
+    (and with it the ellipse), the scales, and the distortion are refined. Returns sigma and spread
+    as the residuals have them, and the covariance of the strains 11, 22, 33, 23, 13, 12, shape (6,
+    6), zero where the cell is not refined.
     """
     covariance = np.zeros((STRAINS, STRAINS))
     squares = np.empty(np.sum(hkl[:, 3]))
-    camera = (scales, centres, ellipse)
     for _ in range(STEPS):
         weight = np.array([1 / sigma, 1 / sigma, 1 / spread])
-        normal, right, used, along = _normal_equations(
-            x, y, half, offsets, hkl, reciprocal, rotations, camera, weight, free, squares
-        )
+        equations = _normal_equations(spots, hkl, lattice, weight, free, squares)
+        normal, right, used, along = equations
         size = right.shape[0]
         ridge = 1 + RIDGE * np.max(np.diag(normal))
         for k in range(size):
@@ -383,7 +288,7 @@ def refine_patterns(
         change = np.clip(inverse @ right, -LONGEST_STEP, LONGEST_STEP)
         if free[0]:
             covariance[:] = inverse[:STRAINS, :STRAINS]
-        _apply(change, reciprocal, rotations, camera, free)
+        _apply(change, lattice, free)
         if used == 0:
             break
         freedom = max(1 - size / (2 * used), SMALLEST_FREEDOM)

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numba import njit
 
-#: Rows and columns of the six independent entries of a metric tensor.
+#: Rows and columns of the six independent entries 11, 22, 33, 23, 13, 12 of a metric or a strain.
 ROW, COLUMN = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 #: Orders of the rotation groups that a lattice can have, without the trivial one.
 ORDERS = (24, 12, 8, 6, 4, 2)
@@ -33,17 +33,7 @@ ROTATIONS = _rotations().astype(float)
 
 
 def metric_operators(rotations: np.ndarray) -> np.ndarray:
-    """What V M V^T does to a metric's six entries.
-
-    Parameters
-    ----------
-    rotations : ndarray, shape (n, 3, 3)
-        The matrices V.
-
-    Returns
-    -------
-    ndarray, shape (n, 6, 6)
-    """
+    """What V M V^T does to a metric's six entries, (n, 6, 6), by matrices V of shape (n, 3, 3)."""
     operators = np.empty((len(rotations), 6, 6))
     for k in range(6):
         unit = np.zeros((3, 3))
@@ -93,23 +83,11 @@ def _largest_group(
 def find_groups(
     metric: np.ndarray, operators: np.ndarray, products: np.ndarray, tolerances: np.ndarray
 ) -> list[np.ndarray]:
-    """Numbers of the rotations that form the largest group that a metric obeys.
+    """Numbers of the rotations that form the largest group that a metric obeys, by tolerance.
 
-    Parameters
-    ----------
-    metric : ndarray, shape (3, 3)
-        Of a reduced basis.
-    operators : ndarray, shape (n, 6, 6)
-        See :func:`metric_operators`.
-    products : ndarray of int32, shape (n, n)
-        See :func:`product_table`.
-    tolerances : ndarray, shape (m,)
-        Largest |dM_ij| / sqrt(M_ii M_jj).
-
-    Returns
-    -------
-    list of ndarray of int64
-        Of each tolerance; one number, the identity's, where there is none.
+    ``metric``, shape (3, 3), is of a reduced basis; for ``operators``, shape (n, 6, 6), and
+    ``products``, shape (n, n), see :func:`tables`. Tolerances, shape (m,), are the largest |dM_ij|
+    / sqrt(M_ii M_jj). Where there is no such group it is the identity's number alone.
     """
     n = operators.shape[0]
     values, size = np.empty(6), np.empty(6)

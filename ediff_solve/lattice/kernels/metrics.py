@@ -24,18 +24,15 @@ def _products(
     first: int,
     last: int,
     vectors: np.ndarray,
-    wanted: np.ndarray,
-    size: np.ndarray,
-    depth: np.ndarray,
-    loose: float,
-    other_loose: float,
+    target: tuple,
 ) -> tuple[float, float, float]:
     """Chi-square of some vectors' scalar products, and what the scales are off by.
 
     v_i . v_j + a z_i z_j = t_i . t_j + b w_i w_j with a, b normal about zero is linear in a and b:
-    the least squares are solved in closed form. ``wanted`` holds t_i . t_j, ``size`` its errors and
-    ``depth`` w_i w_j in terms of both; of them rows ``first`` to ``last`` are looked at.
+    the least squares are solved in closed form. ``target`` holds t_i . t_j, their errors, w_i w_j
+    in terms of both, and the deviations of the scales; rows ``first`` to ``last`` are looked at.
     """
+    wanted, size, depth, loose, other_loose = target
     aa, bb, ab, ra, rb, square = 1.0, 1.0, 0.0, 0.0, 0.0, 0.0
     for i in range(first, last):
         for j in range(first, i + 1):
@@ -54,18 +51,40 @@ def _products(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _short_vectors(
+    base: np.ndarray, target: tuple
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Indices and vectors up to the largest index; which and how many have each target's length."""
+    edge = 2 * LARGEST_INDEX + 1
+    n_short = edge**3
+    short, points = np.empty((n_short, 3), np.int64), np.empty((n_short, 3))
+    rows, counts = np.empty((3, n_short), np.int64), np.zeros(3, np.int64)
+    vectors = np.empty((3, 3))
+    for i in range(n_short):
+        short[i, 0] = i // edge**2 - LARGEST_INDEX
+        short[i, 1] = i // edge % edge - LARGEST_INDEX
+        short[i, 2] = i % edge - LARGEST_INDEX
+        for m in range(3):
+            points[i, m] = _dot(short[i], base[:, m])
+        for k in range(3):
+            # Opposite vectors serve the first target equally.
+            if i == n_short // 2 or (k == 0 and i < n_short // 2):
+                continue
+            vectors[k] = points[i]
+            chi, _, _ = _products(k, k + 1, vectors, target)
+            if chi < ONE_CHI:
+                rows[k, counts[k]] = i
+                counts[k] += 1
+    return short, points, rows, counts
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _best_pairs(
-    points: np.ndarray,
-    first_rows: np.ndarray,
-    second_rows: np.ndarray,
-    wanted: np.ndarray,
-    size: np.ndarray,
-    r: np.ndarray,
-    loose: float,
+    points: np.ndarray, first_rows: np.ndarray, second_rows: np.ndarray, target: tuple
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of points that match the first two targets, and their chi-squares, best first."""
     # As :func:`_products` with two vectors, what hangs on one of them alone not computed again.
-    target = wanted[1, 0]
+    wanted, size, r, loose, _ = target
     bb = 1 + r[0, 0] ** 2 + r[1, 0] ** 2 + r[1, 1] ** 2
     lefts, depths = np.empty(points.shape[0]), loose / size[1, 1] * points[:, 2] ** 2
     for j in second_rows:
@@ -77,7 +96,7 @@ def _best_pairs(
         first_depth = loose / size[0, 0] * z * z
         for j in second_rows:
             product = x * points[j, 0] + y * points[j, 1] + z * points[j, 2]
-            left = (product - target) / size[1, 0]
+            left = (product - wanted[1, 0]) / size[1, 0]
             depth = loose / size[1, 0] * z * points[j, 2]
             aa = 1 + first_depth**2 + depth**2 + depths[j] ** 2
             ab = -first_depth * r[0, 0] - depth * r[1, 0] - depths[j] * r[1, 1]
@@ -108,23 +127,14 @@ def match_metrics(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integer bases of one lattice whose metric is that of given vectors, best first.
 
-    Parameters
-    ----------
-    base, targets : ndarray, shape (3, 3)
-        Rows are the vectors of the two patterns' frames; z is along the beam. Targets that lie in
-        the plane come first, as their lengths do not hang on the scale.
-    loose, other_loose : float
-        Standard deviations of the squares of the two scales along the beam.
-    error : float
-        Standard deviation of a scalar product over the lengths of its vectors.
-    n_most : int
+    Rows of ``base`` and ``targets``, shape (3, 3), are the vectors in the two patterns' frames, z
+    along the beam. Targets that lie in the plane come first, as their lengths do not hang on the
+    scale. ``loose`` and ``other_loose`` are standard deviations of the squares of the two scales
+    along the beam, ``error`` that of a scalar product over the lengths of its vectors.
 
-    Returns
-    -------
-    indices : ndarray of int64, shape (at most n_most, 3, 3)
-        Rows are the targets in terms of the base; of determinant 1 or -1.
-    figures : ndarray, shape (at most n_most, 3)
-        Chi-square and the logarithms of the factors of the z components, base's and targets'.
+    Returns indices, int64 of shape (at most n_most, 3, 3), whose rows are the targets in terms of
+    the base, of determinant 1 or -1; and figures, shape (at most n_most, 3): chi-square and the
+    logarithms of the factors of the z components, base's and targets'.
     """
     wanted, size, depth = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
     for i in range(3):
@@ -133,28 +143,11 @@ def match_metrics(
             lengths = _dot(targets[i], targets[i]) * _dot(targets[j], targets[j])
             size[i, j] = error * np.sqrt(lengths)
             depth[i, j] = targets[i, 2] * targets[j, 2] * other_loose / size[i, j]
-    edge = 2 * LARGEST_INDEX + 1
-    n_short = edge**3
-    short, points = np.empty((n_short, 3), np.int64), np.empty((n_short, 3))
-    rows, counts = np.empty((3, n_short), np.int64), np.zeros(3, np.int64)
+    target = (wanted, size, depth, loose, other_loose)
+    short, points, rows, counts = _short_vectors(base, target)
     vectors = np.empty((3, 3))
-    for i in range(n_short):
-        short[i, 0] = i // edge**2 - LARGEST_INDEX
-        short[i, 1] = i // edge % edge - LARGEST_INDEX
-        short[i, 2] = i % edge - LARGEST_INDEX
-        for m in range(3):
-            points[i, m] = _dot(short[i], base[:, m])
-        for k in range(3):
-            # Opposite vectors serve the first target equally.
-            if i == n_short // 2 or (k == 0 and i < n_short // 2):
-                continue
-            vectors[k] = points[i]
-            chi, _, _ = _products(k, k + 1, vectors, wanted, size, depth, loose, other_loose)
-            if chi < ONE_CHI:
-                rows[k, counts[k]] = i
-                counts[k] += 1
     first_rows, second_rows = rows[0, : counts[0]], rows[1, : counts[1]]
-    pairs, pair_chi = _best_pairs(points, first_rows, second_rows, wanted, size, depth, loose)
+    pairs, pair_chi = _best_pairs(points, first_rows, second_rows, target)
     indices, figures = np.zeros((n_most, 3, 3), np.int64), np.full((n_most, 3), np.inf)
     for p in range(MOST_PAIRS):
         if not np.isfinite(pair_chi[p]):
@@ -166,7 +159,7 @@ def match_metrics(
             if abs(_dot(normal, short[j])) != 1:
                 continue
             vectors[2] = points[j]
-            chi, a, b = _products(0, 3, vectors, wanted, size, depth, loose, other_loose)
+            chi, a, b = _products(0, 3, vectors, target)
             if chi >= THREE_CHI or chi >= figures[-1, 0]:
                 continue
             k = n_most - 1
@@ -175,10 +168,8 @@ def match_metrics(
                 indices[k] = indices[k - 1]
                 k -= 1
             figures[k, 0] = chi
-            figures[k, 1], figures[k, 2] = (
-                0.5 * np.log(max(1 + a, 0.1)),
-                0.5 * np.log(max(1 + b, 0.1)),
-            )
+            figures[k, 1] = 0.5 * np.log(max(1 + a, 0.1))
+            figures[k, 2] = 0.5 * np.log(max(1 + b, 0.1))
             indices[k, 0], indices[k, 1], indices[k, 2] = first, second, short[j]
     found = int(np.sum(np.isfinite(figures[:, 0])))
     return indices[:found], figures[:found]

@@ -32,16 +32,8 @@ def _frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def judge_orientation(reciprocal: np.ndarray, rotation: np.ndarray, v: np.ndarray) -> float:
-    """How many spots lie near lattice points, the nearest ones counting most.
-
-    Parameters
-    ----------
-    reciprocal, rotation : ndarray, shape (3, 3)
-        g_pattern = g @ R.
-    v : ndarray, shape (n, 3)
-        Reciprocal vectors of the spots [1/angstrom].
-    """
+def _judge(reciprocal: np.ndarray, rotation: np.ndarray, v: np.ndarray) -> float:
+    """How many spots v, shape (n, 3), lie near lattice points, the nearest ones counting most."""
     basis = reciprocal @ rotation
     inverse = np.linalg.inv(basis)
     total = 0.0
@@ -68,25 +60,11 @@ def search_orientations(
     n_judges: int,
     n_most: int,
 ) -> np.ndarray:
-    """Try all orientations that bring two lattice vectors onto two spots.
+    """Orientations that bring two lattice vectors onto two spots, best first.
 
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-    points : ndarray, shape (m, 3)
-        Reciprocal lattice vectors, shortest first [1/angstrom].
-    v : ndarray, shape (n, 3)
-        Reciprocal vectors of the spots, strongest first [1/angstrom].
-    seeds : ndarray of int
-        Spots that are paired.
-    n_judges : int
-        Spots that an orientation is judged by.
-    n_most : int
-
-    Returns
-    -------
-    ndarray, shape (at most n_most, 3, 3)
-        Best first.
+    They are of shape (at most n_most, 3, 3). ``points``, shape (m, 3), are reciprocal lattice
+    vectors, shortest first, and ``v``, shape (n, 3), those of the spots, strongest first
+    [1/angstrom]. The spots ``seeds`` are paired, and the first ``n_judges`` judge an orientation.
     """
     kept, scores = np.zeros((n_most, 3, 3)), np.zeros(n_most)
     lengths = np.sqrt(np.sum(points**2, axis=1))
@@ -114,7 +92,7 @@ def search_orientations(
                     if not low < cosine < high:
                         continue
                     rotation = _frame(units[i], units[j]).T.copy() @ pattern
-                    score = judge_orientation(reciprocal, rotation, judges)
+                    score = _judge(reciprocal, rotation, judges)
                     trials += 1
                     if score > scores[-1]:
                         k = n_most - 1

@@ -12,21 +12,9 @@ def join_spots(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gather spots that lie within a distance of each other's mean.
 
-    Parameters
-    ----------
-    qx, qy : ndarray, shape (n,)
-        In the order in which they start groups.
-    weight : ndarray, shape (n,)
-        Of a spot's position.
-    tolerance : float
-        In the unit of qx.
-
-    Returns
-    -------
-    group : ndarray of int64, shape (n,)
-        Which group each spot is in, from 0.
-    places : ndarray, shape (groups, 2)
-        Weighted means.
+    Spots qx and qy, shape (n,), in the order in which they start groups, and the weights of their
+    positions; the tolerance is in the unit of qx. Returns which group each spot is in, from 0,
+    shape (n,), and the groups' weighted means, shape (groups, 2).
     """
     n = len(qx)
     group, sums = np.empty(n, np.int64), np.zeros((n, 3))
@@ -53,18 +41,9 @@ def distinct_differences(
 ) -> np.ndarray:
     """Differences between spots, those that come more often first, then the shorter ones.
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-    longest : float
-        In the unit of x.
-    tolerance : float
-        Differences nearer than this are the same; of each group the shortest is returned.
-
-    Returns
-    -------
-    ndarray, shape (m, 2)
-        In the half-plane y >= 0.
+    Spots x and y, shape (n,); ``longest`` is in their unit. Differences nearer than the tolerance
+    are the same, and of each group the shortest is returned; shape (m, 2), in the half-plane y >=
+    0.
     """
     n = len(x)
     vectors, lengths = np.empty((n * (n - 1) // 2, 2)), np.empty(n * (n - 1) // 2)

@@ -38,23 +38,12 @@ MEDIAN_SQUARE = 2 * np.log(2)
 def difference_vectors(
     x: np.ndarray, y: np.ndarray, reach: float, width: float, n_most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors by which most pairs of spots differ.
+    """The vectors by which most pairs of spots differ, and how many pairs each has.
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Spots, the direct beam among them [1/angstrom].
-    reach : float
-        Longest difference that counts [1/angstrom].
-    width : float
-        Side of a bin of the histogram [1/angstrom]; a peak is three bins wide.
-    n_most : int
-
-    Returns
-    -------
-    vectors : ndarray, shape (at most n_most, 2)
-        The mean of each peak's differences, in the half-plane y >= 0, most frequent first.
-    counts : ndarray of int64, shape (at most n_most,)
+    Spots x and y, shape (n,), the direct beam among them; ``reach`` is the longest difference that
+    counts, ``width`` the side of a bin of the histogram, of which a peak is three wide
+    [1/angstrom]. Vectors, shape (at most n_most, 2), are the mean of each peak's differences, in
+    the half-plane y >= 0, most frequent first.
     """
     middle = int(reach / width) + 3
     counts = np.zeros((2 * middle + 1, middle + 3), np.int32)
@@ -155,6 +144,18 @@ def _reduce_pair(pair: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def find_third(basis: np.ndarray) -> tuple[int, float]:
+    """Which of three vectors is not of the two of the largest area in the plane; that area."""
+    best, third = -1.0, 2
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        area = abs(basis[i, 0] * basis[j, 1] - basis[i, 1] * basis[j, 0])
+        if area > best:
+            best, third = area, k
+    return third, best
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _count_flat(
     x: np.ndarray, y: np.ndarray, triple: np.ndarray, tolerance: float
 ) -> tuple[int, int]:
@@ -186,27 +187,15 @@ def best_triples(
     n_thirds: int,
     n_keep: int,
 ) -> np.ndarray:
-    """The triples of difference vectors that index most spots for their density.
+    """The triples of difference vectors that index most spots for their density, best first.
 
     The gain of a triple is the logarithm of how much likelier it makes the spots than chance does:
     -log(density of its points times the area that the tolerance covers) a spot.
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Spots [1/angstrom].
-    vectors : ndarray, shape (m, 2)
-        See :func:`difference_vectors`.
-    tolerance : float
-        [1/angstrom]
-    n_pairs, n_thirds : int
-        Of how many vectors the first two are taken, and how many are tried as the third.
-    n_keep : int
-
-    Returns
-    -------
-    ndarray, shape (at most n_keep, 3, 2)
-        Best first; the first two of each are reduced.
+    Spots x and y, shape (n,), ``vectors`` of :func:`difference_vectors`, shape (m, 2), and
+    tolerance [1/angstrom]; the first two of a triple are among the first ``n_pairs`` vectors, and
+    ``n_thirds`` are tried as the third. Triples are of shape (at most n_keep, 3, 2), the first two
+    of each reduced.
     """
     kept = np.zeros((n_keep, 3, 2))
     gains = np.full(n_keep, -np.inf)
@@ -275,29 +264,15 @@ def index_spots(
 ) -> int:
     """Give every spot the lattice point that it lies nearest to, if one is near enough.
 
-    Parameters
-    ----------
-    x, y : ndarray, shape (n,)
-        Spots [1/angstrom].
-    height : ndarray, shape (n,)
-        Of the Ewald sphere there, lambda q^2 / 2 [1/angstrom].
-    basis : ndarray, shape (3, 3)
-        Rows are the reciprocal basis vectors; the first two not parallel in the plane.
-    tolerance : float
-        In the plane [1/angstrom].
-    slab : float
-        Largest excitation error [1/angstrom]; zero where the z components are not known yet, and
-        then the layers -6 to 6 are tried.
-    spread : float
-        Standard deviation of the excitation errors, which weighs them against the distance in the
-        plane [1/angstrom].
-    hkl : ndarray of int64, shape (n, 4)
-        Filled in: indices, and 1 for a spot that has some.
+    Spots x and y and the Ewald sphere's height there, lambda q^2 / 2, shape (n,). Rows of
+    ``basis``, shape (3, 3), are the reciprocal vectors, the first two not parallel in the plane.
+    ``tolerance`` is that in the plane, ``slab`` the largest excitation error, or zero where the z
+    components are not known yet, and then the layers -6 to 6 are tried; ``spread`` is the standard
+    deviation of the excitation errors, which weighs them against the distance in the plane
+    [1/angstrom].
 
-    Returns
-    -------
-    int
-        Spots indexed.
+    Fills in ``hkl``, int64 of shape (n, 4): indices, and 1 for a spot that has some. Returns their
+    number.
     """
     (ax, ay, az), (bx, by, bz), (cx, cy, cz) = basis[0], basis[1], basis[2]
     area = ax * by - ay * bx

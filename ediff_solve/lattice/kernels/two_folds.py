@@ -16,19 +16,9 @@ def two_fold_obliquities(lattice: np.ndarray, n_axes: int) -> np.ndarray:
     """Smallest angles between direct vectors and reciprocal vectors that a two-fold axis aligns.
 
     A row u of the lattice is a two-fold axis where a net plane h with u . h = 1 or 2 is
-    perpendicular to it; the angle between u and the plane's normal is the obliquity.
-
-    Parameters
-    ----------
-    lattice : ndarray, shape (3, 3)
-        Rows are the vectors of a reduced primitive cell.
-    n_axes : int
-        How many.
-
-    Returns
-    -------
-    ndarray, shape (n_axes,)
-        Smallest first [degree]; 30 where there are no more axes.
+    perpendicular to it; the angle between u and the plane's normal is the obliquity. Rows of
+    ``lattice``, shape (3, 3), are the vectors of a reduced primitive cell. Smallest first, shape
+    (n_axes,) [degree]; 30 where there are no more axes.
     """
     reciprocal = np.linalg.inv(lattice).T
     size = 2 * LARGEST_INDEX + 1

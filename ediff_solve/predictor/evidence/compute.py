@@ -183,28 +183,28 @@ def compute_evidence(
     checked = [one.spots for one in centred]
     sizes = np.array([len(p[0]) for p in checked])
     used = np.sort(np.argsort(-sizes, kind="stable")[:MOST_PATTERNS])
-    chosen = [checked[p] for p in used]
+    chosen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [checked[p] for p in used]
     if candidates is None:
         known = [solve_pattern(*spots, energy=energy) for spots in chosen]
     else:
-        known = [candidates[p] for p in used]
+        known = [candidates[int(p)] for p in used]
     if len(chosen) == 1:
         solved = _solve_one(chosen[0], known[0], energy)
     else:
         solved = _solve_several(chosen, known, energy)
-    bravais, lattices, candidates, solution, scan, spots = solved
+    bravais, lattices, found, solution, scan, indexed = solved
     lattice = lattices[0] if lattices else None
     parts = [
-        _lattice_numbers(bravais, lattice, candidates),
+        _lattice_numbers(bravais, lattice, found),
         solution,
         scan,
-        *_intensity_numbers(bravais, spots),
+        *_intensity_numbers(bravais, indexed),
         *_pattern_numbers(checked),
         _radial_numbers(checked),
     ]
     vector = np.concatenate(parts).astype(np.float32)
-    chosen = [centred[p] for p in used]
-    return Evidence(vector, bravais, lattice, candidates, used, chosen, lattices[1:], energy)
+    kept = [centred[p] for p in used]
+    return Evidence(vector, bravais, lattice, found, used, kept, lattices[1:], energy)
 
 
 def solve_alone(
@@ -318,7 +318,7 @@ def _solve_several(
     )
     change = np.rint(best.reciprocal @ best.bravais.conventional.T)
     half = wavelength(energy) / 2
-    columns = []
+    columns: list[tuple[np.ndarray, ...]] = []
     for p in oriented:
         hkl = best.hkl[p]
         seen = (hkl != 0).any(axis=1)
@@ -353,7 +353,7 @@ def _lattice_numbers(
 
 def _intensity_numbers(
     bravais: BravaisLattice | None, spots: _Indexed | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, ...]:
     """What intensities say: of the reflections, of the Laue class, and of absences."""
     merged: Reflections | None = None
     if bravais is not None and spots is not None:
@@ -361,7 +361,7 @@ def _intensity_numbers(
         if seen.sum() > 3:
             columns = (spots.hkl, spots.intensity, spots.square, spots.error, spots.pattern)
             merged = merge(*(c[seen] for c in columns))
-    if merged is None:
+    if bravais is None or merged is None:
         sizes = len(_REFLECTIONS), len(laue.NAMES), len(absences.NAMES)
         return tuple(np.full(size, np.nan) for size in sizes)
     numbers = [
@@ -381,7 +381,7 @@ def _intensity_numbers(
     )
 
 
-def _pattern_numbers(patterns: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
+def _pattern_numbers(patterns: list[tuple]) -> tuple[np.ndarray, ...]:
     """Means and largest values over the patterns of their symmetry in the plane."""
     found = np.array([pattern.pattern_symmetry(*p) for p in patterns if len(p[0])])
     if not found.size or np.isnan(found[:, 0]).all():

@@ -136,5 +136,6 @@ def hypothesis_numbers(
         numbers[k] = one.residual, one.metric, one.change, np.log(size / volume)
         if one.residual < BELIEVED and one.change < BELIEVED_CHANGE:
             chosen = basis
-    scale = np.linalg.norm(chosen[:, 2]) / max(np.linalg.norm(candidate.reciprocal[:, 2]), 1e-12)
+    height = float(np.linalg.norm(candidate.reciprocal[:, 2]))
+    scale = float(np.linalg.norm(chosen[:, 2])) / max(height, 1e-12)
     return numbers.ravel(), candidate.with_basis(chosen, scale)

@@ -14,6 +14,7 @@ import spglib
 
 from ediff_solve.lattice.bravais import SYMBOLS
 from ediff_solve.predictor.evidence.reflections import Reflections, friedel_sign
+from ediff_utils.crystals.groups import FAMILIES, hall_number
 
 #: Kinds of axes, up to five a system: what a score belongs to.
 AXES = {
@@ -33,8 +34,7 @@ LARGEST_INDEX = 500
 
 def metric_system(symbol: str) -> str:
     """System of a Bravais lattice's axes: that of hR is hexagonal."""
-    by_letter = {"a": "triclinic", "m": "monoclinic", "o": "orthorhombic", "t": "tetragonal"}
-    return by_letter.get(symbol[0], "hexagonal" if symbol[0] == "h" else "cubic")
+    return FAMILIES[symbol[0]]
 
 
 def _axis(rotation: np.ndarray) -> tuple[int, np.ndarray]:
@@ -67,10 +67,10 @@ def rotations(symbol: str) -> tuple[tuple[int, np.ndarray], ...]:
     """Rotations of a Bravais lattice in its conventional basis, with the slots of their axes."""
     system = metric_system(symbol)
     number = {value: key for key, value in SYMBOLS.items()}[symbol]
-    # The Hall number of each space group in its standard setting, hexagonal axes for R.
-    hall = next(h for h in range(1, 531) if spglib.get_spacegroup_type(h).number == number)
     found = {}
-    for rotation in spglib.get_symmetry_from_database(hall)["rotations"]:
+    symmetry = spglib.get_symmetry_from_database(hall_number(number))
+    assert symmetry is not None  # as every space group has one
+    for rotation in symmetry["rotations"]:
         proper = rotation * int(np.rint(np.linalg.det(rotation)))
         order, axis = _axis(proper)
         if order == 1:

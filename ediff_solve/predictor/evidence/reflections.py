@@ -92,8 +92,8 @@ def residuals(
         [centred(v) for v in (square, np.abs(error) / 0.02, (error / 0.02) ** 2)]
     )
     normal = design.T @ design + RIDGE * len(value) * np.eye(3)
-    left = value - design @ np.linalg.solve(normal, design.T @ value)
-    limit = CUT * max(float(left.std()), np.finfo(float).tiny)
+    left: np.ndarray = value - design @ np.linalg.solve(normal, design.T @ value)
+    limit = CUT * max(float(left.std()), float(np.finfo(float).tiny))
     return np.clip(left, -limit, limit)
 
 
@@ -138,18 +138,19 @@ def merge(
     same = inverse[one] == inverse[other]
     friedel = same & (pattern[one] == pattern[other]) & (sign[one] != sign[other])
     repeated = same & (pattern[one] != pattern[other])
-    found = []
+    pairs = []
     for chosen in (repeated, friedel):
         i, j = one[chosen], other[chosen]
-        found += [_correlation(left[i], left[j], np.sqrt(weight[i] * weight[j])), int(chosen.sum())]
+        alike = _correlation(left[i], left[j], np.sqrt(weight[i] * weight[j]))
+        pairs.append((alike, int(chosen.sum())))
     return Reflections(
         hkl=unique,
         value=value,
         weight=total,
         spread=spread,
         skewness=float((deviation**3).mean() / spread**3) if spread > 0 else 0.0,
-        repeat=found[0],
-        n_repeats=found[1],
-        friedel=found[2],
-        n_friedel=found[3],
+        repeat=pairs[0][0],
+        n_repeats=pairs[0][1],
+        friedel=pairs[1][0],
+        n_friedel=pairs[1][1],
     )

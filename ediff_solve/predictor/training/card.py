@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from sklearn.isotonic import IsotonicRegression
 
+from ediff_solve.forests.reliability import compute_accuracy_at_coverage, compute_ece
 from ediff_solve.predictor.training.judging import ERRORS, LENGTHS
 from ediff_utils.core.estimates import compute_wilson_interval
 from ediff_utils.paper.evaluation import right_system
-from ediff_utils.paper.reliability import compute_accuracy_at_coverage, compute_ece
 
 #: An answer is called sure where answers as confident are right so often.
 SURE = 0.9

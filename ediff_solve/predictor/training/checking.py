@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ def judge_runs_again(
     return judge_again(folder, sources, crystals, jobs=jobs, progress=progress)
 
 
-def _read_example_settings(card: Mapping[str, object], folder: Path) -> dict[str, ExampleSettings]:
+def _read_example_settings(card: Mapping[str, Any], folder: Path) -> dict[str, ExampleSettings]:
     """Which examples a predictor that there is was made of, by condition."""
     settings = check(PredictorSettings, where=f"{folder / CARD}: ", **card["settings"])
     return example_settings(settings, card["detectors"])
@@ -159,7 +160,7 @@ def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
     return figures, compare_answers(made, shipped)
 
 
-def _agree(value: object, said: object) -> bool:
+def _agree(value: Any, said: Any) -> bool:
     """Whether a figure is that of a card; lists and tables are not looked at."""
     if isinstance(value, dict | list):
         return True

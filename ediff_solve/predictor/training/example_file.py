@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ediff_utils.bloch.detector import DetectorSettings, apply_detector
+from ediff_solve.detector.effects import DetectorSettings, apply_detector
 from ediff_utils.bloch.orientations import random_orientations
 from ediff_utils.bloch.simulation import prepare, simulate_orientation
 from ediff_utils.core.paths import EXAMPLE, atomic_write
@@ -53,11 +53,11 @@ def simulate_example(patterns: int = 12, seed: int = 0) -> pd.DataFrame:
         settings = SimulationSettings(thicknesses=(float(thickness),))
         seen.append(simulate_orientation(prepare(crystal, settings), orientation)[0])
     offsets = np.cumsum([0, *(len(one.qx) for one in seen)])
-    columns = [
+    qx, qy, intensity = (
         np.concatenate([getattr(p, name) for p in seen]) for name in ("qx", "qy", "intensity")
-    ]
+    )
     groups, keys = np.full(patterns, MINERAL), np.arange(patterns)
-    found = apply_detector(*columns, offsets, groups, keys, DetectorSettings(), seed)
+    found = apply_detector(qx, qy, intensity, offsets, groups, keys, DetectorSettings(), seed)
     tables = []
     for n, one in enumerate(seen):
         own = slice(found.offsets[n], found.offsets[n + 1])

@@ -8,37 +8,41 @@ file when it is whole, so that a run that was stopped goes on where it was.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from ediff_solve.detector.effects import CLEAN, DetectorSettings, apply_detector
 from ediff_solve.predictor.evidence import NAMES, compute_evidence, solve_alone
+from ediff_utils.bloch.dataset.manifest import fingerprint
 from ediff_utils.bloch.dataset.reading import part_files, spots
-from ediff_utils.bloch.detector import CLEAN, DetectorSettings, apply_detector
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
+from ediff_utils.core.seeds import name_seed
+from ediff_utils.core.settings import Settings
 from ediff_utils.core.workers import run_tasks
 
 #: What is done to the patterns.
 DETECTORS = {"clean": CLEAN, "detector": DetectorSettings()}
-#: Counts up when the vectors' meaning changes.
-FORMAT = 2
-_MADE_FROM = b"ediff_examples"
+EXAMPLES = made_from.Stage(
+    "examples",
+    ("ediff_solve.predictor.training.examples",),
+    without=("ediff_utils.bloch.dataset.manifest", "ediff_utils.bloch.dataset.table"),
+)
 #: What is read of a dataset; the last two where it holds no more patterns than are needed.
 _COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity", "position", "of")
 
 
-class ExampleSettings(BaseModel):
+class ExampleSettings(Settings):
     """Which patterns of a crystal are taken, and how many together."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     condition: str = Field("clean", description="clean or detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
@@ -89,11 +93,11 @@ def build_examples(
     chosen = None if materials is None else frozenset(materials)
     run_blocks(
         _write_examples,
+        EXAMPLES,
+        identify_blocks(EXAMPLES, patterns, settings, {"materials": _digest(chosen)}),
         patterns,
         folder,
-        _key(settings, chosen),
         (settings, chosen),
-        label=f"examples, {settings.condition}",
         jobs=jobs,
         cluster=cluster,
         progress=progress,
@@ -101,14 +105,23 @@ def build_examples(
     return Path(folder)
 
 
+def identify_blocks(
+    stage: made_from.Stage, patterns: Path, settings: ExampleSettings, inputs: Mapping[str, str]
+) -> dict[str, dict]:
+    """What the files of :func:`run_blocks` are made from; ``inputs`` beside the patterns."""
+    detector = DETECTORS[settings.condition].model_dump(mode="json")
+    found = {"patterns": fingerprint(patterns), **inputs}
+    return stage.identify(settings.model_dump(mode="json"), found, detector=detector)
+
+
 def run_blocks(
     function: Callable[..., None],
+    stage: made_from.Stage,
+    identity: made_from.Identity,
     patterns: Path,
     folder: Path,
-    key: str,
     arguments: tuple,
     *,
-    label: str,
     jobs: int = -1,
     cluster: str = "",
     progress: bool = True,
@@ -118,15 +131,14 @@ def run_blocks(
     Parameters
     ----------
     function : callable
-        Of the row group's table, the file and the key, which :func:`write_block` writes, and
+        Of the row group's table, the file and the identity, which :func:`write_block` writes, and
         ``arguments``; runs in a worker process.
+    stage : made_from.Stage
+    identity : mapping
+        A file with another one is made again.
     patterns, folder : Path
         See :func:`build_examples`.
-    key : str
-        A file with another one is made again.
     arguments : tuple
-    label : str
-        Of the progress bar.
     jobs, cluster, progress
         See :func:`build_examples`.
 
@@ -135,18 +147,22 @@ def run_blocks(
     list of Path
         The files, in the order of the dataset.
     """
-    tasks, targets = [], []
-    for path in part_files(patterns):
-        for group in range(pq.ParquetFile(path).num_row_groups):
-            target = Path(folder) / f"{path.stem}-{group:03d}.parquet"
-            targets.append(target)
-            if not _is_done(target, key):
-                tasks.append((function, path, group, target, key, *arguments))
+    places = [
+        (path, group, Path(folder) / f"{path.stem}-{group:03d}.parquet")
+        for path in part_files(patterns)
+        for group in range(pq.ParquetFile(path).num_row_groups)
+    ]
+    same = stage.which_same([made_from.read(target) for *_, target in places], identity)
+    tasks = [
+        (function, *place, identity, *arguments)
+        for place, done in zip(places, same, strict=True)
+        if not done
+    ]
     Path(folder).mkdir(parents=True, exist_ok=True)
-    with tqdm(total=len(tasks), desc=label, disable=not progress) as bar:
+    with tqdm(total=len(tasks), desc=f"{stage.name}, {folder.name}", disable=not progress) as bar:
         for _ in run_tasks(_run_block, tasks, jobs=jobs, cluster=cluster):
             bar.update()
-    return targets
+    return [target for *_, target in places]
 
 
 def _run_block(
@@ -158,26 +174,16 @@ def _run_block(
     function(file.read_row_group(row_group, columns=columns), target, *arguments)
 
 
-def write_block(table: pa.Table, target: Path, key: str) -> None:
-    """Write what was made of a row group, with the key that tells whether it holds."""
+def write_block(table: pa.Table, target: Path, identity: made_from.Identity) -> None:
+    """Write what was made of a row group, with what it was made from."""
     with atomic_write(target) as partial:
-        made = table.replace_schema_metadata({_MADE_FROM: key.encode()})
+        made = table.replace_schema_metadata(made_from.metadata(identity))
         pq.write_table(made, partial, compression="zstd")
 
 
-def _key(settings: ExampleSettings, materials: frozenset[str] | None) -> str:
-    names = hashlib.sha256("\n".join(sorted(materials or ())).encode()).hexdigest()
-    detector = DETECTORS[settings.condition].model_dump()
-    return json.dumps([FORMAT, settings.model_dump(), detector, names if materials else None])
-
-
-def _is_done(path: Path, key: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        return (pq.read_schema(path).metadata or {}).get(_MADE_FROM, b"").decode() == key
-    except pa.ArrowException:
-        return False
+def _digest(materials: frozenset[str] | None) -> str:
+    names = "all" if materials is None else "\n".join(sorted(materials))
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.ndarray]:
@@ -195,8 +201,7 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
     -------
     list of ndarray of int
     """
-    digest = hashlib.blake2b(material.encode(), digest_size=8).digest()
-    rng = np.random.default_rng([settings.seed, int.from_bytes(digest, "little")])
+    rng = np.random.default_rng([settings.seed, name_seed(material)])
     # All draw on the same few, as each has to be solved.
     order = rng.permutation(n)[
         : max(settings.singles, *settings.together, settings.random_sizes[1])
@@ -236,7 +241,7 @@ def place_groups(table: pa.Table, settings: ExampleSettings, material: str) -> l
 def _write_examples(
     table: pa.Table,
     target: Path,
-    key: str,
+    identity: made_from.Identity,
     settings: ExampleSettings,
     materials: frozenset[str] | None,
 ) -> None:
@@ -251,7 +256,7 @@ def _write_examples(
     )
     found = pa.Table.from_pandas(frame, preserve_index=False)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), len(NAMES))
-    write_block(found.append_column("evidence", flat), target, key)
+    write_block(found.append_column("evidence", flat), target, identity)
 
 
 def split_materials(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -319,16 +324,18 @@ def show_patterns(
     table : pyarrow.Table
         Its patterns.
     detector, seed, pool
-        See :func:`ediff_utils.bloch.detector.apply_detector`.
+        See :func:`ediff_solve.detector.effects.apply_detector`.
 
     Returns
     -------
     list of tuple of ndarray
         qx, qy [1/angstrom] and intensity of each.
     """
-    *flat, offsets = spots(table.combine_chunks())
+    qx, qy, intensity, offsets = spots(table.combine_chunks())
     seen = apply_detector(
-        *(a.astype(float) for a in flat),
+        qx.astype(float),
+        qy.astype(float),
+        intensity.astype(float),
         offsets,
         np.full(table.num_rows, material),
         table["pattern"].to_numpy(),
@@ -336,9 +343,8 @@ def show_patterns(
         seed,
         pool,
     )
-    columns = (seen.qx, seen.qy, seen.intensity)
     own = (slice(*seen.offsets[j : j + 2]) for j in range(table.num_rows))
-    return [tuple(column[rows] for column in columns) for rows in own]
+    return [(seen.qx[rows], seen.qy[rows], seen.intensity[rows]) for rows in own]
 
 
 def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
@@ -362,7 +368,7 @@ def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
     paths = [path for folder in folders for path in sorted(Path(folder).glob("*.parquet"))]
     if not paths:
         raise UserError(f"{folders[0]}: no examples there; build them first")
-    tables = [pq.read_table(path).replace_schema_metadata(None) for path in paths]
+    tables = [read_table(path, what="examples").replace_schema_metadata(None) for path in paths]
     # Of a block without any of the materials pandas does not know the types.
     table = pa.concat_tables([table for table in tables if table.num_rows] or tables[:1])
     flat = table["evidence"].combine_chunks()

@@ -6,7 +6,6 @@ among them. Work is cut by the row groups of the dataset of patterns, as in :mod
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,15 +23,20 @@ from ediff_solve.predictor.store import read_card
 from ediff_solve.predictor.training.examples import (
     DETECTORS,
     ExampleSettings,
+    identify_blocks,
     place_groups,
     run_blocks,
     show_patterns,
     split_materials,
     write_block,
 )
+from ediff_utils.core import made_from
 
-#: Counts up when the meaning of a column changes.
-FORMAT = 1
+ANSWERS = made_from.Stage(
+    "answers",
+    ("ediff_solve.predictor.training.judging",),
+    without=("ediff_utils.bloch.dataset.manifest", "ediff_utils.bloch.dataset.table"),
+)
 #: True lengths of the axes, and their errors, in a table of answers.
 LENGTHS, ERRORS = ("length_1", "length_2", "length_3"), ("error_1", "error_2", "error_3")
 #: Of an answer that names no space group: the number, and the rank of the right one.
@@ -182,16 +186,17 @@ def ask_dataset(
     card = read_card(predictor)
     # Whatever an answer hangs on.
     made_of = {name: card[name] for name in ("sha256", "evidence", "thresholds", "least_indexed")}
-    digest = int(pd.util.hash_pandas_object(labels, index=False).sum())
-    detector = DETECTORS[settings.condition].model_dump()
-    key = json.dumps([FORMAT, made_of, settings.model_dump(), detector, digest])
+    inputs = {
+        "predictor": made_from.digest(made_of),
+        "labels": str(pd.util.hash_pandas_object(labels, index=False).sum()),
+    }
     paths = run_blocks(
         _write_answers,
+        ANSWERS,
+        identify_blocks(ANSWERS, patterns, settings, inputs),
         patterns,
         folder,
-        key,
         (Path(predictor), settings, labels),
-        label=f"answers, {settings.condition}",
         jobs=jobs,
         progress=progress,
     )
@@ -232,7 +237,7 @@ def join_answers(tables: list[pd.DataFrame]) -> pd.DataFrame:
 def _write_answers(
     table: pa.Table,
     target: Path,
-    key: str,
+    identity: made_from.Identity,
     predictor: Path,
     settings: ExampleSettings,
     labels: pd.DataFrame,
@@ -242,12 +247,12 @@ def _write_answers(
     rows: list[dict] = []
     for material, part in split_materials(table):
         if material in known:
-            asked = _load(predictor, key)
+            asked = _load(predictor, made_from.digest(identity))
             rows += answer_material(asked, material, part, settings, known[material])
-    write_block(make_table(rows), target, key)
+    write_block(make_table(rows), target, identity)
 
 
 @cache
-def _load(predictor: Path, key: str) -> Predictor:
-    """Once a worker process; the key changes with what is in the folder."""
+def _load(predictor: Path, digest: str) -> Predictor:
+    """Once a worker process; the digest changes with what is in the folder."""
     return Predictor.load(predictor)

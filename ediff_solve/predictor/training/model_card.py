@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ediff_solve.predictor.boosting import SYSTEMS
 from ediff_solve.predictor.training.card import LINES, SURE, format_line
 from ediff_utils.core.paths import atomic_write
+from ediff_utils.crystals.groups import NUMBERED_SYSTEMS
 
 README = "README.md"
 _LIMITS = """
@@ -20,7 +21,7 @@ _LIMITS = """
 """
 
 
-def format_card(card: Mapping[str, object]) -> str:
+def format_card(card: Mapping[str, Any]) -> str:
     """Markdown of a card.
 
     Parameters
@@ -62,7 +63,7 @@ def format_card(card: Mapping[str, object]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def write_readme(card: Mapping[str, object], folder: Path) -> Path:
+def write_readme(card: Mapping[str, Any], folder: Path) -> Path:
     """Write :func:`format_card` beside the predictor.
 
     Raises
@@ -85,15 +86,15 @@ def _heads(conditions: list[str]) -> list[str]:
     return [f"{name}, {n}" for name in conditions for n in ("one", "ten")]
 
 
-def _simulation(name: str, made: Mapping[str, object]) -> str:
+def _simulation(name: str, made: Mapping[str, Any]) -> str:
     low_high = made["thickness_range"] or made["thicknesses"]
     # Angstrom to nanometre.
     thickness = " to ".join(f"{value / 10:g}" for value in low_high)
-    where = "on the paper's grid" if made["protocol"] == "grid" else "at any orientation"
+    where = "on the paper's grid" if made["sampling"] == "grid" else "at any orientation"
     return f"*{name}*: {where}, {thickness} nm, {made['energy'] / 1e3:g} kV"
 
 
-def _detector(settings: Mapping[str, object]) -> str:
+def _detector(settings: Mapping[str, Any]) -> str:
     if not settings:
         return "not asked."
     low, high = settings["q_max_range"]
@@ -107,7 +108,7 @@ def _detector(settings: Mapping[str, object]) -> str:
     )
 
 
-def _figures(card: Mapping[str, object], conditions: list[str]) -> list[list[str]]:
+def _figures(card: Mapping[str, Any], conditions: list[str]) -> list[list[str]]:
     """Rows of the first table."""
     figures = {name: card[name] for name in conditions}
     return [
@@ -117,9 +118,9 @@ def _figures(card: Mapping[str, object], conditions: list[str]) -> list[list[str
     ]
 
 
-def _systems(card: Mapping[str, object], conditions: list[str]) -> list[list[str]]:
+def _systems(card: Mapping[str, Any], conditions: list[str]) -> list[list[str]]:
     rows = []
-    for system in SYSTEMS:
+    for system in NUMBERED_SYSTEMS:
         found = [card[name]["by_system"].get(system) for name in conditions]
         if not any(found):
             continue
@@ -134,7 +135,7 @@ def _systems(card: Mapping[str, object], conditions: list[str]) -> list[list[str
     return rows
 
 
-def _ranges(card: Mapping[str, object], key: str, unit: str) -> list[list[str]]:
+def _ranges(card: Mapping[str, Any], key: str, unit: str) -> list[list[str]]:
     conditions = list(card["detectors"])
     found = {name: {(r["from"], r["to"]): r for r in card[name][key]} for name in conditions}
     rows = []
@@ -146,7 +147,7 @@ def _ranges(card: Mapping[str, object], key: str, unit: str) -> list[list[str]]:
     return rows
 
 
-def _confidence(card: Mapping[str, object]) -> str:
+def _confidence(card: Mapping[str, Any]) -> str:
     limits = card["thresholds"]
     text = (
         f"**Sure** is said from a confidence of {limits['single']:.2f} for one pattern and "
@@ -167,7 +168,7 @@ def _confidence(card: Mapping[str, object]) -> str:
     return f"{text}\n\n{_table(heads, rows)}"
 
 
-def _weakest(card: Mapping[str, object], conditions: list[str]) -> str:
+def _weakest(card: Mapping[str, Any], conditions: list[str]) -> str:
     by = card[conditions[-1]]["by_system"]
     order = sorted(by, key=lambda system: by[system]["ten"])[:2]
     worst = " and ".join(f"{name} ({100 * by[name]['ten']:.0f} %)" for name in order)

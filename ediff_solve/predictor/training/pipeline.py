@@ -6,11 +6,11 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.boosting import BoostingSettings, SpaceGroupModel
@@ -31,7 +31,7 @@ from ediff_utils.bloch.dataset.manifest import read_settings
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run
 from ediff_utils.core.progress import tqdm
-from ediff_utils.core.settings import ForestSettings
+from ediff_utils.core.settings import ForestSettings, Settings
 from ediff_utils.crystals.tables import read_crystals
 from ediff_utils.paper.labels import make_split
 
@@ -46,10 +46,8 @@ _NO_LIMITS = {
 }
 
 
-class PredictorSettings(BaseModel):
+class PredictorSettings(Settings):
     """What a predictor is made of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     materials: int = Field(0, ge=0, description="drawn at random; 0: all")
     singles: int = Field(6, ge=1, description="patterns of a crystal on their own")
@@ -90,9 +88,9 @@ def _gather_examples(
     chosen = set(crystals["material_id"]) if settings.materials else None
     folders, wanted = [], example_settings(settings, runs)
     for condition, run in runs.items():
-        if read_settings(run.patterns).protocol != settings.orientations:
+        if read_settings(run.patterns).sampling != settings.orientations:
             raise UserError(
-                f"{run.patterns}: protocol: expected orientations '{settings.orientations}'"
+                f"{run.patterns}: sampling: expected orientations '{settings.orientations}'"
             )
         folder = run.data / f"examples-{condition}"
         folders.append(
@@ -174,7 +172,7 @@ def build_predictor(
 
 def _start_card(
     runs: Mapping[str, Run], settings: PredictorSettings, split: pd.DataFrame
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What a predictor was made of, as its card has it."""
     return {
         "source": _SOURCE,

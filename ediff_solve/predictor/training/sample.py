@@ -19,7 +19,7 @@ from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups, place_groups
 from ediff_solve.predictor.training.judging import SCHEMA, answer_material, make_table
 from ediff_utils.bloch.dataset.reading import part_files
-from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_table
 from ediff_utils.core.paths import Run, atomic_write
 
 ANSWERS, PATTERNS = "answers.parquet", "test_patterns.parquet"
@@ -67,16 +67,7 @@ def read_test_materials(folder: Path) -> set[str]:
 
 def _read(path: Path, needed: Iterable[str]) -> pa.Table:
     """A file that goes with a predictor, with the columns that it must have."""
-    if not path.exists():
-        raise UserError(f"{path}: not there; train the predictor again to have it written")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError):
-        raise UserError(f"{path}: damaged; expected a Parquet file") from None
-    for name in needed:
-        if name not in table.column_names:
-            raise UserError(f"{path}: no column {name}; train the predictor again")
-    return table
+    return read_table(path, tuple(needed), made_by="training the predictor")
 
 
 def write_sample(

@@ -14,11 +14,11 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.groups import crystal_system
 from ediff_solve.predictor.training.card import TEN
 from ediff_solve.predictor.training.examples import DETECTORS, ExampleSettings, show_patterns
 from ediff_solve.predictor.training.sample import read_sample
 from ediff_utils.bloch.dataset.reading import spots
+from ediff_utils.crystals.groups import crystal_system
 
 #: Each is timed so often, of which the shortest counts.
 _REPEATS = 3
@@ -119,15 +119,15 @@ def find_mixtures(
                 row = _ask(predictor, [alone[r] for r in rows], [both[r] for r in rows], group)
                 answers.setdefault((condition, kind), []).append(row)
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for (condition, kind), rows in answers.items():
-        alarm, noticed, right, sure = np.array(rows, bool).T
+    for (condition, kind), told in answers.items():
+        alarm, noticed, right, sure = np.array(told, bool).T
         found.setdefault(condition, {})[kind] = {
             "noticed": float(noticed.mean()),
             "false_alarms": float(alarm.mean()),
             "accuracy": float(right.mean()),
             "sure": float(sure.mean()),
             "sure_and_wrong": float((sure & ~right).mean()),
-            "n": len(rows),
+            "n": len(told),
         }
     return found
 
@@ -146,5 +146,5 @@ def _ask(
 
 def _pool(tables: Sequence[pa.Table]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Patterns that second grains are drawn from."""
-    *flat, offsets = spots(pa.concat_tables(tables).combine_chunks())
-    return *(column.astype(float) for column in flat), offsets
+    qx, qy, intensity, offsets = spots(pa.concat_tables(tables).combine_chunks())
+    return qx.astype(float), qy.astype(float), intensity.astype(float), offsets

@@ -1,1 +1,1 @@
-"""ediff_solve/scans/kernels"""
+"""Which patterns of a scan are alike: compiled, arrays only."""

@@ -11,26 +11,9 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def explained(
-    i: int,
-    j: int,
-    offsets: np.ndarray,
-    qx: np.ndarray,
-    qy: np.ndarray,
-    weight: np.ndarray,
-    tolerance: float,
-) -> float:
-    """Share of pattern i's weight in spots that pattern j has too.
-
-    Parameters
-    ----------
-    i, j : int
-    offsets : ndarray of int, shape (n + 1,)
-        Pattern i has the spots ``offsets[i]`` to ``offsets[i + 1] - 1``.
-    qx, qy, weight : ndarray, shape (n_spots,)
-    tolerance : float
-        Largest distance of two spots that are the same, in the unit of qx.
-    """
+def _explained(i: int, j: int, spots: tuple) -> float:
+    """Share of pattern i's weight in spots that pattern j has too (:func:`neighbour_likeness`)."""
+    offsets, qx, qy, weight, tolerance = spots
     total, found = 0.0, 0.0
     for a in range(offsets[i], offsets[i + 1]):
         total += weight[a]
@@ -43,22 +26,17 @@ def explained(
 
 
 @njit(cache=True, nogil=True)
-def neighbour_likeness(
-    index: np.ndarray,
-    offsets: np.ndarray,
-    qx: np.ndarray,
-    qy: np.ndarray,
-    weight: np.ndarray,
-    tolerance: float,
-) -> np.ndarray:
+def neighbour_likeness(index: np.ndarray, spots: tuple) -> np.ndarray:
     """How much each pattern is like its neighbours: mean over those of the eight that are there.
 
     Parameters
     ----------
     index : ndarray of int, shape (nx, ny)
         Pattern of each position; -1 where there is none.
-    offsets, qx, qy, weight, tolerance
-        See :func:`explained`.
+    spots : tuple
+        Offsets of int, shape (n + 1,), pattern i having the spots ``offsets[i]`` to
+        ``offsets[i + 1] - 1``; their qx, qy and weights, shape (n_spots,); and the largest distance
+        of two spots that are the same, in the unit of qx.
 
     Returns
     -------
@@ -66,7 +44,7 @@ def neighbour_likeness(
         The smaller of the two shares that one explains of the other; missing neighbours count 0.
     """
     nx, ny = index.shape
-    out = np.zeros(len(offsets) - 1)
+    out = np.zeros(len(spots[0]) - 1)
     for x in range(nx):
         for y in range(ny):
             i = index[x, y]
@@ -77,25 +55,13 @@ def neighbour_likeness(
                 for v in range(max(y - 1, 0), min(y + 1, ny - 1) + 1):
                     j = index[u, v]
                     if j >= 0 and j != i:
-                        total += min(
-                            explained(i, j, offsets, qx, qy, weight, tolerance),
-                            explained(j, i, offsets, qx, qy, weight, tolerance),
-                        )
+                        total += min(_explained(i, j, spots), _explained(j, i, spots))
             out[i] = total / 8
     return out
 
 
 @njit(cache=True, nogil=True)
-def grow_regions(
-    index: np.ndarray,
-    order: np.ndarray,
-    offsets: np.ndarray,
-    qx: np.ndarray,
-    qy: np.ndarray,
-    weight: np.ndarray,
-    tolerance: float,
-    least: float,
-) -> np.ndarray:
+def grow_regions(index: np.ndarray, order: np.ndarray, spots: tuple, least: float) -> np.ndarray:
     """Regions of patterns that one of them explains.
 
     Parameters
@@ -105,8 +71,8 @@ def grow_regions(
     order : ndarray of int, shape (n, 2)
         Positions, those that regions start from first. A position that is in a region already
         starts none.
-    offsets, qx, qy, weight, tolerance
-        See :func:`explained`.
+    spots : tuple
+        See :func:`neighbour_likeness`.
     least : float
         Share of a pattern's weight that the starting one has to explain. It is always the starting
         pattern that does, never the neighbour: regions would leak from grain to grain where two
@@ -138,7 +104,7 @@ def grow_regions(
                     j = index[u, v]
                     if j < 0 or labels[u, v]:
                         continue
-                    if explained(j, start, offsets, qx, qy, weight, tolerance) >= least:
+                    if _explained(j, start, spots) >= least:
                         labels[u, v] = label
                         stack[n, 0], stack[n, 1] = u, v
                         n += 1

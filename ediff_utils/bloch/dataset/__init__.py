@@ -1,1 +1,1 @@
-"""ediff_utils/bloch/dataset"""
+"""Patterns of many crystals as files: simulated, continued, read and checked."""

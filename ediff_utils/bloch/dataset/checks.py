@@ -29,13 +29,13 @@ from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.crystals.tables import read_crystals
 
 #: Spots on which accuracy is promised [fraction of the incident beam].
-STRONG = 1e-3
+_STRONG = 1e-3
 
 
-def _dense_intensities(
+def dense_intensities(
     bloch: BlochCrystal, orientation: np.ndarray, thickness: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams and their intensities by eigen-decomposition, the direct beam first."""
+    """Beams and their intensities, shape (n,), by eigen-decomposition, the direct beam first."""
     index, error = find_beams(bloch, orientation)
     start = np.zeros(len(index))
     start[0] = 1
@@ -46,28 +46,17 @@ def _dense_intensities(
 def compute_dense_difference(
     crystal: Crystal, settings: SimulationSettings, n_orientations: int = 3, seed: int = 0
 ) -> float:
-    """Hold some patterns of a crystal against the dense eigen-decomposition.
+    """Hold some patterns of a crystal, in random orientations, against the eigen-decomposition.
 
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-    n_orientations : int
-        Random orientations that are tried.
-    seed : int
-
-    Returns
-    -------
-    float
-        Largest difference of any beam's intensity at any of the settings' thicknesses, as a
-        fraction of the incident beam.
+    Gives the largest difference of any beam's intensity at any of the settings' thicknesses, as a
+    fraction of the incident beam.
     """
     bloch = prepare(crystal, settings)
     worst = 0.0
     for orientation in random_orientations(n_orientations, np.random.default_rng(seed)):
         waves = propagate_beams(bloch, *find_beams(bloch, orientation), settings.thicknesses)
         for wave, thickness in zip(waves, settings.thicknesses, strict=True):
-            _, dense = _dense_intensities(bloch, orientation, thickness)
+            _, dense = dense_intensities(bloch, orientation, thickness)
             worst = max(worst, float(np.abs(np.abs(wave) ** 2 - dense).max()))
     return worst
 
@@ -75,26 +64,11 @@ def compute_dense_difference(
 def compute_dataset_differences(folder: Path, n_patterns: int, seed: int = 0) -> pd.DataFrame:
     """Hold stored patterns, drawn at random from all crystal systems alike, against the dense ones.
 
-    Parameters
-    ----------
-    folder : Path
-        A finished dataset without precession.
-    n_patterns : int
-        At most so many, each of another crystal.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    DataFrame
-        A row a pattern: ``material_id``, ``pattern``, ``crystal_system``, ``thickness``, ``beams``;
-        ``difference``: largest of any spot or the direct beam, ``difference_strong``: of those
-        above 1e-3, ``missing``: spots above the floor by more than 1e-6 that are not stored.
-
-    Raises
-    ------
-    UserError
-        No dataset there, its crystals' table cannot be read, or its beam precesses.
+    Of a finished dataset at most so many patterns are taken, each of another crystal. The table has
+    a row a pattern: ``material_id``, ``pattern``, ``crystal_system``, ``thickness``, ``beams``;
+    ``difference``: largest of any spot or the direct beam, ``difference_strong``: of those above
+    1e-3, ``missing``: spots above the floor by more than 1e-6 that are not stored. A precessing
+    beam is a UserError.
     """
     settings = read_settings(folder)
     if settings.precession:
@@ -126,7 +100,7 @@ def _draw_patterns(folder: Path, names: list[str], rng: np.random.Generator) -> 
 
 
 def _compare(row: dict, bloch: BlochCrystal, orientation: np.ndarray) -> dict[str, object]:
-    index, dense = _dense_intensities(bloch, orientation, row["thickness"])
+    index, dense = dense_intensities(bloch, orientation, row["thickness"])
     hkl = [tuple(h) for h in bloch.hkl_conventional[index].tolist()]
     stored = dict(
         zip(zip(row["h"], row["k"], row["l"], strict=True), row["intensity"], strict=True)
@@ -141,6 +115,6 @@ def _compare(row: dict, bloch: BlochCrystal, orientation: np.ndarray) -> dict[st
         "thickness": row["thickness"],
         "beams": len(index),
         "difference": float(differences.max()),
-        "difference_strong": float(differences[dense > STRONG].max(initial=0)),
+        "difference_strong": float(differences[dense > _STRONG].max(initial=0)),
         "missing": int(np.count_nonzero(absent & (dense > floor + 1e-6))),
     }

@@ -10,16 +10,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
+from ediff_utils.core import made_from
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import file_sha256
+from ediff_utils.core.made_from import Identity, Stage
 from ediff_utils.core.paths import FIGURES, atomic_write, require
 from ediff_utils.core.settings import SimulationSettings, check
 
@@ -29,25 +33,17 @@ LOG = "log.jsonl"
 _PACKAGES = ("ediff-utils", "numpy", "scipy", "numba", "spglib", "pymatgen", "pyarrow")
 #: How and where the work is done is no property of the patterns.
 _NOT_OF_PATTERNS = {"jobs", "cluster"}
+PATTERNS = Stage("patterns", ("ediff_utils.bloch.dataset.table",))
+#: Up to so many patterns take minutes, and are made again without being asked for.
+SMALL = 100_000
 
 
 def build_identity(
-    crystals: pd.DataFrame, settings: SimulationSettings, **layout: int
-) -> dict[str, object]:
-    """What two runs must have in common to work on the same dataset.
+    crystals: pd.DataFrame, settings: SimulationSettings, **sizes: int
+) -> dict[str, dict]:
+    """What two runs must have in common to work on the same dataset, ready for JSON.
 
-    Parameters
-    ----------
-    crystals : DataFrame
-        The crystals' table.
-    settings : SimulationSettings
-    **layout
-        How the work and the files are cut.
-
-    Returns
-    -------
-    dict
-        Ready for JSON.
+    ``sizes`` say how the work and the files are cut.
     """
     digest = hashlib.sha256()
     for row in crystals.itertuples():
@@ -56,60 +52,83 @@ def build_identity(
         digest.update(np.asarray(row.conventional_lattice, dtype=float).tobytes())
         digest.update(np.asarray(row.numbers, dtype=np.int64).tobytes())
         digest.update(np.asarray(row.frac_coords, dtype=float).tobytes())
-    return {
-        "n_crystals": len(crystals),
-        "crystals_sha256": digest.hexdigest(),
-        **layout,
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
-        "settings": json.loads(settings.model_dump_json(exclude=_NOT_OF_PATTERNS)),
-    }
+    return PATTERNS.identify(
+        settings.model_dump(mode="json", exclude=_NOT_OF_PATTERNS),
+        {"crystals": digest.hexdigest()},
+        sizes=sizes,
+        packages={name: metadata.version(name) for name in _PACKAGES},
+    )
 
 
-def claim(folder: Path, identity: Mapping[str, object]) -> dict[str, object]:
-    """Begin a dataset, or make sure that the one that is there is the same.
+def claim(folder: Path, identity: Identity, n_crystals: int) -> dict[str, object]:
+    """Begin a dataset, or make sure that the one that is there is the same; gives its manifest.
 
-    Parameters
-    ----------
-    folder : Path
-    identity : mapping
-        See :func:`build_identity`.
-
-    Returns
-    -------
-    dict
-        The manifest that is there, or the new one, in which ``finished`` is false.
-
-    Raises
-    ------
-    UserError
-        The folder holds patterns of other crystals or parameters, or cannot be written to.
+    Patterns of other crystals, parameters or code are a UserError. Where only the code is another,
+    a dataset of up to :data:`SMALL` patterns is removed to be made again instead.
     """
     if (folder / MANIFEST).exists():
         found = read_manifest(folder)
         # To a finished dataset nothing is added; it may be read with any version of anything.
-        own = [name for name in identity if name != "packages" or not found["finished"]]
-        if any(found.get(name) != identity[name] for name in own):
+        wanted = {k: v for k, v in identity.items() if k != "packages" or not found["finished"]}
+        reason = PATTERNS.why_not(found, wanted)
+        if not reason:
+            return found
+        by_code = made_from.differ_in_code(found, wanted)
+        if not by_code or _count(identity, n_crystals) > SMALL:
+            way_out = f", or set {made_from.OLD_CODE}=use to take them as they are"
             raise UserError(
-                f"{folder}: holds patterns made with another {_differences(found, identity)}; "
-                "remove the folder or choose another run name"
+                f"{folder}: holds patterns that were made otherwise: {reason}; remove the folder "
+                f"or choose another run name{way_out if by_code else ''}"
             )
-        return found
-    manifest = {**identity, "finished": False}
+        PATTERNS.is_same(found, wanted)
+        with alone(folder):
+            for path in [folder / MANIFEST, folder / LOG, *folder.glob("**/*.parquet")]:
+                path.unlink(missing_ok=True)
+    manifest = {"n_crystals": n_crystals, **identity, "finished": False}
     write_manifest(folder, manifest)
     return manifest
 
 
-def _differences(found: Mapping, wanted: Mapping) -> str:
-    groups = ("packages", "settings")
-    names = [name for name in wanted if name not in groups and found.get(name) != wanted[name]]
-    for group in groups:
-        values = wanted[group]
-        names += [n for n in values if (found.get(group) or {}).get(n) != values[n]]
-    return ", ".join(
-        "set of crystals" if name == "crystals_sha256" else name
-        for name in names
-        if name != "n_crystals"
-    )
+def _count(identity: Identity, n_crystals: int) -> int:
+    """Patterns of a dataset."""
+    settings = identity["settings"]
+    thicknesses = 1 if settings["thickness_range"] else len(settings["thicknesses"])
+    return n_crystals * settings["orientations"] * thicknesses
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs off a dataset; the lock goes with the process, however that ends."""
+    path = folder / "blocks" / ".lock"
+    lock = FileLock(path, blocking=False)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"{folder}: another run is at work there; wait for it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def fingerprint(folder: Path) -> str:
+    """What tells the patterns of a dataset from others; says so where old code made them.
+
+    Where there is no manifest the files are read.
+    """
+    if (folder / MANIFEST).exists():
+        manifest = read_finished(folder)
+        PATTERNS.note_old(manifest)
+        return _join(manifest["shards"])
+    return _join({"sha256": file_sha256(path)} for path in sorted(folder.glob("part-*.parquet")))
+
+
+def _join(shards: Iterable[Mapping[str, str]]) -> str:
+    """One checksum of all files' checksums."""
+    return hashlib.sha256("".join(shard["sha256"] for shard in shards).encode()).hexdigest()
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
@@ -119,13 +138,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Read ``manifest.json`` of a dataset.
-
-    Raises
-    ------
-    UserError
-        It is not there, or not a manifest.
-    """
+    """Read ``manifest.json`` of a dataset; a UserError where there is none."""
     path = require(folder / MANIFEST, "notebook 01")
     try:
         found = json.loads(path.read_text())
@@ -139,13 +152,7 @@ def read_manifest(folder: Path) -> dict:
 
 
 def read_finished(folder: Path) -> dict:
-    """Read ``manifest.json`` of a dataset that is whole.
-
-    Raises
-    ------
-    UserError
-        No dataset there, or an unfinished one.
-    """
+    """Read ``manifest.json`` of a dataset; a UserError where that is not whole."""
     manifest = read_manifest(folder)
     if not manifest["finished"]:
         raise UserError(f"{folder}: not finished; simulate again to go on")
@@ -153,28 +160,15 @@ def read_finished(folder: Path) -> dict:
 
 
 def read_settings(folder: Path) -> SimulationSettings:
-    """Parameters that a dataset was simulated with.
-
-    Raises
-    ------
-    UserError
-        The folder has no manifest of patterns.
-    """
+    """Parameters that a dataset was simulated with."""
     values = read_manifest(folder)["settings"]
     return check(SimulationSettings, where=f"{folder / MANIFEST}: ", **values)
 
 
 class Session:
-    """One call's share of the work, written down as it is done.
+    """One call's share of the work on a dataset, written down as it is done.
 
-    Parameters
-    ----------
-    folder : Path
-        The dataset.
-    workers : int or None
-        Processes that work, where that is known.
-    spent : float
-        Time that belongs to it from before [s].
+    Processes that work are counted where that is known; ``spent`` [s] belongs to it from before.
     """
 
     def __init__(self, folder: Path, workers: int | None, spent: float = 0.0) -> None:
@@ -188,13 +182,7 @@ class Session:
         return time.perf_counter() - self._start
 
     def note(self, patterns: int = 0, peak_gib: float = 0.0) -> None:
-        """Add a line to the log: patterns simulated, peak memory of the process that did it.
-
-        Raises
-        ------
-        UserError
-            The log cannot be written to, or the disk is full.
-        """
+        """Add a line to the log: patterns simulated, peak memory of the process that did it."""
         entry = {"elapsed": round(self.elapsed, 2), "patterns": patterns, "peak_gib": peak_gib}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,15 +200,8 @@ class Session:
 def read_log(folder: Path) -> pd.DataFrame:
     """Read the log: one row a piece of work.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    DataFrame
-        ``session`` (when its run was started), ``elapsed`` since then [s], ``patterns``,
-        ``peak_gib`` (of the process that did it), ``workers``.
+    Columns are ``session`` (when its run was started), ``elapsed`` since then [s], ``patterns``,
+    ``peak_gib`` (of the process that did it) and ``workers``.
     """
     path = require(folder / LOG, "notebook 01")
     rows = []
@@ -234,20 +215,8 @@ def read_log(folder: Path) -> pd.DataFrame:
 def summarise(folder: Path) -> dict[str, object]:
     """Describe a finished dataset in a few lines: what it is, and what it took.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict
-        The manifest without its list of files, and ``minutes`` of all its runs together,
-        ``worker_peak_gib``, ``workers``, ``gib`` on disk.
-
-    Raises
-    ------
-    UserError
-        The dataset is not finished.
+    That is the manifest without its list of files, and ``minutes`` of all its runs together,
+    ``worker_peak_gib``, ``workers``, ``gib`` on disk.
     """
     manifest = read_finished(folder)
     log = read_log(folder)
@@ -255,7 +224,7 @@ def summarise(folder: Path) -> dict[str, object]:
     return manifest | {
         "n_shards": len(shards),
         "gib": round(sum(shard["bytes"] for shard in shards) / 2**30, 3),
-        "shards_sha256": hashlib.sha256("".join(s["sha256"] for s in shards).encode()).hexdigest(),
+        "shards_sha256": _join(shards),
         "minutes": round(log.groupby("session")["elapsed"].max().sum() / 60, 2),
         "workers": None if log["workers"].isna().all() else int(log["workers"].max()),
         "worker_peak_gib": round(float(log["peak_gib"].max()), 3),
@@ -265,12 +234,8 @@ def summarise(folder: Path) -> dict[str, object]:
 def read_summaries() -> pd.DataFrame:
     """Committed summaries of datasets, ``dataset.json`` beside their runs' figures.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by run: crystals, patterns, failures, size [GiB], time [minutes], peak memory of a
-        worker [GiB], and the largest difference to a dense eigen-decomposition where it was looked
-        for. No rows where there are none.
+    Indexed by run: crystals, patterns, failures, size [GiB], time [minutes], peak memory of a
+    worker [GiB], and the largest difference to a dense eigen-decomposition where it was looked for.
     """
     rows = {}
     for path in sorted(FIGURES.glob("*/dataset.json")):

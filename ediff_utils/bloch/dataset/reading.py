@@ -11,21 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
-import pyarrow.parquet as pq
 
 from ediff_utils.bloch.dataset.manifest import MANIFEST, read_finished
 from ediff_utils.bloch.dataset.table import SCHEMA
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.files import read_schema
 
 
 def part_files(folder: Path) -> list[Path]:
-    """Files of a dataset, in order.
-
-    Raises
-    ------
-    UserError
-        There are none, or not all that its manifest lists, or the dataset is not finished.
-    """
+    """Files of a dataset, in order; a UserError where not all are there, or it is not finished."""
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         parts = [folder / shard["file"] for shard in read_finished(folder)["shards"]]
@@ -60,7 +54,7 @@ def read_patterns(
     Returns
     -------
     pyarrow.Table
-        See :data:`SCHEMA`.
+        See :data:`~ediff_utils.bloch.dataset.table.SCHEMA`.
 
     Raises
     ------
@@ -84,24 +78,7 @@ def iterate_patterns(
     thickness: float | None = None,
     rows: int = 20_000,
 ) -> Iterator[pa.Table]:
-    """Read the patterns of a dataset block by block, in their order.
-
-    Parameters
-    ----------
-    folder, columns, thickness
-        As in :func:`read_patterns`.
-    rows : int
-        Patterns a block; the last one may have fewer.
-
-    Yields
-    ------
-    pyarrow.Table
-
-    Raises
-    ------
-    UserError
-        As :func:`read_patterns`.
-    """
+    """As :func:`read_patterns`, in blocks of so many ``rows``; the last one may have fewer."""
     where, asked = _condition(thickness, None)
     waiting: list[pa.RecordBatch] = []
     n_waiting, found = 0, False
@@ -146,11 +123,10 @@ def _condition(
 
 def _open(folder: Path) -> pa.dataset.Dataset:
     parts = part_files(folder)
+    for path in parts:
+        # A part without a column would pass as rows of nothing.
+        read_schema(path, SCHEMA.names, what="patterns; remove it and simulate again")
     try:
-        for path in parts:
-            # A part without a column would pass as rows of nothing.
-            if not set(SCHEMA.names) <= set(pq.read_schema(path).names):
-                raise UserError(f"{path}: not a table of patterns; remove it and simulate again")
         return pa.dataset.dataset([str(p) for p in parts], format="parquet")
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(folder, error) from None
@@ -162,17 +138,10 @@ def _unreadable(folder: Path, error: Exception) -> UserError:
 
 
 def spots(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Spots of many patterns as flat arrays.
+    """Spots of many patterns as flat arrays, out of list columns.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        With list columns qx, qy and intensity.
-
-    Returns
-    -------
-    qx, qy, intensity : ndarray of float32, shape (spots,)
-    offsets : ndarray of int64, shape (patterns + 1,)
+    Gives qx, qy [1/angstrom] and intensity, each of float32 and shape (spots,), and their offsets,
+    int64, shape (patterns + 1,).
     """
     flat = []
     for name in ("qx", "qy", "intensity"):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pyarrow as pa
 
 from ediff_utils.bloch.orientations import grid_orientations, in_plane_rotation, random_orientations
 from ediff_utils.bloch.simulation import compute_spots, prepare
+from ediff_utils.core.seeds import name_seed
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 
@@ -33,43 +32,19 @@ SCHEMA = pa.schema(
 
 def _generator(crystal: Crystal, settings: SimulationSettings, what: int) -> np.random.Generator:
     """Random numbers that hang on the seed, the crystal's name and what they are for, alone."""
-    name = hashlib.blake2b(crystal.material_id.encode(), digest_size=8).digest()
     purpose = [what] if what else []
-    return np.random.default_rng([settings.seed, int.from_bytes(name, "little"), *purpose])
+    return np.random.default_rng([settings.seed, name_seed(crystal.material_id), *purpose])
 
 
 def crystal_orientations(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
-    """Orientations of one crystal under a protocol.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-        ``protocol``, ``orientations`` and, for ``random``, ``seed``.
-
-    Returns
-    -------
-    ndarray, shape (n, 3, 3)
-    """
-    if settings.protocol == "grid":
+    """Orientations of one crystal, as the settings have them chosen; shape (n, 3, 3)."""
+    if settings.sampling == "grid":
         return grid_orientations(crystal, settings.orientations)
     return random_orientations(settings.orientations, _generator(crystal, settings, 0))
 
 
 def crystal_thicknesses(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
-    """Thicknesses at which each orientation of a crystal is simulated.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-        ``thicknesses``, the same for all, or ``thickness_range`` and ``seed``.
-
-    Returns
-    -------
-    ndarray, shape (orientations, thicknesses)
-        [angstrom]
-    """
+    """Thicknesses of each orientation [angstrom]; shape (orientations, thicknesses)."""
     n = settings.orientations
     if settings.thickness_range is None:
         return np.tile(settings.thicknesses, (n, 1))
@@ -77,23 +52,7 @@ def crystal_thicknesses(crystal: Crystal, settings: SimulationSettings) -> np.nd
 
 
 def pattern_table(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
-    """Simulate one crystal.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    settings : SimulationSettings
-
-    Returns
-    -------
-    pyarrow.Table
-        Of :data:`SCHEMA`; orientation after orientation, in each thickness after thickness.
-
-    Raises
-    ------
-    SimulationError, UserError
-        The crystal cannot be simulated.
-    """
+    """Simulate one crystal: rows of :data:`SCHEMA`, orientations in order, thicknesses in each."""
     # First of all, since spglib dies of a cell without volume, and takes the process with it.
     bloch = prepare(crystal, settings)
     orientations = crystal_orientations(crystal, settings)
@@ -112,7 +71,7 @@ def pattern_table(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
     hkl = bloch.hkl_conventional[beams]
     repeats = thicknesses.shape[1]
     axes = orientations[:, :, 2]
-    uvw = axes @ np.linalg.inv(crystal.conventional_lattice)
+    uvw: np.ndarray = axes @ np.linalg.inv(crystal.conventional_lattice)
     uvw /= np.abs(uvw).max(axis=1, keepdims=True)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     columns = {

@@ -12,25 +12,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from ediff_utils.bloch.dataset import manifest as manifests
 from ediff_utils.bloch.dataset.table import SCHEMA, pattern_table
 from ediff_utils.bloch.simulation import SimulationError
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import file_sha256
+from ediff_utils.core.memory import peak_memory
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import SimulationSettings
@@ -50,20 +49,11 @@ _REALS = ["qx.list.element", "qy.list.element", "intensity.list.element"]
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a run of the patterns stage did.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the shards are.
-    n_patterns : int
-        Rows in all shards.
-    failures : DataFrame
-        ``material_id`` and ``reason`` of crystals that could not be simulated.
-    """
+    """What a run of the patterns stage did: where the shards are, and rows in all of them."""
 
     folder: Path
     n_patterns: int
+    #: ``material_id`` and ``reason`` of crystals that could not be simulated.
     failures: pd.DataFrame
 
 
@@ -106,35 +96,17 @@ def simulate_dataset(
     Raises
     ------
     UserError
-        The folder holds patterns of other crystals or parameters, cannot be written to, or another
-        run is at work on it.
+        The folder holds patterns of other crystals, parameters or code, cannot be written to, or
+        another run is at work on it. See :func:`ediff_utils.bloch.dataset.manifest.claim`.
     """
     folder = Path(folder).absolute()
     identity = manifests.build_identity(
         crystals, settings, block_size=block_size, shard_bytes=shard_bytes
     )
-    if not _is_complete(folder, manifests.claim(folder, identity)):
-        with _alone(folder):
+    if not _is_complete(folder, manifests.claim(folder, identity, len(crystals))):
+        with manifests.alone(folder):
             _complete(crystals, settings, folder, client or settings.cluster, spent, progress)
     return read_report(folder)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs off a dataset; the lock goes with the process, however that ends."""
-    path = folder / "blocks" / ".lock"
-    lock = FileLock(path, blocking=False)
-    try:
-        path.parent.mkdir(exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise UserError(f"{folder}: another run is at work there; wait for it") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _is_complete(folder: Path, manifest: dict) -> bool:
@@ -163,17 +135,17 @@ def _complete(
         shutil.rmtree(folder / "blocks", ignore_errors=True)
         return
     write_table(crystals, folder / "crystals.parquet")
-    blocks = range(-(-len(crystals) // manifest["block_size"]))
+    blocks = list(range(-(-len(crystals) // manifest["sizes"]["block_size"])))
     if manifest["finished"]:
         blocks = [b for s in missing for b in range(s["first_block"], s["last_block"] + 1)]
-    where = {"jobs": settings.jobs, "cluster": cluster}
+    run = partial(run_tasks, jobs=settings.jobs, cluster=cluster)
     workers = None if cluster else joblib.effective_n_jobs(settings.jobs)
     session = manifests.Session(folder, workers, spent)
-    _simulate_blocks(crystals, settings, folder, blocks, where, session, progress)
+    _simulate_blocks(crystals, settings, folder, blocks, run, session, progress)
     if not manifest["finished"]:
-        missing = _plan_shards(folder, len(blocks), manifest["shard_bytes"])
+        missing = _plan_shards(folder, len(blocks), manifest["sizes"]["shard_bytes"])
     tasks = [(folder, s["file"], s["first_block"], s["last_block"]) for s in missing]
-    written = sorted(run_tasks(_write_shard, tasks, **where), key=lambda shard: shard["file"])
+    written = sorted(run(_write_shard, tasks), key=lambda shard: shard["file"])
     if manifest["finished"]:
         _compare(folder, missing, written)
     else:
@@ -209,11 +181,11 @@ def _simulate_blocks(
     settings: SimulationSettings,
     folder: Path,
     blocks: Sequence[int],
-    where: dict,
+    run: Callable[..., Iterator[tuple[int, int, float]]],
     session: manifests.Session,
     progress: bool,
 ) -> None:
-    size = manifests.read_manifest(folder)["block_size"]
+    size = manifests.read_manifest(folder)["sizes"]["block_size"]
     tasks, waiting = [], 0
     for number in blocks:
         path = _block_path(folder, number)
@@ -228,17 +200,17 @@ def _simulate_blocks(
         desc="crystals simulated",
         disable=not progress,
     ) as bar:
-        for done in run_tasks(_write_block, tasks, **where):
-            session.note(done["patterns"], done["peak_gib"])
-            patterns += done["patterns"]
+        for n_crystals, n_patterns, peak_gib in run(_write_block, tasks):
+            session.note(n_patterns, peak_gib)
+            patterns += n_patterns
             bar.set_postfix_str(f"{patterns / session.elapsed:.0f} patterns/s", refresh=False)
-            bar.update(done["crystals"])
+            bar.update(n_crystals)
 
 
 def _write_block(
     crystals: Sequence[Crystal], settings: SimulationSettings, path: Path
-) -> dict[str, float]:
-    """Simulate some crystals into one file; runs in a worker process."""
+) -> tuple[int, int, float]:
+    """Simulate some crystals into one file, in a worker: crystals, patterns, peak memory [GiB]."""
     tables = [SCHEMA.empty_table()]
     failures: list[dict[str, str]] = []
     for crystal in crystals:
@@ -251,7 +223,7 @@ def _write_block(
     table = table.replace_schema_metadata({_FAILURES: json.dumps(failures)})
     with atomic_write(path) as partial:
         _write_parquet([table], partial, table.schema)
-    return {"crystals": len(crystals), "patterns": table.num_rows, "peak_gib": _peak_memory()}
+    return len(crystals), table.num_rows, peak_memory()
 
 
 def _try_twice(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
@@ -259,16 +231,6 @@ def _try_twice(crystal: Crystal, settings: SimulationSettings) -> pa.Table:
         return pattern_table(crystal, settings)
     except _OF_A_CRYSTAL:
         return pattern_table(crystal, settings)
-
-
-def _peak_memory() -> float:
-    """Largest resident memory of this process so far [GiB]."""
-    try:
-        import resource
-    except ImportError:
-        return float("nan")
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) -> None:
@@ -286,30 +248,28 @@ def _write_parquet(tables: Iterable[pa.Table], path: Path, schema: pa.Schema) ->
 
 def _plan_shards(folder: Path, n_blocks: int, shard_bytes: int) -> list[dict]:
     """Which blocks go into which shard: consecutive ones, up to a size."""
-    sizes = [_block_path(folder, number).stat().st_size for number in range(n_blocks)]
     shards: list[dict] = []
     size = 0
-    for number, own in enumerate(sizes):
+    for number in range(n_blocks):
+        own = _block_path(folder, number).stat().st_size
         if not shards or size + own > shard_bytes:
-            name = f"part-{len(shards):05d}.parquet"
-            shards.append({"file": name, "first_block": number})
+            shards.append({"file": f"part-{len(shards):05d}.parquet", "first_block": number})
             size = 0
         shards[-1]["last_block"] = number
         size += own
     return shards
 
 
-def _write_shard(folder: Path, name: str, first: int, last: int) -> dict[str, object]:
+def _write_shard(folder: Path, name: str, first: int, last: int) -> dict[str, Any]:
     """Join blocks; runs in a worker process."""
-    failures: list[dict[str, str]] = []
-    paths = [_block_path(folder, number) for number in range(first, last + 1)]
-    for path in paths:
-        failures += json.loads(pq.read_metadata(path).metadata[_FAILURES])
+    blocks = [_block_path(folder, number) for number in range(first, last + 1)]
+    noted = [json.loads(pq.read_metadata(block).metadata[_FAILURES]) for block in blocks]
+    failures = [failure for those in noted for failure in those]
     schema = SCHEMA.with_metadata({_FAILURES: json.dumps(failures)})
     spots: list[int] = []
-    with atomic_write(folder / name) as partial:
-        _write_parquet(_read_blocks(paths, spots), partial, schema)
     path = folder / name
+    with atomic_write(path) as partial:
+        _write_parquet(_read_blocks(blocks, spots), partial, schema)
     return {
         "file": name,
         "first_block": first,
@@ -343,51 +303,26 @@ def _read_blocks(paths: Sequence[Path], spots: list[int]) -> Iterator[pa.Table]:
 
 
 def _finish(folder: Path, manifest: dict, shards: list[dict]) -> None:
-    failures = [failure for shard in shards for failure in shard.pop("failures")]
-    table = folder / "crystals.parquet"
-    manifests.write_manifest(
-        folder,
-        manifest
-        | {
-            "finished": True,
-            "patterns": sum(shard["patterns"] for shard in shards),
-            "spots": sum(shard["spots"] for shard in shards),
-            "failures": failures,
-            "crystals_file_sha256": file_sha256(table),
-            "shards": shards,
-        },
-    )
+    found = {
+        "finished": True,
+        "patterns": sum(shard["patterns"] for shard in shards),
+        "spots": sum(shard["spots"] for shard in shards),
+        "failures": [failure for shard in shards for failure in shard.pop("failures")],
+        "crystals_file_sha256": file_sha256(folder / "crystals.parquet"),
+        "shards": shards,
+    }
+    manifests.write_manifest(folder, manifest | found)
 
 
 def read_report(folder: Path) -> DatasetReport:
-    """Count the patterns of a finished dataset and list its failures.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    DatasetReport
-
-    Raises
-    ------
-    UserError
-        No dataset there, or an unfinished one.
-    """
+    """Count the patterns of a finished dataset and list its failures."""
     manifest = manifests.read_finished(Path(folder))
     failures = pd.DataFrame(manifest["failures"], columns=["material_id", "reason"])
     return DatasetReport(Path(folder), manifest["patterns"], failures)
 
 
 def verify(folder: Path) -> None:
-    """Hold the files of a finished dataset against the checksums of its manifest.
-
-    Raises
-    ------
-    UserError
-        The dataset is not finished, or a file is missing or is not what was written.
-    """
+    """Hold the files of a finished dataset against its manifest; a UserError where one differs."""
     manifest = manifests.read_finished(Path(folder))
     expected = {shard["file"]: shard["sha256"] for shard in manifest["shards"]}
     expected["crystals.parquet"] = manifest["crystals_file_sha256"]

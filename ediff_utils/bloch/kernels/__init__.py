@@ -1,1 +1,1 @@
-"""ediff_utils/bloch/kernels"""
+"""Compiled loops over bare arrays: structure factors, matrices, waves, detector."""

@@ -1,11 +1,11 @@
 r"""Hermitian structure matrices at half their size, and exit waves from them by Lanczos steps.
 
 A product with a large matrix takes as long as reading it from the cache, so only one half is kept:
-the rows below the diagonal in blocks of four, each block ``4 x i0`` numbers for its first row i0,
-one row after the other, and the 4 x 4 corners on the diagonal apart. Every number that is read
+the rows below the diagonal in ``blocks`` of four, each ``4 x i0`` numbers for its first row i0, one
+row after the other, and the 4 x 4 ``corners`` on the diagonal apart. Every number that is read
 serves its mirror image too. Complex matrices and vectors are kept as a plane of real parts and one
-of imaginary parts. The number of beams is filled up to a multiple of four with beams that couple
-to nothing.
+of imaginary parts. The number of beams is filled up to a multiple of four, n, with beams that
+couple to nothing.
 
 The exit wave after a thickness t is psi(t) = exp(2 pi i t A) psi(0). Lanczos steps from the
 incident beam give orthonormal v_0 .. v_m and a tridiagonal T with A V = V T up to the last vector;
@@ -33,25 +33,11 @@ EXHAUSTED = 1e-7
 def pack_matrix(
     hkl: np.ndarray, excitation_error: np.ndarray, coupling: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fill the half of A: excitation errors on the diagonal, couplings U(g - h) / (2 k0) off it.
+    """Fill the half of A; ``propagation.structure_matrix`` says what stands in it.
 
-    Parameters
-    ----------
-    hkl : ndarray of int, shape (n, 3)
-        Miller indices of the beams.
-    excitation_error : ndarray, shape (n,)
-        [1/angstrom]
-    coupling : ndarray of float32, shape (planes, 2 H + 1, 2 K + 1, 2 L + 1)
-        U_g / (2 k0) [1/angstrom] on a dense grid; one plane where it is real, or real and
-        imaginary parts.
-
-    Returns
-    -------
-    blocks : ndarray of float32
-        The blocks below the diagonal, one after the other; in each the rows of the real plane,
-        then those of the imaginary one.
-    corners : ndarray of float32, shape (blocks, planes, 4, 4)
-        On the diagonal.
+    The coupling comes as one plane where it is real, or as real and imaginary parts, float32, shape
+    (planes, 2 H + 1, 2 K + 1, 2 L + 1). So do ``blocks``, in each of which the rows of the real
+    plane stand before those of the imaginary one, and ``corners``, shape (blocks, planes, 4, 4).
     """
     beams = hkl.shape[0]
     planes, size_k, size_l = coupling.shape[0], coupling.shape[2], coupling.shape[3]
@@ -151,17 +137,7 @@ def _multiply_complex(
 
 @njit(fastmath=True, inline="always")
 def multiply(blocks: np.ndarray, corners: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """A x of a packed matrix.
-
-    Parameters
-    ----------
-    blocks, corners : ndarray
-        See :func:`pack_matrix`.
-    x : ndarray of float32, shape (planes * n,)
-        n beams, filled up to a multiple of four: real parts, then imaginary ones.
-    out : ndarray of float32, shape (planes * n,)
-        The product.
-    """
+    """Put A x of a packed matrix into ``out``; x and out are float32, shape (planes * n,)."""
     if corners.shape[1] == 1:
         _multiply_real(blocks, corners, x, out)
     else:
@@ -178,24 +154,13 @@ def lanczos(
     first: int,
     last: int,
 ) -> int:
-    """Lanczos steps ``first`` to ``last`` - 1.
+    """Lanczos steps ``first`` to ``last`` - 1; gives how many were done.
 
-    Parameters
-    ----------
-    blocks, corners : ndarray
-        See :func:`pack_matrix`.
-    vectors : ndarray of float32, shape (more than last, planes * n)
-        Rows up to ``first`` are given, the first of them of norm one; those up to ``last`` are
-        filled in.
-    alpha, beta : ndarray, shape (at least last,)
-        Diagonal of T and what is below it, filled in.
-    first, last : int
-
-    Returns
-    -------
-    int
-        Steps done: fewer than ``last`` where the space that A spans from the start is exhausted,
-        which the last ``beta`` tells, being smaller than :data:`EXHAUSTED`.
+    Of the ``vectors``, float32, shape (more than last, planes * n), rows up to ``first`` are given,
+    the first of them of norm one; those up to ``last`` are filled in. So are ``alpha`` and
+    ``beta``, shape (at least last,), the diagonal of T and what is below it. Steps are fewer than
+    ``last`` where the space that A spans from the start is exhausted, which the last ``beta``
+    tells, being smaller than :data:`EXHAUSTED`.
     """
     n = vectors.shape[1]
     for k in range(first, last):
@@ -230,16 +195,7 @@ def lanczos(
 def tridiagonal_interval(alpha: np.ndarray, beta: np.ndarray) -> tuple[float, float]:
     """Gershgorin's bounds of a tridiagonal T, close to the spectrum where Lanczos steps made it.
 
-    Parameters
-    ----------
-    alpha : ndarray, shape (m,)
-        Diagonal.
-    beta : ndarray, shape (at least m - 1,)
-        Below it.
-
-    Returns
-    -------
-    lower, upper : float
+    ``alpha``, shape (m,), is its diagonal, ``beta``, shape (at least m - 1,), what is below it.
     """
     m = alpha.shape[0]
     low, high = alpha[0], alpha[0]
@@ -255,18 +211,8 @@ def tridiagonal_waves(
 ) -> np.ndarray:
     """sum_k weights[:, k] T_k((T - centre) / radius) e_0 of a tridiagonal T.
 
-    Parameters
-    ----------
-    alpha, beta : ndarray
-        See :func:`tridiagonal_interval`.
-    centre, radius : float
-        Of the spectrum [1/angstrom].
-    weights : ndarray of complex, shape (thicknesses, terms), terms >= 2
-        (2 - delta_k0) i^k J_k(2 pi t radius).
-
-    Returns
-    -------
-    ndarray of complex128, shape (thicknesses, m)
+    The weights are those of ``propagation.propagate`` for several thicknesses, shape (thicknesses,
+    terms); the result is complex128, shape (thicknesses, m).
     """
     m = alpha.shape[0]
     out = np.zeros((weights.shape[0], m), np.complex128)
@@ -302,18 +248,7 @@ def chebyshev_vectors(
 ) -> np.ndarray:
     """All T_k((A - centre) / radius) e_0, from which every thickness follows by one product.
 
-    Parameters
-    ----------
-    blocks, corners : ndarray
-        See :func:`pack_matrix`.
-    centre, radius : float
-        Of the spectrum [1/angstrom].
-    terms : int
-        At least 2.
-
-    Returns
-    -------
-    ndarray of float32, shape (terms, planes * n)
+    As many as there are ``terms``, at least 2; float32, shape (terms, planes * n).
     """
     n = corners.shape[1] * ROWS * corners.shape[0]
     vectors = np.empty((terms, n), np.float32)

@@ -10,17 +10,8 @@ from numba import njit
 def electron_scattering_factor(g_squared: float, parameters: np.ndarray) -> float:
     """Electron scattering factor of an atom, Lobato and Van Dyck 2014, equation 16.
 
-    Parameters
-    ----------
-    g_squared : float
-        Square of the scattering vector [1/angstrom^2].
-    parameters : ndarray, shape (10,)
-        a1..a5 [angstrom], then b1..b5 [angstrom^2].
-
-    Returns
-    -------
-    float
-        f_e(g) = sum_i a_i (2 + b_i g^2) / (1 + b_i g^2)^2 [angstrom].
+    f_e(g) = sum_i a_i (2 + b_i g^2) / (1 + b_i g^2)^2 [angstrom]; the parameters, shape (10,), are
+    a1..a5 [angstrom], then b1..b5 [angstrom^2].
     """
     total = 0.0
     for i in range(5):
@@ -85,7 +76,7 @@ def structure_factor_grid(
     parameters : ndarray, shape (n_elements, 10)
         See :func:`electron_scattering_factor`.
     g_max : float
-        Radius [1/angstrom]; twice that of the beams, or couplings between outer beams are lost.
+        [1/angstrom]
     index_max : ndarray of int, shape (3,)
         Largest |h|, |k|, |l| inside the radius.
 
@@ -151,32 +142,15 @@ def reciprocal_points(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All reciprocal lattice points with |g| <= g_max, the origin first.
 
-    Parameters
-    ----------
-    reciprocal : ndarray, shape (3, 3)
-        Rows a*, b*, c* [1/angstrom].
-    g_max : float
-        Radius [1/angstrom].
-    index_max : ndarray of int, shape (3,)
-        Largest |h|, |k|, |l| inside the radius.
-
-    Returns
-    -------
-    hkl : ndarray of int32, shape (n, 3)
-    g : ndarray of float64, shape (n, 3)
-        Cartesian components [1/angstrom].
+    Arguments are those of :func:`structure_factor_grid`. Gives hkl, int32, and g, Cartesian
+    [1/angstrom], both of shape (n, 3).
     """
     big_h, big_k, big_l = index_max[0], index_max[1], index_max[2]
     base = np.empty(3)
-    count = 1
-    for h in range(-big_h, big_h + 1):
-        for k in range(-big_k, big_k + 1):
-            for x in range(3):
-                base[x] = h * reciprocal[0, x] + k * reciprocal[1, x]
-            first, last = _last_index_range(base, reciprocal[2], g_max, big_l)
-            count += max(0, last - first + 1)
-    hkl = np.zeros((count, 3), np.int32)
-    g = np.zeros((count, 3))
+    # More than there are; what is not touched takes no memory.
+    size = (2 * big_h + 1) * (2 * big_k + 1) * (2 * big_l + 1)
+    hkl, g = np.empty((size, 3), np.int32), np.empty((size, 3))
+    hkl[0], g[0] = 0, 0
     n = 1
     for h in range(-big_h, big_h + 1):
         for k in range(-big_k, big_k + 1):
@@ -190,4 +164,4 @@ def reciprocal_points(
                 for x in range(3):
                     g[n, x] = base[x] + l * reciprocal[2, x]
                 n += 1
-    return hkl[:n], g[:n]
+    return hkl[:n].copy(), g[:n].copy()

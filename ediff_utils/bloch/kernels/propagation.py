@@ -23,23 +23,10 @@ def select_beams(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reciprocal lattice points near the Ewald sphere, and their excitation errors.
 
-    Parameters
-    ----------
-    g : ndarray, shape (n, 3)
-        Reciprocal lattice points [1/angstrom], the origin first.
-    beam_axis : ndarray, shape (3,)
-        Unit vector against the beam (zone axis), in the frame of ``g``; also the foil normal.
-    wavelength : float
-        [angstrom]
-    excitation_error_max : float
-        Largest |s_g| [1/angstrom].
-
-    Returns
-    -------
-    index : ndarray of int64, shape (beams,)
-        Rows of ``g``, the direct beam first.
-    excitation_error : ndarray, shape (beams,)
-        s_g = (2 g_z - lambda g^2) / (2 - 2 lambda g_z) [1/angstrom].
+    Of the points g, shape (n, 3), the origin first [1/angstrom], those with |s_g| up to a largest
+    one are kept, s_g = (2 g_z - lambda g^2) / (2 - 2 lambda g_z) [1/angstrom]. ``beam_axis`` is a
+    unit vector against the beam (zone axis), in the frame of g; also the foil normal. Gives rows of
+    g, int64, the direct beam first, and their s_g, both of shape (beams,).
     """
     n = g.shape[0]
     index = np.empty(n, np.int64)
@@ -60,23 +47,12 @@ def select_beams(
 def structure_matrix(
     hkl: np.ndarray, excitation_error: np.ndarray, coupling: np.ndarray, hermitian: bool
 ) -> np.ndarray:
-    """Fill A: excitation errors on the diagonal, couplings U(g - h) / (2 k0) off it.
+    """Fill A, shape (n, n): excitation errors on the diagonal, couplings U(g - h) / (2 k0) off it.
 
-    Parameters
-    ----------
-    hkl : ndarray of int, shape (n, 3)
-        Miller indices of the beams.
-    excitation_error : ndarray, shape (n,)
-        [1/angstrom]
-    coupling : ndarray, shape (2 H + 1, 2 K + 1, 2 L + 1)
-        U_g / (2 k0) [1/angstrom] on a dense grid, of the type that A shall have. Its entry at the
-        origin is added to the diagonal (zero without absorption: a shared phase).
-    hermitian : bool
-        Fill one half and mirror it.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
+    ``hkl``, shape (n, 3), are Miller indices of the beams. ``coupling`` is U_g / (2 k0) on a dense
+    grid, shape (2 H + 1, 2 K + 1, 2 L + 1) [1/angstrom], of the type that A shall have. Its entry
+    at the origin is added to the diagonal (zero without absorption: a shared phase). Where A is
+    ``hermitian`` one half is filled and mirrored.
     """
     n = hkl.shape[0]
     size_k, size_l = coupling.shape[1], coupling.shape[2]
@@ -100,21 +76,10 @@ def structure_matrix(
 
 @njit(cache=True, fastmath=True)
 def spectral_interval(matrix: np.ndarray, steps: int) -> tuple[float, float]:
-    """Bounds of the spectrum of a Hermitian matrix, from a few Lanczos steps.
+    """Bounds of the spectrum of a Hermitian matrix, shape (n, n), from a few Lanczos steps.
 
     The extreme Ritz values are widened by their residuals (Zhou and Li 2011), which bounds the
     spectrum in practice, not in theory: the caller checks that the norm is conserved.
-
-    Parameters
-    ----------
-    matrix : ndarray, shape (n, n)
-        Hermitian.
-    steps : int
-        Lanczos steps.
-
-    Returns
-    -------
-    lower, upper : float
     """
     n = matrix.shape[0]
     v = np.empty(n, matrix.dtype)
@@ -168,22 +133,11 @@ def spectral_interval(matrix: np.ndarray, steps: int) -> tuple[float, float]:
 def propagate(
     matrix: np.ndarray, start: np.ndarray, centre: float, radius: float, weights: np.ndarray
 ) -> np.ndarray:
-    """One exit wave: sum_k weights[k] T_k((A - centre) / radius) start.
+    """One exit wave: sum_k weights[k] T_k((A - centre) / radius) start, but for a phase all share.
 
-    Parameters
-    ----------
-    matrix : ndarray, shape (n, n)
-    start : ndarray, shape (n,)
-        Wave before this slab, of the matrix's type.
-    centre, radius : float
-        Of the spectrum [1/angstrom].
-    weights : ndarray of complex, shape (terms,), terms >= 2
-        (2 - delta_k0) i^k J_k(2 pi t radius).
-
-    Returns
-    -------
-    ndarray of the weights' type, shape (n,)
-        Exit wave, up to a phase that all beams share.
+    A, shape (n, n), and the wave before this slab, shape (n,), are of one type; centre and radius
+    of the spectrum are in 1/angstrom. Weights are (2 - delta_k0) i^k J_k(2 pi t radius), shape
+    (terms,), at least two.
     """
     n = matrix.shape[0]
     real = weights.real.dtype.type

@@ -1,1 +1,1 @@
-"""ediff_utils/paper/kernels"""
+"""Compiled sums over spots: equations 1 and 2 (``radial``)."""

@@ -16,25 +16,11 @@ def radial_transform(
     n_angular: int,
     step: float,
 ) -> np.ndarray:
-    """Decompose patterns into overlapping triangular rings times exp(i p phi).
+    """T[m, p] = sum over spots of I max(0, 1 - |q - m step| / step) exp(i p phi).
 
-    T[m, p] = sum over spots of I max(0, 1 - |q - m step| / step) exp(i p phi), with
-    phi = atan2(qy, qx). A spot lies in at most two rings.
-
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray, shape (spots,)
-        Spots of all patterns, one pattern after another [1/angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-    n_radial, n_angular : int
-        Radial bins m = 0 .. n_radial - 1, angular orders p = 0 .. n_angular - 1.
-    step : float
-        Radial step [1/angstrom].
-
-    Returns
-    -------
-    ndarray of complex64, shape (patterns, n_radial, n_angular)
+    phi = atan2(qy, qx). Spots of all patterns stand one pattern after another, ``qx``, ``qy``
+    [1/angstrom] and ``intensity``, (spots,); pattern j owns spots offsets[j] to offsets[j + 1],
+    int64. A spot lies in at most two rings. Gives complex64, shape (patterns, n_radial, n_angular).
     """
     n = offsets.shape[0] - 1
     out = np.zeros((n, n_radial, n_angular), np.complex64)

@@ -1,1 +1,1 @@
-"""ediff_utils/paper/scan"""
+"""The scan of figure 7: spots (``bragg``), maps of them (``maps``), their numbers (``summary``)."""

@@ -1,4 +1,4 @@
-"""Lists of diffraction spots over a scan: one form in memory, and the files that hold it.
+"""Lists of diffraction spots over a scan, which the paper's maps of gold start from (figure 7).
 
 Conventions, those of py4DSTEM: ``x`` and ``qx`` run along the first array axis (rows, drawn
 downwards), ``y`` and ``qy`` along the second one (columns, drawn to the right). Coordinates are in
@@ -7,32 +7,14 @@ downwards), ``y`` and ``qy`` along the second one (columns, drawn to the right).
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import atomic_write
+from numpy.typing import ArrayLike
 
 #: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
 #: 50 angstrom lies there, far above any lattice of this project.
 DIRECT_BEAM_RADIUS = 0.02
-#: No pattern has half of its spots beyond this [1/angstrom]: 79 mrad at 300 kV. Pixels, 1/nm and
-#: coordinates multiplied by 2 pi as a rule do.
-MAX_MEDIAN_Q = 4.0
-#: More probe positions than any camera writes: a column mistaken for positions, not a scan.
-MAX_POSITIONS = 2**26
-
-_SPOT_COLUMNS = ("qx", "qy", "intensity")
-_EMD_ENDINGS = (".h5", ".hdf5", ".emd")
-_ENDINGS = (".csv", ".parquet", ".npz", *_EMD_ENDINGS)
-_SHAPE_KEY = b"scan_shape"
 
 
 @dataclass(frozen=True)
@@ -87,258 +69,50 @@ class BraggLists:
         """Return the lists with the spots of ``mask`` (bool, shape (n_spots,)) only."""
         x, y = (np.repeat(v, self.n_spots)[mask] for v in (self.x, self.y))
         spots = (v[mask] for v in (self.qx, self.qy, self.intensity))
-        return replace(_group(x, y, *spots, shape=self.shape), n_dark=self.n_dark)
+        return replace(build_bragg_lists(x, y, *spots, shape=self.shape), n_dark=self.n_dark)
 
     def keep_positions(self, mask: np.ndarray) -> BraggLists:
         """Return the lists with the positions of ``mask`` (bool, shape (n,)) only."""
         return self.keep_spots(np.repeat(mask, self.n_spots))
 
 
-def _group(
-    x: np.ndarray,
-    y: np.ndarray,
-    qx: np.ndarray,
-    qy: np.ndarray,
-    intensity: np.ndarray,
-    shape: tuple[int, int],
-) -> BraggLists:
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    new = np.ones(len(x), dtype=bool)
-    new[1:] = (np.diff(x) != 0) | (np.diff(y) != 0)
-    starts = np.flatnonzero(new)
-    offsets = np.append(starts, len(x))
-    return BraggLists(x[starts], y[starts], offsets, qx[order], qy[order], intensity[order], shape)
-
-
-def _numbers(values: object, name: str, where: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise UserError(f"{where}{name}: expected one number a spot, got shape {array.shape}")
-    if array.dtype.kind not in "iufbO":
-        raise UserError(f"{where}{name}: expected numbers, got {array.dtype.name}")
-    try:
-        array = array.astype(float)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}{name}: expected numbers: {error}") from None
-    bad = np.flatnonzero(~np.isfinite(array))
-    if bad.size:
-        raise UserError(f"{where}{name}: spot {bad[0] + 1} is {array[bad[0]]}, expected a number")
-    return array
-
-
-def _positions(values: object, name: str, where: str) -> np.ndarray:
-    array = _numbers(values, name, where)
-    bad = np.flatnonzero((array < 0) | (array != np.round(array)) | (array >= MAX_POSITIONS))
-    if bad.size:
-        raise UserError(
-            f"{where}{name}: spot {bad[0] + 1} has {array[bad[0]]:g}, "
-            f"expected whole probe positions counted from 0, below {MAX_POSITIONS}"
-        )
-    return array.astype(np.int64)
-
-
 def build_bragg_lists(
-    x: object,
-    y: object,
-    qx: object,
-    qy: object,
-    intensity: object,
+    x: ArrayLike,
+    y: ArrayLike,
+    qx: ArrayLike,
+    qy: ArrayLike,
+    intensity: ArrayLike,
     *,
     shape: tuple[int, int] | None = None,
-    where: str = "",
 ) -> BraggLists:
-    """Check spots, sort them by probe position and leave out those of intensity 0.
+    """Sort spots by probe position, x and y, and leave out those of intensity 0.
 
-    Parameters
-    ----------
-    x, y : array_like of int, shape (n_spots,)
-        Probe position of each spot.
-    qx, qy : array_like, shape (n_spots,)
-        Spot positions [1/angstrom, without 2 pi].
-    intensity : array_like, shape (n_spots,)
-        Spot intensities in any one unit.
-    shape : tuple of int, optional
-        Size of the scan; as large as the positions ask for by default.
-    where : str
-        What stands before the field's name in an error, as a rule the file.
-
-    Raises
-    ------
-    UserError
-        A value that is no number, not finite or out of its range; no spots; coordinates that can
-        not be in 1/angstrom.
+    All have shape (n_spots,); ``qx`` and ``qy`` are in 1/angstrom without 2 pi. ``shape`` is that
+    of the scan, by default as large as the positions ask for.
     """
-    columns = {"x": _positions(x, "x", where), "y": _positions(y, "y", where)}
-    spots = zip(_SPOT_COLUMNS, (qx, qy, intensity), strict=True)
-    columns |= {name: _numbers(values, name, where) for name, values in spots}
-    lengths = {name: len(values) for name, values in columns.items()}
-    if len(set(lengths.values())) > 1:
-        raise UserError(f"{where}columns of different lengths: {lengths}")
-    if (bad := np.flatnonzero(columns["intensity"] < 0)).size:
-        value = columns["intensity"][bad[0]]
-        raise UserError(f"{where}intensity: spot {bad[0] + 1} has {value:g}, expected 0 or more")
-    bright = columns["intensity"] > 0
-    columns = {name: values[bright] for name, values in columns.items()}
-    if not bright.any():
-        raise UserError(f"{where}no spots: expected at least one of intensity above 0")
-    _check_units(columns["qx"], columns["qy"], where)
-    least = (int(columns["x"].max()) + 1, int(columns["y"].max()) + 1)
-    shape = least if shape is None else (int(shape[0]), int(shape[1]))
-    if least[0] > shape[0] or least[1] > shape[1]:
-        raise UserError(f"{where}x, y: positions go to {least}, beyond the scan's {shape}")
-    if shape[0] * shape[1] > MAX_POSITIONS:
-        raise UserError(f"{where}x, y: a scan of {shape[0]} x {shape[1]} probe positions, too many")
-    return replace(_group(**columns, shape=shape), n_dark=int((~bright).sum()))
-
-
-def _check_units(qx: np.ndarray, qy: np.ndarray, where: str) -> None:
-    median = float(np.median(np.hypot(qx, qy)))
-    if median > MAX_MEDIAN_Q:
-        raise UserError(
-            f"{where}qx, qy: half of the spots are farther out than {median:.3g}; this looks like "
-            f"pixels, 1/nm or a factor 2 pi, expected 1/angstrom without 2 pi"
-        )
+    bright = np.asarray(intensity) > 0
+    places = np.array([np.asarray(values, np.int64)[bright] for values in (x, y)])
+    order = np.lexsort(places[::-1])
+    places = places[:, order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.any(np.diff(places), axis=0)
+    starts = np.flatnonzero(new)
+    spots = [np.asarray(v, float)[bright][order] for v in (qx, qy, intensity)]
+    return BraggLists(
+        places[0, starts],
+        places[1, starts],
+        np.append(starts, len(order)),
+        spots[0],
+        spots[1],
+        spots[2],
+        shape=shape or (int(places[0].max()) + 1, int(places[1].max()) + 1),
+        n_dark=int((~bright).sum()),
+    )
 
 
 def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:
-    """Remove the direct beam: the spots within ``radius`` of the origin.
+    """Remove the direct beam, the spots within ``radius`` of the origin [1/angstrom].
 
-    Parameters
-    ----------
-    lists : BraggLists
-        Spots in 1/angstrom from the direct beam.
-    radius : float
-        Largest distance from the origin that is taken for the direct beam [1/angstrom].
-
-    Returns
-    -------
-    BraggLists
-        Without those spots, and without the positions that had no other.
+    Positions that had no other are left out.
     """
     return lists.keep_spots(np.hypot(lists.qx, lists.qy) > radius)
-
-
-def read_bragg_lists(
-    path: str | Path,
-    *,
-    node: str | None = None,
-    direct_beam_radius: float = DIRECT_BEAM_RADIUS,
-) -> BraggLists:
-    """Read Bragg lists and remove the direct beam.
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.csv``, ``.parquet`` or ``.npz`` with the columns ``qx``, ``qy``, ``intensity`` and either
-        ``x`` and ``y``, or ``frame``, or none of them for a single pattern; or ``.h5`` as py4DSTEM
-        0.14 writes it (EMD 1.0), with ``BraggVectors``, whose calibration is applied, or a
-        ``PointListArray`` with the fields ``qx``, ``qy``, ``intensity`` in 1/angstrom.
-    node : str, optional
-        Name or path inside the ``.h5`` file; needed where it holds more than one.
-    direct_beam_radius : float
-        See :func:`drop_direct_beam`; a negative value keeps every spot.
-
-    Returns
-    -------
-    BraggLists
-        Frames are positions along x.
-
-    Raises
-    ------
-    UserError
-        The file is not there, cannot be read, lacks a column or calibration, or holds values that
-        no list of spots has.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected Bragg lists ({', '.join(_ENDINGS)})")
-    ending = path.suffix.lower()
-    if ending not in _ENDINGS:
-        raise UserError(f"{path}: unknown ending '{path.suffix}', expected {', '.join(_ENDINGS)}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty")
-    if ending in _EMD_ENDINGS:
-        # py4DSTEM takes seconds to import: only those who need it wait
-        from ediff_utils.paper.scan.bragg_emd import read_emd
-
-        table, shape = read_emd(path, node)
-    else:
-        table, shape = _READERS[ending](path)
-    where = f"{path}: "
-    columns = _with_positions(table, where)
-    lists = build_bragg_lists(**columns, shape=shape, where=where)
-    lists = drop_direct_beam(lists, direct_beam_radius)
-    if len(lists) == 0:
-        raise UserError(f"{where}no spots besides the direct beam")
-    return lists
-
-
-def _with_positions(table: Mapping[str, object], where: str) -> dict[str, object]:
-    missing = [name for name in _SPOT_COLUMNS if name not in table]
-    if ("x" in table) != ("y" in table):
-        missing.append("y" if "x" in table else "x")
-    if missing:
-        there = ", ".join(map(str, table)) or "none"
-        raise UserError(f"{where}no column {', '.join(missing)}; the columns there: {there}")
-    zeros = np.zeros(len(np.atleast_1d(np.asarray(table["qx"]))), dtype=int)
-    if "x" in table:
-        positions = {"x": table["x"], "y": table["y"]}
-    elif "frame" in table:
-        positions = {"x": table["frame"], "y": zeros}
-    else:
-        positions = {"x": zeros, "y": zeros}
-    return positions | {name: table[name] for name in _SPOT_COLUMNS}
-
-
-_Table = tuple[Mapping[str, object], tuple[int, int] | None]
-
-
-def _read_csv(path: Path) -> _Table:
-    try:
-        frame = pd.read_csv(path, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: not a CSV table: {error}") from None
-    return {str(name).strip(): frame[name].to_numpy() for name in frame.columns}, None
-
-
-def _read_parquet(path: Path) -> _Table:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: not a Parquet table, or cut short: {error}") from None
-    stored = (table.schema.metadata or {}).get(_SHAPE_KEY)
-    shape = None
-    if stored is not None:
-        rows, columns = stored.decode().split(",")
-        shape = (int(rows), int(columns))
-    return {name: table[name].to_numpy() for name in table.column_names}, shape
-
-
-def _read_npz(path: Path) -> _Table:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}, None
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
-        raise UserError(f"{path}: not an NPZ archive of arrays, or cut short: {error}") from None
-
-
-_READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}
-
-
-def write_bragg_lists(lists: BraggLists, path: str | Path) -> None:
-    """Write a Parquet table with the columns x, y, qx, qy, intensity and the scan's shape.
-
-    Parameters
-    ----------
-    lists : BraggLists
-        What is written; :func:`read_bragg_lists` gives it back, save for a direct beam.
-    path : str or Path
-        The file, replaced in one step.
-    """
-    x, y = (np.repeat(values, lists.n_spots) for values in (lists.x, lists.y))
-    columns = {"x": x, "y": y, "qx": lists.qx, "qy": lists.qy, "intensity": lists.intensity}
-    table = pa.table(columns)
-    table = table.replace_schema_metadata({_SHAPE_KEY: "{},{}".format(*lists.shape)})
-    with atomic_write(Path(path)) as partial:
-        pq.write_table(table, partial)

@@ -1,6 +1,6 @@
-"""A 4D-STEM scan: maps of what the forests say.
+"""A 4D-STEM scan: maps of what the forests say, figures 7 and S10.
 
-The steps are those of the paper's "Experimental Electron Diffraction Patterns": positions with few
+The steps are those of "Experimental Electron Diffraction Patterns": positions with few
 spots are dropped, the crystal system is predicted, filtered in a 5 x 5 window, left empty where the
 confidence is low, and the lattice is predicted by the cubic forests and by those of the system.
 Positions follow :mod:`ediff_utils.paper.scan.bragg`: x counts rows, y columns.
@@ -9,39 +9,23 @@ Positions follow :mod:`ediff_utils.paper.scan.bragg`: x counts rows, y columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import atomic_write
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.paper.features import compute_features
 from ediff_utils.paper.scan.bragg import BraggLists
+from ediff_utils.paper.votes import lead
+
+if TYPE_CHECKING:
+    from ediff_utils.paper.models import Hierarchy
 
 #: Positions filtered at once: bounds the memory of a large scan.
 _CHUNK = 50_000
-
-
-class SystemAndLattice(Protocol):
-    """What the maps need of the forests of :mod:`ediff_utils.paper.models`."""
-
-    classes: Sequence[str]
-    n_trees: int
-
-    def system_votes(self, features: np.ndarray) -> np.ndarray:
-        """Votes of the trees; shape (n, n_classes)."""
-
-    def predict_space_group(
-        self, features: np.ndarray, system: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Space group and confidence by the forest of one system; shapes (n,)."""
-
-    def predict_lattice(self, features: np.ndarray, system: str) -> np.ndarray:
-        """a, b, c [angstrom] by the forests of one system; shape (n, 3)."""
 
 
 def compute_scan_features(
@@ -60,9 +44,8 @@ def compute_scan_features(
 
     Returns
     -------
-    BraggLists
+    BraggLists, and ndarray of shape (n, n_features)
         What is left, n positions.
-    ndarray, shape (n, n_features)
 
     Raises
     ------
@@ -75,66 +58,31 @@ def compute_scan_features(
             f"min_spots: no probe position has {min_spots} spots or more, "
             f"the most is {lists.n_spots.max()}"
         )
-    vectors = compute_features(
-        kept.qx, kept.qy, kept.intensity, kept.offsets, normalisation=normalisation
-    )
-    return kept, vectors
+    spots = kept.qx, kept.qy, kept.intensity, kept.offsets
+    return kept, compute_features(*spots, normalisation)
 
 
-def filter_votes(fractions: np.ndarray, size: int) -> np.ndarray:
-    """Median filter of the vote fractions, over the neighbours that have any.
+def _filter_votes(fractions: np.ndarray, size: int) -> np.ndarray:
+    """Median filter of the vote fractions, (nx, ny, n_classes), NaN where there is no pattern.
 
     Crystal systems have no order, so the median of their codes would depend on how the codes were
     dealt out: between pixels called the first and the fifth class it finds the third. Here each
     class's fraction of the votes is filtered by itself, and the class that leads afterwards is the
-    prediction. Like any median it removes lone pixels and keeps the edges of particles.
-
-    Parameters
-    ----------
-    fractions : ndarray, shape (nx, ny, n_classes)
-        Fraction of the trees that vote for each class; NaN where there is no pattern.
-    size : int
-        Width of the square window, odd.
-
-    Returns
-    -------
-    ndarray, shape (nx, ny, n_classes)
-        NaN where ``fractions`` is; support never turns into crystal.
-
-    Raises
-    ------
-    UserError
-        ``size`` is even, so that no pixel is in the middle.
+    prediction. Like any median it removes lone pixels and keeps the edges of particles. Support
+    never turns into crystal: NaN stays, and has no say in an odd window of ``size``.
     """
     if size % 2 == 0:
         raise UserError(f"median_size: expected an odd number of pixels, got {size}")
     half = size // 2
     padded = np.pad(fractions, ((half, half), (half, half), (0, 0)), constant_values=np.nan)
-    windows = sliding_window_view(padded, (size, size), axis=(0, 1))
+    # the stub knows one axis only
+    windows = sliding_window_view(padded, (size, size), axis=(0, 1))  # type: ignore[call-overload]
     x, y = np.nonzero(~np.isnan(fractions[..., 0]))
     filtered = np.full_like(fractions, np.nan)
     for start in range(0, len(x), _CHUNK):
         part = slice(start, start + _CHUNK)
         filtered[x[part], y[part]] = np.nanmedian(windows[x[part], y[part]], axis=(2, 3))
     return filtered
-
-
-def lead(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the leading class of each row, and its lead over the second.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (n, n_classes)
-
-    Returns
-    -------
-    first : ndarray of int, shape (n,)
-    confidence : ndarray, shape (n,)
-    """
-    # the column of zeros is there for those who know one class only
-    padded = np.column_stack([probabilities, np.zeros(len(probabilities))])
-    first, second = np.sort(padded, axis=1)[:, :-3:-1].T
-    return probabilities.argmax(axis=1), first - second
 
 
 def build_maps(
@@ -146,61 +94,48 @@ def build_maps(
 ) -> pd.DataFrame:
     """Crystal systems of a scan from probabilities at each position: filtered, and left empty.
 
-    Parameters
-    ----------
-    lists : BraggLists
-        Of all positions.
-    kept : BraggLists
-        Of those n that have an answer.
-    classes : sequence of str
-        Crystal systems.
-    probabilities : ndarray, shape (n, n_classes)
-    settings : ScanSettings
-        ``median_size`` and ``min_confidence`` are used.
-
-    Returns
-    -------
-    DataFrame
-        A row a position of the scan, those without spots included, by x, then y: x, y, n_spots,
-        dark_field (sum of the spots' intensities), probability_<system> (NaN without an answer),
-        system_raw (the likeliest), system (after the filter; None where empty), confidence (lead of
-        the first over the second class after the filter); space_group (0), a_cubic, a, b, c (NaN)
-        [angstrom], to be filled.
+    ``lists`` are of all positions, ``kept`` of those n that have an answer: ``probabilities``, (n,
+    n_classes). ``median_size`` and ``min_confidence`` of the settings are used. A row a position of
+    the scan, those without spots included, by x, then y: x, y, n_spots, dark_field (sum of the
+    spots' intensities), probability_<system> (NaN without an answer), system_raw (the likeliest),
+    system (after the filter; None where empty), confidence (lead of the first over the second class
+    after the filter); space_group (0), a_cubic, a, b, c (NaN) [angstrom], to be filled.
     """
     maps = _empty_maps(lists, classes)
     rows = kept.x * lists.shape[1] + kept.y
     names = np.array(classes, dtype=object)
     everywhere = np.full((*lists.shape, len(names)), np.nan)
     everywhere[kept.x, kept.y] = probabilities
-    filtered = filter_votes(everywhere, settings.median_size)[kept.x, kept.y]
+    filtered = _filter_votes(everywhere, settings.median_size)[kept.x, kept.y]
     best, confidence = lead(filtered)
     maps.loc[rows, [f"probability_{name}" for name in names]] = probabilities
     maps.loc[rows, "system_raw"] = names[probabilities.argmax(axis=1)]
-    maps.loc[rows, "system"] = np.where(confidence >= settings.min_confidence, names[best], None)
+    called = names[best]
+    called[~(confidence >= settings.min_confidence)] = None
+    maps.loc[rows, "system"] = called
     maps.loc[rows, "confidence"] = confidence
     return maps
 
 
 def _empty_maps(lists: BraggLists, classes: Sequence[str]) -> pd.DataFrame:
+    """Maps without an answer anywhere."""
     x, y = (axis.ravel() for axis in np.indices(lists.shape))
     rows = lists.x * lists.shape[1] + lists.y
     n_spots, dark_field = np.zeros(len(x), dtype=np.int64), np.zeros(len(x))
     n_spots[rows], dark_field[rows] = lists.n_spots, lists.total_intensity
-    maps = pd.DataFrame({"x": x, "y": y, "n_spots": n_spots, "dark_field": dark_field})
-    for name in classes:
-        maps[f"probability_{name}"] = np.nan
-    for name in ("system_raw", "system"):
-        maps[name] = np.full(len(maps), None, dtype=object)
-    maps["confidence"] = np.nan
-    maps["space_group"] = np.zeros(len(maps), dtype=np.int64)
-    for name in ("a_cubic", "a", "b", "c"):
-        maps[name] = np.nan
+    columns = {"x": x, "y": y, "n_spots": n_spots, "dark_field": dark_field}
+    columns |= dict.fromkeys([f"probability_{name}" for name in classes], np.nan)
+    columns |= {"confidence": np.nan, "space_group": 0}
+    columns |= dict.fromkeys(("a_cubic", "a", "b", "c"), np.nan)
+    maps = pd.DataFrame(columns)
+    for name in ("system", "system_raw"):
+        maps.insert(4 + len(classes), name, np.full(len(maps), None, dtype=object))
     return maps
 
 
 def compute_scan_maps(
     lists: BraggLists,
-    hierarchy: SystemAndLattice,
+    hierarchy: Hierarchy,
     settings: ScanSettings,
     normalisation: str = "scattered",
 ) -> pd.DataFrame:
@@ -238,16 +173,3 @@ def compute_scan_maps(
         groups, _ = hierarchy.predict_space_group(features[own], name)
         maps.loc[rows[own], "space_group"] = groups
     return maps
-
-
-def write_maps(maps: pd.DataFrame, path: str | Path) -> None:
-    """Write maps, or the truth of a simulated scan, as Parquet.
-
-    Parameters
-    ----------
-    maps : DataFrame
-    path : str or Path
-        The file, replaced in one step.
-    """
-    with atomic_write(Path(path)) as partial:
-        maps.to_parquet(partial, index=False)

@@ -1,4 +1,7 @@
-"""What the maps of a scan come to: shares, particles, examples, principal components."""
+"""What the maps of a scan come to: shares, particles and examples of figure 7, components of S4.
+
+``maps`` are those of :func:`ediff_utils.paper.scan.maps.build_maps`.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,15 @@ import numpy as np
 import pandas as pd
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.paper.scan.bragg import BraggLists
-from ediff_utils.paper.scan.maps import lead
-
-
-def count_spots(lists: BraggLists) -> np.ndarray:
-    """Spots at each position of the scan; shape (nx, ny)."""
-    counts = np.zeros(lists.shape, np.int64)
-    counts[lists.x, lists.y] = lists.n_spots
-    return counts
-
-
-def find_typical(n_spots: np.ndarray) -> tuple[int, int]:
-    """Place of a position with many spots, x and y: of those with any, nine tenths have fewer."""
-    flat = n_spots.ravel()
-    filled = np.flatnonzero(flat)
-    place = filled[np.argsort(flat[filled], kind="stable")[int(0.9 * (len(filled) - 1))]]
-    x, y = np.unravel_index(place, n_spots.shape)
-    return int(x), int(y)
-
-
-def true_domains(truth: tuple[pd.DataFrame, pd.DataFrame] | None) -> np.ndarray | None:
-    """Domain that scatters most at each position, 0 for none; None where nobody knows."""
-    if truth is None:
-        return None
-    positions = truth[0]
-    return positions["domain"].to_numpy().reshape(positions["x"].max() + 1, -1)
+from ediff_utils.paper.aggregation import aggregate_votes
+from ediff_utils.paper.votes import lead
 
 
 def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
-    """How much of the map each system takes.
+    """How much of the map each system takes, a row each, the most frequent first.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
-
-    Returns
-    -------
-    DataFrame
-        A row a system that occurs, the most frequent first: system, pixels, share (of the pixels
-        with a prediction), weighted_share (of their summed confidence).
+    system, pixels, share (of the pixels with a prediction), weighted_share (of their summed
+    confidence).
     """
     called = maps[maps["system"].notna()]
     shares = called.groupby("system").agg(
@@ -62,32 +33,23 @@ def compute_system_shares(maps: pd.DataFrame) -> pd.DataFrame:
 def compute_particle_systems(maps: pd.DataFrame) -> pd.DataFrame:
     """One prediction a particle, by its brightest pattern and by difference aggregation of all.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`, with ``particle``: from 1, 0 for none
-        (:func:`ediff_solve.scans.particles.segment_particles`).
-
-    Returns
-    -------
-    DataFrame
-        A row a particle that has a pattern: particle, n_patterns, brightest, aggregated.
+    Of maps with ``particle``: from 1, 0 for none. A row a particle that has a pattern: particle,
+    n_patterns, brightest, aggregated.
     """
     columns = [name for name in maps.columns if name.startswith("probability_")]
     table = maps[(maps["particle"] > 0) & maps["system_raw"].notna()]
-    rows = []
-    for particle, pixels in table.groupby("particle"):
-        best, leads = lead(pixels[columns].to_numpy())
-        weights = np.bincount(best, weights=leads, minlength=len(columns))
-        rows.append(
-            {
-                "particle": particle,
-                "n_patterns": len(pixels),
-                "brightest": pixels.loc[pixels["dark_field"].idxmax(), "system_raw"],
-                "aggregated": columns[weights.argmax()].removeprefix("probability_"),
-            }
-        )
-    return pd.DataFrame(rows, columns=["particle", "n_patterns", "brightest", "aggregated"])
+    particles, groups = np.unique(table["particle"], return_inverse=True)
+    fractions = table[columns].to_numpy()
+    best = aggregate_votes(fractions, groups, lead(fractions)[1]).argmax(axis=1)
+    brightest = table.loc[table.groupby("particle")["dark_field"].idxmax(), "system_raw"]
+    return pd.DataFrame(
+        {
+            "particle": particles,
+            "n_patterns": np.bincount(groups),
+            "brightest": brightest.to_numpy(),
+            "aggregated": np.array([c.removeprefix("probability_") for c in columns])[best],
+        }
+    )
 
 
 def compute_scan_summary(
@@ -95,21 +57,9 @@ def compute_scan_summary(
 ) -> dict[str, object]:
     """Numbers of the map, ready for JSON.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
-    particles : DataFrame
-        particle, brightest and aggregated; see :func:`compute_particle_systems`.
-    true_a : float, optional
-        Lattice parameter of the sample [angstrom], where known.
-
-    Returns
-    -------
-    dict
-        positions, with_pattern, predicted; share and weighted_share (by system);
-        median_a_cubic, std_a_cubic and true_a [angstrom], None where there is none;
-        particles_brightest and particles_aggregated (particles by system).
+    positions, with_pattern, predicted; share and weighted_share (by system); median_a_cubic,
+    std_a_cubic and true_a, of the sample [angstrom], None where there is none; particles_brightest
+    and particles_aggregated (particles by system, of :func:`compute_particle_systems`).
     """
     shares = compute_system_shares(maps).set_index("system")
     lattice = maps["a_cubic"].dropna()
@@ -130,20 +80,10 @@ def compute_scan_summary(
 
 
 def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
-    """The most confident position of each of the most frequent systems.
+    """The most confident position of each of the most frequent systems, at most ``n_systems``.
 
-    Parameters
-    ----------
-    maps : DataFrame
-        See :func:`ediff_utils.paper.scan.maps.build_maps`.
-    n_systems : int
-        How many systems at most.
-
-    Returns
-    -------
-    DataFrame
-        Rows of ``maps``, one a system, the most frequent first. A position whose own votes agree
-        with the filtered prediction is preferred.
+    Rows of ``maps``, the most frequent first. A position whose own votes agree with the filtered
+    prediction is preferred.
     """
     called = maps[maps["system"].notna()].copy()
     called["agrees"] = called["system"] == called["system_raw"]
@@ -154,17 +94,9 @@ def compute_examples(maps: pd.DataFrame, n_systems: int = 3) -> pd.DataFrame:
 
 
 def compute_pca(features_scan: np.ndarray, features_simulated: np.ndarray) -> pd.DataFrame:
-    """First two principal components of the scan's vectors and of simulated ones.
+    """First two principal components, pc1 and pc2, of a scan's vectors and of simulated ones.
 
-    Parameters
-    ----------
-    features_scan, features_simulated : ndarray, shape (n, n_features)
-        Both are used to find the components.
-
-    Returns
-    -------
-    DataFrame
-        pc1, pc2 and source ("scan" or "simulated"), one row a vector.
+    Both, (n, n_features), are used to find the components; ``source`` is "scan" or "simulated".
     """
     from sklearn.decomposition import PCA
 

@@ -58,10 +58,19 @@ def test_hot_pixels_are_ringed(looks, tmp_path):
     assert "2 hot pixels" in figure.axes[1].get_title(loc="left")
 
 
+def test_frame_keeps_its_edges_and_marks_the_centre(ax):
+    frame = np.arange(20 * 20, dtype=np.uint16).reshape(20, 20)
+    scan_steps._plot_frame(frame, ax, "a frame", centre=(4.0, 7.0), hot=np.array([[19, 19]]))
+    assert ax.get_xlim() == (-0.5, 19.5)
+    assert ax.get_ylim() == (19.5, -0.5)
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[7, 4]])
+    assert "pixels" in ax.get_xlabel()
+
+
 def test_spots_lie_about_the_direct_beam_and_the_ellipse_is_the_rings(detected, ax):
     calibration = Calibration(detected.origins, 0.02)
-    ring = Ring(np.zeros(2), 20.0, 0.1, 30.0)
-    scan_steps.plot_bragg_vectors(detected, calibration, ax, ring)
+    ring = Ring(20.0, 0.1, 30.0)
+    scan_steps._plot_bragg_vectors(detected, calibration, ax, ring)
     image = np.asarray(ax.images[0].get_array())
     left, right, bottom, top = ax.images[0].get_extent()
     assert (left, bottom) == (-right, -top)
@@ -100,7 +109,7 @@ def test_spots_of_one_position_are_ringed(detected, tmp_path):
 def test_calibrated_spots_and_the_known_ring(detected, tmp_path):
     calibration = Calibration(detected.origins, 0.02, 0.013)
     lists = build_bragg_lists([0, 1], [0, 1], [0.4, 0.3], [0.0, 0.1], [1, 1])
-    ring = Ring(np.zeros(2), 20.0, 0.0, 0.0)
+    ring = Ring(20.0, 0.0, 0.0)
     figure = scan_steps.figure_calibration(detected, calibration, lists, ring, 0.4)
     figure.savefig(tmp_path / "a.png")
     second = figure.axes[1]
@@ -148,9 +157,9 @@ def test_confusion_and_stages_are_in_percent(tmp_path):
     assert heights[4:] == [[0.0] * 4] * 2
 
 
-def test_flags(ax, tmp_path):
+def test_flags(tmp_path):
     curve = pd.DataFrame({"threshold": [0.4, 0.8], "false_alarms": [0.1, 1], "flagged": [0.7, 1]})
-    scan_steps.plot_flags(curve, ax)
+    (ax,) = scan_steps.figure_flags(curve).axes
     line = ax.lines[1]
     np.testing.assert_allclose(line.get_xdata(), [10, 100])
     np.testing.assert_allclose(line.get_ydata(), [70, 100])

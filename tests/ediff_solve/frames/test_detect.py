@@ -117,7 +117,7 @@ def test_fit_against_scipy(frames):
     for frame in frames[:4].astype(np.float32):
         for x, y, _ in PLACES[:2]:
             row, column = round(x), round(y)
-            got = kernels.fit_spot(frame, row, column, base, 50.0, d.bank, d.variance)
+            got = kernels._fit_spot(frame, row, column, base, 50.0, d.bank, d.variance)
             i, j = (round(v) for v in got)
             p, q = np.mgrid[i - half : i + half + 1, j - half : j + half + 1]
             values = frame[p, q] - base
@@ -139,7 +139,7 @@ def test_aperture_sum_against_numpy(frames):
     for x, y in ((20.3, 30.7), (1.2, 68.9)):
         inside = np.hypot(*(np.indices(frame.shape) - np.array([x, y])[:, None, None])) <= 4.3
         want = np.sum(frame[inside] - 0.7)
-        assert kernels.aperture_sum(frame, x, y, 0.7, 4.3) == pytest.approx(want, rel=1e-6)
+        assert kernels._aperture_sum(frame, x, y, 0.7, 4.3) == pytest.approx(want, rel=1e-6)
 
 
 def test_threads_and_types_change_nothing(frames):

@@ -4,52 +4,54 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import rsciio.hspy
+from gold_scans import small_settings
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
+from other_code import edit
 from scipy import ndimage
 from scipy.integrate import trapezoid
 from scipy.spatial.transform import Rotation
 
-from ediff_solve.figures.gold_scan import (
-    FLAGS,
-    figure_gold_scan,
-    plot_flags,
-    plot_frame,
-)
 from ediff_solve.frames.kernels.dark_field import ring_sums
+from ediff_solve.gold_scan import files as gold_files
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE, gold_crystal
-from ediff_solve.gold_scan.files import GoldScanFiles, read_positions, write_frames, write_gold_scan
-from ediff_solve.gold_scan.kernels.columns import cut_column, merge_spots
-from ediff_solve.gold_scan.kernels.frames import count_electrons, paint_disk
+from ediff_solve.gold_scan.files import (
+    GoldScanFiles,
+    prepare_files,
+    read_truth,
+    write_frames,
+    write_gold_scan,
+)
+from ediff_solve.gold_scan.kernels import columns as column_kernels
+from ediff_solve.gold_scan.kernels import frames as frame_kernels
 from ediff_solve.gold_scan.microscope import background_profiles, disk_templates, draw_microscope
 from ediff_solve.gold_scan.render import (
     FramePainter,
     GoldScan,
-    compute_gold_bragg_lists,
+    _probe_columns,
     iterate_frames,
     prepare_gold_scan,
-    probe_columns,
     scatter_positions,
 )
-from ediff_solve.gold_scan.settings import PRESETS, GoldScanSettings, preset_settings
+from ediff_solve.gold_scan.settings import GoldScanSettings
 from ediff_solve.gold_scan.specimen import KINDS, Specimen, build_specimen
 from ediff_solve.gold_scan.tables import compute_tables
 from ediff_solve.gold_scan.truth import QUATERNION, compute_domains, compute_positions
 from ediff_solve.gold_scan.twins import (
     PLANES_111,
     Domains,
+    _twin_orientation,
     decahedron,
     lamellar_twin,
     single_crystal,
-    twin_orientation,
 )
 from ediff_utils.bloch.orientations import lattice_fixed_orientation, random_orientations
 from ediff_utils.bloch.scattering import wavelength
@@ -57,7 +59,7 @@ from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import SimulationSettings, check
 
-SMALL = preset_settings("smoke", seed=3)
+SMALL = small_settings(seed=3)
 #: A microscope without faults.
 PLAIN = {
     "ellipticity": (0, 0),
@@ -156,7 +158,7 @@ def any_domains(kind: int, seed: int, radius: float) -> Domains:
 @pytest.mark.parametrize("normal", PLANES_111)
 def test_twin_is_sigma_3_and_shares_its_111_plane(normal):
     for orientation in random_orientations(5, np.random.default_rng(1)):
-        twin = twin_orientation(orientation, normal)
+        twin = _twin_orientation(orientation, normal)
         np.testing.assert_allclose(twin @ twin.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(twin) == pytest.approx(1)
         # coincidence site lattice theory: Sigma 3 is 60 degrees about <111>
@@ -193,7 +195,10 @@ def test_cells_fill_the_sphere_once(kind, seed, x, y):
     """The chords of all cells add up to the sphere's, 2 sqrt(r^2 - x^2 - y^2)."""
     radius = 70.0
     domains = any_domains(kind, seed, radius)
-    ends = [cut_column(x * radius, y * radius, radius, planes) for planes in domains.cell_planes]
+    ends = [
+        column_kernels._cut_column(x * radius, y * radius, radius, planes)
+        for planes in domains.cell_planes
+    ]
     chord = 2 * radius * np.sqrt(max(0.0, 1 - x * x - y * y))
     assert sum(high - low for low, high in ends) == pytest.approx(chord, abs=1e-6)
     # what the cell says, point by point
@@ -273,12 +278,31 @@ def test_intensities_are_bloch_waves_at_the_local_thickness():
     wanted = SimulationSettings(thicknesses=(2 * radius,), intensity_floor=1e-6)
     ((pattern,),) = simulate(gold_crystal(), orientation[None], wanted)
     # a probe of 40 mrad is so narrow that its columns are alike; the rest is the interpolation
-    assert np.abs(probe_columns(scan.settings)[:, :2]).max() < 0.5
+    assert np.abs(_probe_columns(scan.settings)[:, :2]).max() < 0.5
     for qx, qy, intensity in zip(pattern.qx, pattern.qy, pattern.intensity, strict=True):
         if intensity > 1e-3:
             same = np.hypot(found.qx - qx, found.qy - qy) < 1e-6
             assert found.intensity[same].sum() == pytest.approx(intensity, rel=0.02, abs=2e-4)
     assert found.direct[0] == pytest.approx(pattern.direct_beam, rel=0.01)
+
+
+def test_spots_are_reflections_of_the_domain_that_scatters(scan, positions):
+    """On single positions, where the orientation has them: at integers of the cubic cell."""
+    checked = 0
+    for row in range(SMALL.scan_size):
+        found = scatter_positions(scan, row)
+        for y in np.flatnonzero(positions.loc[positions["x"] == row, "single"]):
+            own = slice(*found.spot_offsets[y : y + 2])
+            q = np.column_stack([found.qx[own], found.qy[own]])[found.intensity[own] > 0.01]
+            domain = positions["domain"].to_numpy()[row * SMALL.scan_size + y]
+            orientation = scan.specimen.orientations[domain - 1]
+            # the sag of the Ewald sphere is below half a spacing
+            sag = wavelength(300e3) * (q**2).sum(axis=1) / 2
+            h = np.column_stack([q, sag]) @ orientation.T * GOLD_LATTICE
+            miss = (h - np.rint(h)) @ orientation[:, :2]
+            assert np.abs(miss).max(initial=0) < 1e-6
+            checked += len(q)
+    assert checked > 10
 
 
 def test_domains_on_top_of_each_other_share_the_beam():
@@ -296,7 +320,7 @@ def test_domains_on_top_of_each_other_share_the_beam():
 
 
 def test_probe_has_the_width_of_an_airy_disk():
-    columns = probe_columns(GoldScanSettings())
+    columns = _probe_columns(GoldScanSettings())
     assert columns[:, 2].sum() == pytest.approx(1)
     # full width at half maximum 0.514 lambda / alpha; of a Gaussian 2.355 sigma
     sigma = np.sqrt(columns[:, 2] @ columns[:, 0] ** 2)
@@ -308,7 +332,9 @@ def test_probe_has_the_width_of_an_airy_disk():
 def test_merged_spots_lie_at_their_centre_of_intensity():
     qx = np.array([0.5, 0.51, -0.5, 0.5])
     qy = np.array([0.0, 0.0, 0.0, 0.0])
-    merged = merge_spots(qx, qy, np.array([3.0, 1.0, 2.0, 9.0]), np.array([0, 3, 4]), 0.02)
+    merged = column_kernels.merge_spots(
+        qx, qy, np.array([3.0, 1.0, 2.0, 9.0]), np.array([0, 3, 4]), 0.02
+    )
     np.testing.assert_allclose(merged[0], [0.5025, -0.5, 0.5])
     np.testing.assert_allclose(merged[2], [4, 2, 9])
     np.testing.assert_array_equal(merged[3], [0, 2, 3])
@@ -388,7 +414,7 @@ def test_background_adds_up_to_one():
 @hypothesis_settings(max_examples=25)
 def test_painted_disk_keeps_sum_and_place(row, column):
     frame = np.zeros((64, 61))
-    paint_disk(frame, row, column, 7.0, spot_template())
+    frame_kernels._paint_disk(frame, row, column, 7.0, spot_template())
     assert frame.sum() == pytest.approx(7)
     assert frame.sum(axis=1) @ np.arange(64) / 7 == pytest.approx(row, abs=2e-3)
     assert frame.sum(axis=0) @ np.arange(61) / 7 == pytest.approx(column, abs=2e-3)
@@ -413,7 +439,7 @@ def test_disk_has_the_radius_of_the_probe():
     assert radius == pytest.approx(2.133, abs=1e-3)
     for place in (30.0, 30.4):
         frame = np.zeros((64, 64))
-        paint_disk(frame, place, 31.0, 1.0, spot_template())
+        frame_kernels._paint_disk(frame, place, 31.0, 1.0, spot_template())
         moment = frame.sum(axis=1) @ (np.arange(64) - place) ** 2
         assert moment == pytest.approx(radius**2 / 4 + 0.5**2 + 1 / 12, rel=0.01)
 
@@ -423,7 +449,7 @@ def test_painted_disk_is_the_covered_area():
     row, column, radius = 20.37, 21.81, 5.0
     sharp = {"point_spread": 0, "convergence": 5 * 0.015 * wavelength(300e3) * 1e3}
     frame = np.zeros((41, 43))
-    paint_disk(frame, row, column, 1.0, spot_template(**sharp))
+    frame_kernels._paint_disk(frame, row, column, 1.0, spot_template(**sharp))
     fine = (np.arange(50) + 0.5) / 50 - 0.5
     i, j = np.indices(frame.shape)
     points = np.hypot(i[..., None, None] + fine[:, None] - row, j[..., None, None] + fine - column)
@@ -434,16 +460,16 @@ def test_painted_disk_is_the_covered_area():
 
 def test_disk_across_the_edge_loses_what_lies_beyond():
     frame = np.zeros((50, 50))
-    paint_disk(frame, -0.5, 25.0, 1.0, spot_template())
+    frame_kernels._paint_disk(frame, -0.5, 25.0, 1.0, spot_template())
     assert frame.sum() == pytest.approx(0.5, abs=0.01)
-    paint_disk(frame, -200.0, 300.0, 1.0, spot_template())
+    frame_kernels._paint_disk(frame, -200.0, 300.0, 1.0, spot_template())
     assert frame.sum() == pytest.approx(0.5, abs=0.01)
 
 
 def test_tails_reach_farther_than_the_gaussian():
     sharp, wide = (np.zeros((64, 64)) for _ in range(2))
-    paint_disk(sharp, 32, 32, 1.0, spot_template())
-    paint_disk(wide, 32, 32, 1.0, spot_template(tails=0.2))
+    frame_kernels._paint_disk(sharp, 32, 32, 1.0, spot_template())
+    frame_kernels._paint_disk(wide, 32, 32, 1.0, spot_template(tails=0.2))
     far = np.hypot(*(np.indices((64, 64)) - 32)) > 6
     assert sharp[far].sum() < 1e-6
     assert 0.02 < wide[far].sum() < 0.2
@@ -452,11 +478,11 @@ def test_tails_reach_farther_than_the_gaussian():
 def test_counts_are_poisson():
     expected = np.tile(np.geomspace(0.05, 5000, 50), (4000, 1))
     counts = np.empty(expected.shape, np.uint16)
-    count_electrons(expected, np.uint64(5), counts)
+    frame_kernels._count_electrons(expected, np.uint64(5), counts)
     deviation = np.sqrt(expected[0] / 4000)
     assert np.all(np.abs(counts.mean(axis=0) - expected[0]) < 5 * deviation)
     np.testing.assert_allclose(counts.var(axis=0) / expected[0], 1, atol=0.3)
-    count_electrons(np.full((2, 2), 1e6), np.uint64(5), counts[:2, :2])
+    frame_kernels._count_electrons(np.full((2, 2), 1e6), np.uint64(5), counts[:2, :2])
     assert np.all(counts[:2, :2] == 65535)
 
 
@@ -491,7 +517,7 @@ def test_truth_has_a_row_a_position_and_consistent_flags(scan, positions):
 
 def test_truth_of_the_thickness_is_the_spheres(scan, positions):
     place = SMALL.step * positions[["x", "y"]].to_numpy(float)
-    probe = probe_columns(SMALL)
+    probe = _probe_columns(SMALL)
     expected = np.zeros(len(place))
     for (x, y, _), radius in zip(scan.specimen.centres, scan.specimen.radii, strict=True):
         for dx, dy, weight in probe:
@@ -550,48 +576,6 @@ def test_frames_are_bright_where_the_truth_has_crystals(scan, positions):
     assert electrons[strong].max() > 10 * noise
 
 
-# --- Bragg lists ----------------------------------------------------------------------------------
-def test_bragg_lists_follow_the_truth(scan, positions):
-    lists = compute_gold_bragg_lists(scan)
-    assert lists.shape == (SMALL.scan_size,) * 2
-    table = positions.set_index(["x", "y"])
-    radius = np.hypot(lists.qx, lists.qy)
-    assert radius.min() > 0.4
-    # on single positions every spot is a reflection of the domain, where its orientation has it
-    checked = 0
-    for i, (x, y) in enumerate(zip(lists.x, lists.y, strict=True)):
-        truth = table.loc[(x, y)]
-        assert truth["particle"] > 0
-        if not truth["single"]:
-            continue
-        orientation = scan.specimen.orientations[truth["domain"] - 1]
-        qx, qy, intensity = lists.spots(i)
-        # h = a g of the nearest lattice point; the Ewald sphere's sag is below half a spacing
-        q = np.hypot(qx, qy)
-        sag = -wavelength(300e3) * q**2 / 2
-        g = np.column_stack([qx, qy, -sag]) @ orientation.T * GOLD_LATTICE
-        other = np.column_stack([qx, qy, sag]) @ orientation.T * GOLD_LATTICE
-        miss = min(
-            np.abs((h - np.rint(h)) @ orientation[:, :2])[intensity > 1000].max(initial=0)
-            for h in (g, other)
-        )
-        assert miss < 6 * 0.003 * GOLD_LATTICE
-        checked += 1
-    assert checked > 3
-
-
-def test_bragg_lists_are_those_of_the_seed(scan):
-    first, again = compute_gold_bragg_lists(scan), compute_gold_bragg_lists(scan)
-    np.testing.assert_array_equal(first.qx, again.qx)
-    np.testing.assert_array_equal(first.intensity, again.intensity)
-
-
-def test_no_spot_is_strong_enough(scan):
-    dark = replace(scan, settings=SMALL.model_copy(update={"min_electrons": 1e9}))
-    with pytest.raises(UserError, match=r"^min_electrons: no spot"):
-        compute_gold_bragg_lists(dark)
-
-
 # --- files ----------------------------------------------------------------------------------------
 def test_file_is_read_back_as_it_was_made(files, frames, scan):
     (signal,) = rsciio.hspy.file_reader(files.frames)
@@ -606,8 +590,9 @@ def test_file_is_read_back_as_it_was_made(files, frames, scan):
 
 
 def test_truth_is_read_back(files, positions, scan):
-    pd.testing.assert_frame_equal(read_positions(files), positions)
-    assert len(pd.read_parquet(files.domains)) == len(scan.specimen.orientations)
+    found, domains = read_truth(files.folder)
+    pd.testing.assert_frame_equal(found, positions)
+    assert len(domains) == len(scan.specimen.orientations)
     record = json.loads(files.microscope.read_text())
     np.testing.assert_allclose(record["matrix_angstrom_pixels"], scan.microscope.matrix)
     assert GoldScanSettings(**record["settings"]) == SMALL
@@ -624,6 +609,30 @@ def test_same_seed_same_bytes_whatever_the_threads(files, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         getattr(again, name).name for name in ("frames", "positions", "domains", "microscope")
     )
+
+
+def test_a_scan_is_written_once(files, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(files.folder, tmp_path / "scan")
+    written = []
+    write = gold_files.write_gold_scan
+    monkeypatch.setattr(
+        gold_files, "write_gold_scan", lambda *a, **k: written.append(a) or write(*a, **k)
+    )
+    assert prepare_files(SMALL, folder) == GoldScanFiles(folder)
+    assert written == []
+    assert capsys.readouterr().err == ""
+    edit(monkeypatch, "ediff_solve.gold_scan.kernels.frames")
+    prepare_files(SMALL, folder, jobs=1)
+    prepare_files(SMALL, folder, jobs=1)
+    assert len(written) == 1
+    line = "files of the simulated scan: made again, since ediff_solve.gold_scan.kernels.frames"
+    assert capsys.readouterr().err == f"{line} has changed\n"
+    prepare_files(SMALL.model_copy(update={"seed": 4}), folder, jobs=1)
+    assert "settings differ: seed" in capsys.readouterr().err
+    # Stopped on the way: the record is not there.
+    (folder / "microscope.json").unlink()
+    prepare_files(SMALL, folder, jobs=1)
+    assert len(written) == 3
 
 
 def test_another_seed_is_another_scan(scan):
@@ -648,7 +657,7 @@ def test_calibration_is_in_the_file_if_asked_for(scan, tmp_path):
 
 
 def test_uneven_last_chunk(tmp_path):
-    how = preset_settings("smoke", scan_size=18, frame_size=16, pixel_size=0.1, coverage=0.1)
+    how = small_settings(scan_size=18, frame_size=16, pixel_size=0.1, coverage=0.1)
     small = prepare_gold_scan(how)
     write_frames(small, tmp_path / "own.hspy", jobs=2)
     (signal,) = rsciio.hspy.file_reader(tmp_path / "own.hspy")
@@ -669,13 +678,6 @@ def test_stopped_writing_leaves_no_file(scan, tmp_path, monkeypatch):
 
 
 # --- settings -------------------------------------------------------------------------------------
-def test_presets():
-    assert preset_settings("quick").scan_size == 64
-    paper = preset_settings("paper")
-    assert (paper.scan_size, paper.frame_size) == (256, 192)
-    assert set(PRESETS) == {"smoke", "quick", "paper"}
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -705,49 +707,16 @@ def test_bad_settings_get_one_line(values, message):
     ],
 )
 def test_particles_that_do_not_fit_get_one_line(values, message):
-    how = preset_settings("smoke", **{"diameters": (80, 200)} | values)
+    how = small_settings(**{"diameters": (80, 200)} | values)
     with pytest.raises(UserError, match=f"^{message}") as caught:
         build_specimen(how)
     assert "\n" not in str(caught.value)
 
 
 def test_other_mistakes_get_one_line(scan, tmp_path):
-    with pytest.raises(UserError, match=r"^preset 'huge': expected one of smoke, quick, paper$"):
-        preset_settings("huge")
     with pytest.raises(UserError, match=r"unknown ending '\.tif', expected \.hspy$"):
         write_frames(scan, tmp_path / "frames.tif")
     with pytest.raises(UserError, match=r"^jobs: expected a number of threads"):
         write_gold_scan(SMALL, tmp_path, jobs=0)
     with pytest.raises(UserError, match="not there; it is made by write_gold_scan"):
-        read_positions(GoldScanFiles(tmp_path))
-
-
-# --- figures --------------------------------------------------------------------------------------
-def test_flag_map_has_the_truth_with_x_downwards(positions):
-    ax = Figure().add_subplot()
-    plot_flags(positions, ax, 21.0)
-    image = ax.images[0].get_array()
-    for row in positions.itertuples():
-        name = list(FLAGS)[image[row.x, row.y]]
-        assert name == "bare film" or getattr(row, name)
-    assert ax.yaxis_inverted()
-    texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts == list(FLAGS)
-
-
-def test_frame_keeps_its_edges_and_marks_the_centre():
-    ax = Figure().add_subplot()
-    frame = np.arange(20 * 20, dtype=np.uint16).reshape(20, 20)
-    plot_frame(frame, ax, centre=(4.0, 7.0), hot=np.array([[19, 19]]))
-    assert ax.get_xlim() == (-0.5, 19.5)
-    assert ax.get_ylim() == (19.5, -0.5)
-    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[7, 4]])
-    assert "pixels" in ax.get_xlabel()
-
-
-def test_figure_of_the_scan(frames, positions):
-    figure = figure_gold_scan(
-        np.ones((12, 12)), positions, frames[6, 6], step=21.0, centre=(48, 48)
-    )
-    labels = {ax.get_ylabel() for ax in figure.axes}
-    assert {"counts", "thickness of gold (nm)", "counts a pixel"} <= labels
+        read_truth(tmp_path)

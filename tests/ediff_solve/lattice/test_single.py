@@ -103,16 +103,6 @@ def test_energy_sets_the_scale_along_the_beam():
     assert abs(np.linalg.det(wrong.reciprocal)) < 0.7 * truth
 
 
-def test_symmetry_over_the_scale():
-    qx, qy, intensity, _ = pattern("cP")
-    best = solve_pattern(qx, qy, intensity)[0]
-    factor = CELLS["cP"][0] ** -3 / abs(np.linalg.det(best.reciprocal))
-    obliquity = best.symmetry_over_scale(np.array([0.8, 1.0, 1.25]) * factor)[:, -1]
-    # All nine two-fold axes of a cubic lattice, at the right scale alone.
-    assert obliquity[1] < 1.5
-    assert min(obliquity[0], obliquity[2]) > 4
-
-
 def test_nothing_to_tell():
     rng = np.random.default_rng(0)
     line = np.linspace(-1, 1, 12)

@@ -14,20 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lattice_patterns import synthetic_patterns
+from other_code import edit
 from predictor_world import CARD, make_world
-from pymatgen.symmetry.groups import SpaceGroup
 
-from ediff_solve.lattice.bravais import SYMBOLS
 from ediff_solve.predictor import groups
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.boosting import (
-    SYSTEMS,
     BoostingSettings,
     _fit_temperature,
     _soften,
     _train_booster,
     shorten,
-    system_of,
     train_model,
 )
 from ediff_solve.predictor.evidence import NAMES, compute_evidence
@@ -54,7 +51,7 @@ from ediff_solve.predictor.training.examples import (
 from ediff_solve.predictor.training.fitting import train_predictor
 from ediff_solve.predictor.training.judging import ask_dataset
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.symmetry import laue_group
+from ediff_utils.crystals.groups import LAST_GROUPS, NUMBERED_SYSTEMS, laue_group
 
 #: Lattices of a small world with one space group each.
 WORLD = {"cF": 225, "cP": 221, "hP": 191, "tP": 123, "oI": 71, "mC": 12}
@@ -64,28 +61,13 @@ SMALL = BoostingSettings(
 
 
 class TestGroups:
-    @pytest.mark.parametrize("number", range(1, 231))
-    def test_against_pymatgen(self, number):
-        theirs = SpaceGroup.from_int_number(number)
-        assert groups.crystal_system(number) == theirs.crystal_system
-        # Monoclinic symbols are written in full there.
-        own, other = groups.symbol(number), theirs.symbol.split(":")[0]
-        if 3 <= number <= 15:
-            assert own[0] == other[0]
-        else:
-            assert own.replace("_", "") == other.replace("_", "")
-
-    def test_bravais_lattices_are_the_fourteen(self):
-        assert {groups.bravais(n) for n in range(1, 231)} == set(SYMBOLS.values())
-        for number, symbol in SYMBOLS.items():
-            assert groups.bravais(number) == symbol
-
     @given(st.lists(st.floats(0, 1), min_size=230, max_size=230).filter(lambda p: sum(p) > 0))
     def test_sums_agree(self, numbers):
         probabilities = np.array(numbers) / sum(numbers)
         systems = groups.sum_classes(probabilities, "system")
-        sums = np.add.reduceat(probabilities, [0, *list(SYSTEMS.values())[:-1]])
-        np.testing.assert_allclose([systems[name] for name in SYSTEMS], sums, atol=1e-12)
+        first = np.array([0, *LAST_GROUPS[:-1]])
+        sums = np.add.reduceat(probabilities, first)
+        np.testing.assert_allclose([systems[name] for name in NUMBERED_SYSTEMS], sums, atol=1e-12)
         for kind in ("system", "laue_class", "bravais"):
             found = groups.sum_classes(probabilities, kind)
             assert sum(found.values()) == pytest.approx(1)
@@ -163,11 +145,6 @@ class TestBoosting:
         spoilt = _soften(true, 1 / temperature)
         assert _fit_temperature(spoilt, truth) == pytest.approx(temperature, rel=0.15)
 
-    def test_systems_of_groups(self):
-        for number in (1, 2, 3, 15, 16, 74, 75, 142, 143, 167, 168, 194, 195, 230):
-            position = system_of(np.array([number]))[0]
-            assert list(SYSTEMS)[position] == groups.crystal_system(number)
-
     def test_one_class_needs_no_trees(self):
         booster = _train_booster(np.zeros((5, 3)), np.full(5, 7), np.zeros(5, bool), SMALL)
         assert booster.model is None
@@ -185,10 +162,10 @@ class TestBoosting:
         np.testing.assert_allclose(found.sum(axis=1), 1)
         assert set(np.flatnonzero(found.any(axis=0)) + 1) == set(truth)
         systems = model.systems(vectors[held_out])
-        first = [0, *list(SYSTEMS.values())[:-1]]
+        first = [0, *LAST_GROUPS[:-1]]
         np.testing.assert_allclose(systems, np.add.reduceat(found, first, axis=1), atol=1e-12)
         np.testing.assert_array_equal(model.systems(vectors[held_out], threads=2), systems)
-        assert model.systems(vectors[:0]).shape == (0, len(SYSTEMS))
+        assert model.systems(vectors[:0]).shape == (0, len(NUMBERED_SYSTEMS))
         assert (1 + found.argmax(axis=1) == truth[held_out]).mean() > 0.7
 
     def test_a_shorter_text_says_the_same(self):
@@ -527,7 +504,7 @@ class TestExamples:
                 writer.write_table(table)
         return folder
 
-    def test_build_and_go_on(self, dataset, tmp_path, monkeypatch):
+    def test_build_and_go_on(self, dataset, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(examples_module, "part_files", lambda f: sorted(f.glob("part-*")))
         settings = ExampleSettings(singles=2, together=(3,), random_sizes=(2, 4))
         folder = build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
@@ -545,6 +522,17 @@ class TestExamples:
         build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
         assert files[1].read_bytes() == before
         assert files[0].stat().st_mtime_ns == stamp
+        # So is what other code or other patterns made.
+        assert capsys.readouterr().err == ""
+        edit(monkeypatch, "ediff_solve.lattice.bravais")
+        build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        line = "examples: made again, since ediff_solve.lattice.bravais has changed\n"
+        assert capsys.readouterr().err == line
+        assert files[0].stat().st_mtime_ns != stamp
+        part = dataset / "part-00000.parquet"
+        pq.write_table(pq.read_table(part), part, row_group_size=5, compression="zstd")
+        build_examples(dataset, tmp_path / "out", settings, jobs=1, progress=False)
+        assert capsys.readouterr().err == "examples: made again, since patterns are others\n"
         # Other settings make all of it anew.
         build_examples(
             dataset,

@@ -14,7 +14,7 @@ from predictor_world import CARD, make_world
 from ediff_solve.__main__ import main
 from ediff_solve.figures.unknown import figure_growth, figure_patterns
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import SYSTEMS, BoostingSettings
+from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.draws import (
     Draws,
     read_truth,
@@ -31,6 +31,7 @@ from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import EXAMPLE
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.embedded import load_prototypes
+from ediff_utils.crystals.groups import NUMBERED_SYSTEMS
 
 FEW = (np.array([0.3, 0.5]), np.ones(2), np.ones(2))
 PATTERNS = [FEW, *synthetic_patterns("tP", 4, seed=40)]
@@ -80,7 +81,7 @@ def test_growth(asked):
     assert growth["draws"].tolist() == [3, 3, 3, 1]
     np.testing.assert_allclose(growth[["sure", "not sure", "cannot tell"]].sum(axis=1), 1)
     told = growth[growth["cannot tell"] == 0]
-    np.testing.assert_allclose(told[[f"p_{name}" for name in SYSTEMS]].sum(axis=1), 1)
+    np.testing.assert_allclose(told[[f"p_{name}" for name in NUMBERED_SYSTEMS]].sum(axis=1), 1)
     assert growth["agree"].iloc[-1] == 1
 
 

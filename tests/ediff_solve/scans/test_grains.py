@@ -1,64 +1,15 @@
-"""One grain of a scan: patterns of few spots, twins in one lattice, patterns put together."""
+"""One grain of a scan: twins in one lattice, patterns put together."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from lattice_patterns import CENTRINGS, synthetic_pattern
+from lattice_patterns import gold_pattern, random_rotations
 from scipy.spatial.transform import Rotation
 
-from ediff_solve.lattice import find_larger_twin, solve_pattern, solve_sparse
-from ediff_solve.lattice.kernels.pooling import distinct_differences, join_spots
+from ediff_solve.lattice import find_larger_twin
 from ediff_solve.predictor.evidence import NAMES, solve_alone
 from ediff_solve.scans.grains import pool_patterns, solve_grain
-
-A = 4.08
-GOLD = A * CENTRINGS["F"]
-
-
-def gold_pattern(rotation, seed=0, **options):
-    """Spots of fcc gold as a scan's detector has them: few."""
-    values = {"q_max": 1.9, "slab": 0.03, "keep": 1.0, "noise": 0.002} | options
-    return synthetic_pattern(GOLD, rotation, np.random.default_rng(seed), **values)
-
-
-def random_rotations(n, seed=0):
-    return Rotation.random(n, random_state=seed).as_matrix()
-
-
-def test_few_spots_are_solved_where_no_difference_comes_twice():
-    solved = 0
-    for rotation in random_rotations(60):
-        qx, qy, intensity, hkl = gold_pattern(rotation)
-        if solve_pattern(qx, qy, intensity):
-            continue
-        found = solve_sparse(qx, qy, intensity)
-        if not found:
-            continue
-        solved += 1
-        # The plane is known well, so that the true indices are integer combinations of those found.
-        best = found[0]
-        change, *_ = np.linalg.lstsq(hkl[best.indexed], best.hkl[best.indexed], rcond=None)
-        if np.linalg.matrix_rank(hkl[best.indexed]) == 3:
-            np.testing.assert_allclose(change, np.rint(change), atol=0.02)
-    assert solved >= 3
-
-
-def test_random_spots_have_no_lattice():
-    rng = np.random.default_rng(3)
-    for n in (5, 9, 14, 20):
-        for _ in range(6):
-            q, angle = 1.8 * np.sqrt(rng.random(n)), 2 * np.pi * rng.random(n)
-            assert solve_sparse(q * np.cos(angle), q * np.sin(angle), rng.exponential(size=n)) == []
-
-
-@pytest.mark.parametrize("n", [0, 3])
-def test_too_few_spots(n):
-    assert solve_sparse(np.arange(n) * 0.4, np.ones(n)) == []
-
-
-def test_spots_on_one_line():
-    assert solve_sparse(np.arange(1, 9) * 0.1, np.arange(1, 9) * 0.2) == []
 
 
 def twins(rotation):
@@ -119,19 +70,3 @@ def test_one_pattern_put_together_is_itself():
     pooled = pool_patterns([(qx, qy, intensity)], 0.02)
     np.testing.assert_allclose(np.sort(pooled[0]), np.sort(qx))
     np.testing.assert_allclose(np.sort(pooled[2]), np.sort(intensity))
-
-
-def test_groups_are_about_their_means():
-    group, places = join_spots(
-        np.array([0.0, 1.0, 0.01, 1.02]), np.zeros(4), np.array([1.0, 1.0, 3.0, 1.0]), 0.05
-    )
-    assert group.tolist() == [0, 1, 0, 1]
-    np.testing.assert_allclose(places, [[0.0075, 0], [1.01, 0]])
-
-
-def test_frequent_differences_come_first():
-    x, y = np.array([0.0, 0.3, 0.6, 0.6]), np.array([0.0, 0.0, 0.0, 0.5])
-    found = distinct_differences(x, y, 0.7, 0.01)
-    np.testing.assert_allclose(found[0], [0.3, 0], atol=1e-9)
-    assert len(found) == 4
-    assert (found[:, 1] >= 0).all()

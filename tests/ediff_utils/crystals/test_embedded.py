@@ -8,14 +8,16 @@ import pytest
 from pymatgen.core import Element, Lattice, Structure
 
 from ediff_utils.core.settings import CrystalSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.crystals.embedded import (
-    MAX_VARIANTS,
+    _MAX_VARIANTS,
+    _make_variant,
+    _similar_elements,
     load_prototypes,
-    make_variant,
-    similar_elements,
 )
-from ediff_utils.crystals.sources import COLUMNS, load_crystals, standardise
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.sources import load_crystals
+from ediff_utils.crystals.symmetry import standardise
+from ediff_utils.crystals.tables import COLUMNS
 
 
 def load(**values):
@@ -60,7 +62,7 @@ def test_crystal_systems_take_turns(crystals):
     variants = crystals.table[crystals.table["source"] == "variant"]
     counts = variants["crystal_system"].value_counts()
     assert counts[list(SYSTEMS)].max() - counts[list(SYSTEMS)].min() <= 1
-    assert parent_of(variants).value_counts().max() <= MAX_VARIANTS
+    assert parent_of(variants).value_counts().max() <= _MAX_VARIANTS
 
 
 def test_variants_share_the_labels_of_their_prototype(crystals):
@@ -130,12 +132,12 @@ def test_number_of_variants_is_limited():
     """Asking for more than there is ends, with every prototype at its limit or out of elements."""
     crystals = load(max_crystals=100_000, max_volume=16)
     variants = crystals.table[crystals.table["source"] == "variant"]
-    assert parent_of(variants).value_counts().max() <= MAX_VARIANTS
-    assert len(crystals.table) < 288 * (MAX_VARIANTS + 1)
+    assert parent_of(variants).value_counts().max() <= _MAX_VARIANTS
+    assert len(crystals.table) < 288 * (_MAX_VARIANTS + 1)
 
 
 def test_similar_elements():
-    table = similar_elements()
+    table = _similar_elements()
     for symbol, (others, shares) in table.items():
         assert symbol not in others
         assert not others or shares.sum() == pytest.approx(1)
@@ -147,8 +149,8 @@ def test_similar_elements():
 
 def test_variant_volume_follows_the_radii():
     salt = Structure.from_spacegroup(225, Lattice.cubic(5.64), ["Na", "Cl"], [[0] * 3, [0.5] * 3])
-    larger = make_variant(salt, {"Na": "K", "Cl": "Br"}, 225, 0.1)
-    smaller = make_variant(salt, {"Na": "Li", "Cl": "F"}, 225, 0.1)
+    larger = _make_variant(salt, {"Na": "K", "Cl": "Br"}, 225, 0.1)
+    smaller = _make_variant(salt, {"Na": "Li", "Cl": "F"}, 225, 0.1)
     assert smaller.volume < salt.volume < larger.volume
     assert larger.lattice.a == pytest.approx(6.6, rel=0.1)
 
@@ -156,8 +158,8 @@ def test_variant_volume_follows_the_radii():
 def test_variant_of_another_space_group_is_dropped():
     """Zinc blende with one element on both sites is diamond."""
     blende = Structure.from_spacegroup(216, Lattice.cubic(5.4), ["Zn", "S"], [[0] * 3, [0.25] * 3])
-    assert make_variant(blende, {"Zn": "Cd", "S": "Se"}, 216, 0.1) is not None
-    assert make_variant(blende, {"Zn": "Si", "S": "Si"}, 216, 0.1) is None
+    assert _make_variant(blende, {"Zn": "Cd", "S": "Se"}, 216, 0.1) is not None
+    assert _make_variant(blende, {"Zn": "Si", "S": "Si"}, 216, 0.1) is None
 
 
 def test_every_prototype_can_be_standardised():

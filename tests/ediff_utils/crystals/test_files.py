@@ -191,7 +191,7 @@ def test_worker_processes_give_the_same(write_table, monkeypatch):
         [*many(6), as_row("bad", DISORDERED.copy().replace(0, "Cu")) | {"numbers": [0]}]
     )
     alone = load(path)
-    monkeypatch.setattr(files, "PARALLEL_FROM", 3)
+    monkeypatch.setattr(files, "_PARALLEL_FROM", 3)
     together = load(path)
     pd.testing.assert_frame_equal(alone.table, together.table)
     pd.testing.assert_frame_equal(alone.skipped, together.skipped)

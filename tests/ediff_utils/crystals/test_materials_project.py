@@ -102,8 +102,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(materials_project, "CHUNK", CHUNK)
-    monkeypatch.setattr(materials_project, "PAGE", 4)
+    monkeypatch.setattr(materials_project, "_CHUNK", CHUNK)
+    monkeypatch.setattr(materials_project, "_PAGE", 4)
     for name in (
         "http_proxy",
         "https_proxy",

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Species, Structure
 from pymatgen.core.structure_matcher import StructureMatcher
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
-from pymatgen.symmetry.groups import SpaceGroup, sg_symbol_from_int_number
 from scipy.spatial.transform import Rotation
 
 from ediff_utils.crystals.crystal import Crystal
-from ediff_utils.crystals.sources import UnusableCrystalError, laue_group, standardise
+from ediff_utils.crystals.symmetry import UnusableCrystalError, standardise
 
 SYMPREC = 0.1
 
@@ -290,25 +289,3 @@ def test_unusable_crystals_say_why(structure, reason):
 def test_no_symmetry_found():
     with pytest.raises(UnusableCrystalError, match="no symmetry found"):
         standardise(build("oP"), symprec=5.0)
-
-
-#: Point groups of each Laue class, International Tables for Crystallography A, table 10.1.2.
-LAUE_CLASSES = {
-    "-1": ["1", "-1"],
-    "2/m": ["2", "m", "2/m"],
-    "mmm": ["222", "mm2", "mmm"],
-    "4/m": ["4", "-4", "4/m"],
-    "4/mmm": ["422", "4mm", "-42m", "-4m2", "4/mmm"],
-    "-3": ["3", "-3"],
-    "-3m": ["32", "3m", "-3m", "321", "312", "3m1", "31m", "-3m1", "-31m"],
-    "6/m": ["6", "-6", "6/m"],
-    "6/mmm": ["622", "6mm", "-62m", "-6m2", "6/mmm"],
-    "m-3": ["23", "m-3"],
-    "m-3m": ["432", "-43m", "m-3m"],
-}
-
-
-def test_laue_group():
-    for number in range(1, 231):
-        point_group = SpaceGroup(sg_symbol_from_int_number(number)).point_group
-        assert point_group in LAUE_CLASSES[laue_group(number)]

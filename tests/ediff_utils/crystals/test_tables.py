@@ -9,14 +9,8 @@ import pytest
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
 from ediff_utils.crystals.crystal import Crystal
-from ediff_utils.crystals.sources import (
-    COLUMNS,
-    CrystalSet,
-    read_crystals,
-    standardise,
-    write_crystals,
-)
-from ediff_utils.crystals.symmetry import build_structure
+from ediff_utils.crystals.symmetry import build_structure, standardise
+from ediff_utils.crystals.tables import COLUMNS, CrystalSet, read_crystals, write_crystals
 
 
 @pytest.fixture

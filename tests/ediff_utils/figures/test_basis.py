@@ -7,26 +7,19 @@ from matplotlib.figure import Figure
 from sample_crystals import make_crystal
 
 from ediff_utils.bloch.simulation import SpotPattern
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
+from ediff_utils.figures import basis, orders
 from ediff_utils.figures.basis import (
     PHASE_MAP,
     compute_basis_image,
-    compute_coefficients,
     compute_decomposition,
-    compute_order_examples,
-    compute_order_patterns,
-    compute_order_power,
     figure_2,
     figure_decomposition,
-    figure_orders,
     figure_s2,
-    plot_architecture,
-    plot_argument,
-    plot_basis,
     plot_magnitude,
-    plot_order_power,
     plot_reconstruction,
 )
+from ediff_utils.figures.orders import compute_coefficients
 from ediff_utils.figures.structures import compute_thickness_series
 from ediff_utils.figures.style import save_figure
 from ediff_utils.paper.features import N_ANGULAR, N_RADIAL, STEP
@@ -106,7 +99,7 @@ def test_where_rings_overlap_the_larger_weight_counts():
 
 def test_basis_picture_has_qy_upwards_and_units(ax):
     image = compute_basis_image([20], 1, 51)
-    plot_basis(image, ax)
+    basis.plot_basis(image, ax)
     drawn = ax.images[0]
     assert drawn.origin == "lower"
     assert drawn.get_extent() == [-2, 2, -2, 2]
@@ -115,16 +108,16 @@ def test_basis_picture_has_qy_upwards_and_units(ax):
     np.testing.assert_allclose(image[38, 25, :3], PHASE_MAP(0.75)[:3], atol=0.05)
 
 
-@pytest.mark.parametrize(("n", "orders"), [(2, 2), (3, 3), (4, 4), (6, 6)])
-def test_n_spots_on_a_ring_have_orders_that_n_divides_in_full(n, orders):
-    power = compute_order_power(compute_coefficients(ring_of_spots(n, 0.8)))
-    wanted = np.where(np.arange(N_ANGULAR) % orders == 0, 1.0, 0.0)
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_n_spots_on_a_ring_have_orders_that_n_divides_in_full(n):
+    power = orders._order_power(compute_coefficients(ring_of_spots(n, 0.8)))
+    wanted = np.where(np.arange(N_ANGULAR) % n == 0, 1.0, 0.0)
     np.testing.assert_allclose(power, wanted, atol=1e-10)
 
 
 @pytest.mark.parametrize(("fold", "name", "uvw"), FOLDS)
 def test_a_zone_axis_has_only_orders_that_its_fold_divides(fold, name, uvw):
-    power = compute_order_power(compute_coefficients(pattern_of(name, uvw)))
+    power = orders._order_power(compute_coefficients(pattern_of(name, uvw)))
     allowed = np.arange(N_ANGULAR) % fold == 0
     assert power[~allowed].max() < 1e-4
     assert power[allowed].min() > 1e-3
@@ -132,17 +125,8 @@ def test_a_zone_axis_has_only_orders_that_its_fold_divides(fold, name, uvw):
 
 
 def test_power_of_nothing_is_nothing():
-    power = compute_order_power(np.zeros((2, N_RADIAL, N_ANGULAR), dtype=complex))
+    power = orders._order_power(np.zeros((2, N_RADIAL, N_ANGULAR), dtype=complex))
     np.testing.assert_array_equal(power, np.zeros((2, N_ANGULAR)))
-
-
-def test_order_bars_tell_orders_that_the_fold_does_not_divide(ax):
-    power = np.linspace(1, 0.1, N_ANGULAR)
-    plot_order_power(power, ax, fold=3)
-    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], power)
-    colors = [bar.get_facecolor() for bar in ax.patches]
-    assert {colors[p] for p in (0, 3, 6, 9, 12)}.isdisjoint({colors[p] for p in (1, 2, 4, 5)})
-    assert sorted(line.get_xdata()[0] for line in ax.lines) == [1, 2, 4, 5, 7, 8, 10, 11]
 
 
 def test_reconstruction_is_brightest_where_the_spots_are(ax):
@@ -168,7 +152,7 @@ def test_maps_of_coefficients_have_orders_across_and_radii_upwards(hexagonal):
     coefficients = compute_coefficients(hexagonal)
     left, right = Figure().subplots(1, 2)
     plot_magnitude(coefficients, left)
-    plot_argument(coefficients, right)
+    basis._plot_argument(coefficients, right)
     magnitude, argument = (ax.collections[0].get_array() for ax in (left, right))
     np.testing.assert_allclose(magnitude, np.abs(coefficients))
     shown = ~np.ma.getmaskarray(argument)
@@ -183,7 +167,7 @@ def test_maps_of_coefficients_have_orders_across_and_radii_upwards(hexagonal):
 
 
 def test_architecture_names_every_forest(ax):
-    plot_architecture(ax)
+    basis._plot_architecture(ax)
     texts = [t.get_text() for t in ax.texts]
     assert set(SYSTEMS) <= set(texts)
     assert texts.count("space group") == len(SYSTEMS)
@@ -195,17 +179,17 @@ def test_architecture_names_every_forest(ax):
 
 
 def test_figure_2_has_rings_parts_and_architecture(hexagonal, tmp_path):
-    fig = figure_2(hexagonal, rings=(7, 20, 30), p=6)
+    fig = figure_2(hexagonal)
     titles = [ax.get_title() for ax in fig.axes]
-    assert titles[:3] == ["$m=7$, $p=6$", "$m=20$, $p=6$", "$m=30$, $p=6$"]
-    spots = [ax.collections[0].get_offsets() for ax in fig.axes[:3]]
+    assert titles[:5] == [f"$m={m}$, $p=6$" for m in (4, 12, 20, 28, 36)]
+    spots = [ax.collections[0].get_offsets() for ax in fig.axes[:5]]
     assert all(len(s) == len(hexagonal.qx) for s in spots)
     assert sum("T_{m,p}" in title for title in titles) == 2
     assert save_figure(fig, tmp_path / "figure-2.png").stat().st_size > 20_000
 
 
-def test_figure_s2_has_a_panel_for_every_order(hexagonal):
-    fig = figure_s2(hexagonal)
+def test_figure_s2_has_a_panel_for_every_order():
+    fig = figure_s2()
     panels = [ax for ax in fig.axes if ax.images]
     assert [ax.get_title() for ax in panels] == [f"$p={p}$" for p in range(N_ANGULAR)]
     opacity = np.asarray(panels[3].images[0].get_array())[400, 400:, 3]
@@ -216,37 +200,38 @@ def test_figure_s2_has_a_panel_for_every_order(hexagonal):
 
 @pytest.fixture(scope="module")
 def examples():
-    return compute_order_examples(), compute_order_patterns()
+    patterns = orders.compute_order_patterns()
+    return orders.compute_order_examples(patterns), patterns
 
 
 def test_examples_have_the_fold_they_stand_for(examples):
-    orders, patterns = examples
-    assert list(orders.index) == list(patterns) == [2, 3, 4, 6]
-    for fold, row in orders.iterrows():
+    table, patterns = examples
+    assert list(table.index) == list(patterns) == [2, 3, 4, 6]
+    for fold, row in table.iterrows():
         power = row[list(range(N_ANGULAR))].to_numpy(dtype=float)
         allowed = np.arange(N_ANGULAR) % fold == 0
         assert power[~allowed].max() < 1e-4
         # no fold higher than that either: every multiple has its share
         assert power[allowed].min() > 1e-3
-        np.testing.assert_allclose(power, compute_order_power(compute_coefficients(patterns[fold])))
+        own = orders._order_power(compute_coefficients(patterns[fold]))
+        np.testing.assert_allclose(power, own)
 
 
 def test_figure_of_orders_pairs_patterns_with_bars(examples):
-    orders, patterns = examples
-    fig = figure_orders(orders, patterns)
+    table, patterns = examples
+    fig = orders.figure_orders(table, patterns)
     above, below = fig.axes[:4], fig.axes[4:8]
-    assert [ax.get_title().splitlines()[1] for ax in above] == [f"{n}-fold" for n in orders.index]
-    for ax, fold in zip(above, orders.index, strict=True):
+    assert [ax.get_title().splitlines()[1] for ax in above] == [f"{n}-fold" for n in table.index]
+    for ax, fold in zip(above, table.index, strict=True):
         assert len(ax.collections[0].get_offsets()) == len(patterns[fold].qx)
     heights = np.array([[bar.get_height() for bar in ax.patches] for ax in below])
-    np.testing.assert_allclose(heights, orders[list(range(N_ANGULAR))].to_numpy(dtype=float))
-
-
-def test_figure_of_orders_does_without_patterns(examples):
-    orders, _ = examples
-    fig = figure_orders(orders)
-    assert len(fig.axes) == len(orders)
-    assert all(ax.patches and ax.get_title() for ax in fig.axes)
+    np.testing.assert_allclose(heights, table[list(range(N_ANGULAR))].to_numpy(dtype=float))
+    # orders that the fold does not divide are coloured apart and crossed
+    for ax, fold in zip(below, table.index, strict=True):
+        colors = [bar.get_facecolor() for bar in ax.patches]
+        apart = [p for p in range(N_ANGULAR) if p % fold]
+        assert [p for p, color in enumerate(colors) if color != colors[0]] == apart
+        assert sorted(line.get_xdata()[0] for line in ax.lines) == apart
 
 
 def test_figure_of_a_decomposition_has_four_panels(hexagonal):
@@ -260,7 +245,7 @@ def test_figure_of_a_decomposition_has_four_panels(hexagonal):
 
 
 def test_figure_2_shows_a_six_fold_pattern_by_default():
-    fig = figure_2(rings=(7,))
+    fig = figure_2()
     positions = np.asarray(fig.axes[0].collections[0].get_offsets())
     angle = np.pi / 3
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from synthetic_tables import make_aggregates, make_predictions, make_spots
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.figures import classification, style, votes
-from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.paper import evaluation
 
 
@@ -117,7 +116,7 @@ def test_figure_s5_places_systems_by_share_and_rate(predictions, aggregates):
     share = {system: 0.1 * (i + 1) for i, system in enumerate(SYSTEMS)}
     rates = evaluation.compute_system_rates(predictions)
     ax = new_axes()
-    classification.plot_false_positives(rates, share, ax, filled=False)
+    classification._plot_false_positives(rates, share, ax, filled=False)
     points = {to_hex(line.get_color()).upper(): line for line in ax.lines}
     for system in SYSTEMS:
         line = points[style.SYSTEM_COLORS[system]]
@@ -138,7 +137,7 @@ def test_figure_s6_stacks_wrong_on_right(predictions, aggregates):
     histogram = evaluation.compute_confidence_histogram(predictions)
     histogram = histogram[histogram["system"] == "orthorhombic"]
     ax = new_axes()
-    classification.plot_confidence_histogram(histogram, ax)
+    classification._plot_confidence_histogram(histogram, ax)
     right, wrong = ax.containers
     assert to_hex(right[0].get_facecolor()).upper() == style.RIGHT_COLOR
     np.testing.assert_array_equal([b.get_height() for b in right], histogram["right"])
@@ -160,6 +159,17 @@ def example(predictions, aggregates):
     return votes.choose_figure_3_example(predictions, aggregates)
 
 
+def patterns_of(example) -> pd.DataFrame:
+    """Spots of the example's patterns among those of others."""
+    rows = [
+        dict(zip(("qx", "qy", "intensity"), make_spots(number).T, strict=True))
+        | {"material_id": material, "pattern": number}
+        for number in example.patterns
+        for material in (example.material_id, "another")
+    ]
+    return pd.DataFrame(rows)
+
+
 def test_the_example_shows_the_three_cases(example, predictions):
     assert example.cases == ("right and sure", "right but unsure", "wrong")
     assert example.note == ""
@@ -172,17 +182,12 @@ def test_the_example_shows_the_three_cases(example, predictions):
     assert (example.votes.sum(axis=1) == example.n_trees).all()
 
 
-def _of(table, **columns):
-    mask = np.logical_and.reduce([table[k] == v for k, v in columns.items()])
-    return table[mask]
-
-
 def test_the_title_says_what_an_example_lacks(predictions):
     only_right = predictions[predictions["system"] == predictions["true_system"]]
     example = votes.choose_figure_3_example(only_right, make_aggregates(only_right))
     assert example.cases == ("right and sure", "right but unsure")
     assert example.note == "no pattern of this material is wrong"
-    fig = votes.figure_3(example, [make_spots(i) for i in range(2)])
+    fig = votes.figure_3(example, patterns_of(example))
     assert example.note in fig.get_suptitle()
     assert len(panels(fig)) == 5
     only_wrong = predictions[predictions["system"] != predictions["true_system"]]
@@ -197,13 +202,16 @@ def test_no_material_is_the_users_to_mend(predictions, aggregates):
 
 
 def test_figure_3_draws_patterns_votes_and_weights(example):
-    fig = votes.figure_3(example, [make_spots(i) for i in range(3)], name="Au")
+    fig = votes.figure_3(example, patterns_of(example), name="Au")
     axes = {t.get_text(): ax for ax in panels(fig) for t in ax.texts if len(t.get_text()) == 1
             and t.get_text() in "abcdefg"}  # fmt: skip
     assert sorted(axes) == list("abcdefg")
     assert fig.get_suptitle().startswith(f"Au, {example.true_system}")
     assert axes["a"].get_xlabel() == "$q_x$ (1/Å)"
     assert axes["a"].get_ylabel() == "$q_y$ (1/Å)"
+    for letter, number in zip("abc", example.patterns, strict=True):
+        drawn = axes[letter].collections[0].get_offsets()
+        np.testing.assert_allclose(drawn, make_spots(number)[:, :2])
     for i, letter in enumerate("def"):
         heights = [bar.get_height() for bar in axes[letter].patches]
         assert heights == example.votes.iloc[i].tolist()
@@ -215,28 +223,9 @@ def test_figure_3_draws_patterns_votes_and_weights(example):
     assert axes["g"].get_title() == f"aggregate of 10 patterns: {example.aggregate_system}"
 
 
-def test_spots_grow_with_intensity():
-    ax = new_axes()
-    plot_pattern(*np.array([[0.5, 0.0, 0.01], [0.0, 1.0, 0.04], [1.0, 1.0, 0.0]]).T, ax)
-    (spots,) = ax.collections
-    small, large, none = spots.get_sizes()
-    assert large / small == pytest.approx(2)
-    assert none == 0
-    np.testing.assert_array_equal(spots.get_offsets()[1], [0.0, 1.0])
-    assert ax.get_xlim() == (-2, 2)
-
-
-def test_spots_come_from_the_patterns_table(example):
-    rows = [
-        {"material_id": example.material_id, "pattern": p, "qx": [p, 1.0], "qy": [0.0, 1.0],
-         "intensity": [0.1, 0.2]}
-        for p in range(10)
-    ]  # fmt: skip
-    spots = votes.select_spots(example, pd.DataFrame(rows))
-    assert [s[0, 0] for s in spots] == list(example.patterns)
-    assert all(s.shape == (2, 3) for s in spots)
+def test_a_pattern_that_the_table_lacks_is_an_error(example):
     with pytest.raises(UserError, match="no pattern"):
-        votes.select_spots(example, pd.DataFrame(rows[:1]).assign(pattern=99))
+        votes.figure_3(example, patterns_of(example)[:1])
 
 
 # --- little data ----------------------------------------------------------------------------------

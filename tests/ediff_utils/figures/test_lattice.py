@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_tables import make_aggregates, make_predictions
 
-from ediff_utils.crystals.crystal import SYSTEMS
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.figures import lattice, style
 from ediff_utils.paper import evaluation, published
 from ediff_utils.paper.evaluation import AXES
@@ -94,7 +94,7 @@ def test_marks_tell_exact_about_and_unknown_apart():
         published.SPACE_GROUP_ACCURACY["one"]["cubic"],
         Published(None, "fraction", "nowhere", "not stated"),
     ):
-        lattice.plot_paper_value(number, 0.0, ax)
+        lattice._plot_paper_value(number, 0.0, ax)
     assert [to_hex(line.get_markerfacecolor()) for line in ax.lines] == ["#000000", "#ffffff"]
 
 
@@ -124,7 +124,7 @@ def test_right_and_wrong_systems_have_their_own_colors():
     table = pd.concat(
         [cubic(30, right=True, error=0.0), cubic(5, right=False, error=1.0)], ignore_index=True
     )
-    lattice.plot_true_against_predicted(table, evaluation.right_system(table), "a", ax)
+    lattice._plot_true_against_predicted(table, evaluation.right_system(table), "a", ax)
     wrong, right = ax.collections
     assert wrong.get_array().sum() == 5
     assert right.get_array().sum() == 30
@@ -137,7 +137,7 @@ def test_right_and_wrong_systems_have_their_own_colors():
 def test_true_lengths_run_along_x():
     ax = Figure().subplots()
     table = cubic(4, right=True, error=2.0)
-    lattice.plot_true_against_predicted(table, evaluation.right_system(table), "b", ax)
+    lattice._plot_true_against_predicted(table, evaluation.right_system(table), "b", ax)
     (mesh,) = ax.collections
     cell = np.argwhere(~np.ma.getmaskarray(mesh.get_array()))[0]
     corners = mesh.get_coordinates()
@@ -154,7 +154,7 @@ def test_errors_are_stacked_with_their_median():
          cubic(1, right=False, error=30.0)],
         ignore_index=True,
     )  # fmt: skip
-    lattice.plot_error_histogram(table, evaluation.right_system(table), "a", ax)
+    lattice._plot_error_histogram(table, evaluation.right_system(table), "a", ax)
     right, wrong = ax.containers
     assert sum(bar.get_height() for bar in right) == 98
     assert sum(bar.get_height() for bar in wrong) == 20
@@ -167,7 +167,7 @@ def test_stacked_bars_begin_where_the_right_ones_end():
     table = pd.concat(
         [cubic(6, right=True, error=0.1), cubic(4, right=False, error=0.1)], ignore_index=True
     )
-    lattice.plot_error_histogram(table, evaluation.right_system(table), "a", ax)
+    lattice._plot_error_histogram(table, evaluation.right_system(table), "a", ax)
     right, wrong = ax.containers
     tops = [bar.get_height() for bar in right]
     np.testing.assert_array_equal([bar.get_y() for bar in wrong], tops)

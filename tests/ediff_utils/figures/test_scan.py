@@ -8,21 +8,11 @@ from matplotlib.figure import Figure
 from scan_fakes import FakeHierarchy, lists_of
 
 from ediff_utils.core.settings import ScanSettings
-from ediff_utils.figures.scan import (
-    MASKED,
-    figure_7,
-    figure_s4,
-    figure_s10,
-    plot_dark_field,
-    plot_example,
-    plot_lattice_histogram,
-    plot_lattice_map,
-    plot_pca,
-    plot_system_map,
-    plot_system_shares,
-)
+from ediff_utils.figures import scan as draw
+from ediff_utils.figures.scan import figure_7, figure_s4, figure_s10
 from ediff_utils.figures.style import SYSTEM_COLORS
-from ediff_utils.paper.scan.maps import compute_scan_maps, write_maps
+from ediff_utils.paper.predictions import write_table
+from ediff_utils.paper.scan.maps import compute_scan_maps
 from ediff_utils.paper.scan.summary import compute_examples, compute_pca
 
 
@@ -42,7 +32,7 @@ def scan():
 
 def test_dark_field_has_x_downwards_and_a_bar_in_nanometres(scan, ax):
     _, maps = scan
-    plot_dark_field(maps, ax, step=21.0)
+    draw._plot_dark_field(maps, ax, step=21.0)
     image = ax.images[0].get_array()
     assert image.shape == (10, 14)
     assert image[1, 12] == pytest.approx(0.06)
@@ -57,7 +47,7 @@ def test_dark_field_has_x_downwards_and_a_bar_in_nanometres(scan, ax):
 @pytest.mark.parametrize("step", [0.5, 3.0, 21.0, 1000.0])
 def test_scale_bar_is_as_long_as_it_says(scan, ax, step):
     _, maps = scan
-    plot_dark_field(maps, ax, step=step)
+    draw._plot_dark_field(maps, ax, step=step)
     length = float(ax.texts[0].get_text().removesuffix(" nm"))
     assert ax.patches[0].get_width() == pytest.approx(length * 10 / (14 * step))
     assert 0.09 < ax.patches[0].get_width() <= 0.25
@@ -68,9 +58,9 @@ def test_system_map_is_coloured_by_system_and_brighter_with_confidence(scan, ax)
     maps = maps.copy()
     doubtful = (maps["x"] == 3) & (maps["y"] == 3)
     maps.loc[doubtful, "confidence"] = 0.1
-    plot_system_map(maps, ax)
+    draw._plot_system_map(maps, ax)
     image = ax.images[0].get_array()
-    np.testing.assert_allclose(image[0, 0], to_rgb(MASKED))
+    np.testing.assert_allclose(image[0, 0], to_rgb(draw._MASKED))
     full = np.array(to_rgb(SYSTEM_COLORS["cubic"]))
     np.testing.assert_allclose(image[2, 2], full)
     np.testing.assert_allclose(image[2, 11], to_rgb(SYSTEM_COLORS["hexagonal"]))
@@ -89,7 +79,7 @@ def test_system_bars_hold_both_counts(ax):
             "confidence": [0.1, 0.1, 0.2, 0.4, 0.9],
         }
     )
-    plot_system_shares(maps, ax)
+    draw._plot_system_shares(maps, ax)
     weighted, raw = ax.containers
     assert [bar.get_height() for bar in weighted] == pytest.approx([50, 50])
     assert [bar.get_height() for bar in raw] == pytest.approx([75, 25])
@@ -102,7 +92,7 @@ def test_system_bars_hold_both_counts(ax):
 def test_example_shows_the_spots_of_its_position(scan, ax):
     lists, maps = scan
     example = compute_examples(maps).iloc[0]
-    plot_example(example, lists, ax)
+    draw._plot_example(example, lists, ax)
     position = np.flatnonzero((lists.x == example["x"]) & (lists.y == example["y"]))[0]
     qx, qy, _ = lists.spots(position)
     drawn = ax.collections[0].get_offsets()
@@ -118,20 +108,20 @@ def test_example_shows_the_spots_of_its_position(scan, ax):
 
 def test_lattice_map_masks_what_was_not_predicted(scan, ax):
     _, maps = scan
-    plot_lattice_map(maps, ax, "c")
+    draw._plot_lattice_map(maps, ax, "c")
     image = ax.images[0].get_array()
     assert image.shape == (10, 14)
     assert image.mask[0, 0]
     assert image[2, 2] == pytest.approx(5.0)
     assert image[2, 11] == pytest.approx(4.01)
-    assert ax.images[0].cmap(np.ma.masked)[:3] == to_rgb(MASKED)
+    assert ax.images[0].cmap(np.ma.masked)[:3] == to_rgb(draw._MASKED)
     (bar,) = [other for other in ax.figure.axes if other is not ax]
     assert bar.get_ylabel() == "c (Å)"
 
 
 def test_histogram_holds_every_pixel_its_median_and_the_truth(scan, ax):
     _, maps = scan
-    plot_lattice_histogram(maps, ax, "a", true_value=4.08)
+    draw._plot_lattice_histogram(maps, ax, 4.08, "a")
     bars = ax.patches
     shown = maps["a"].between(bars[0].get_x(), bars[-1].get_x() + bars[-1].get_width())
     assert sum(bar.get_height() for bar in bars) == shown.sum()
@@ -147,14 +137,14 @@ def test_histogram_holds_every_pixel_its_median_and_the_truth(scan, ax):
 
 def test_unknown_sample_has_no_line_of_truth(scan, ax):
     _, maps = scan
-    plot_lattice_histogram(maps, ax)
+    draw._plot_lattice_histogram(maps, ax, None)
     assert len(ax.lines) == 1
 
 
-def test_principal_components_are_drawn_by_source(ax):
+def test_principal_components_are_drawn_by_source():
     rng = np.random.default_rng(0)
     components = compute_pca(rng.normal(size=(30, 5)), rng.normal(size=(10, 5)))
-    plot_pca(components, ax)
+    (ax,) = figure_s4(components).axes
     scan, simulated = ax.collections
     assert len(scan.get_offsets()) == 30
     assert len(simulated.get_offsets()) == 10
@@ -162,7 +152,6 @@ def test_principal_components_are_drawn_by_source(ax):
     own = components[components["source"] == "simulated"]
     np.testing.assert_allclose(simulated.get_offsets(), own[["pc1", "pc2"]])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["scan", "simulated Au"]
-    assert len(figure_s4(components).axes) == 1
 
 
 def titles(figure: Figure) -> list[str]:
@@ -195,7 +184,7 @@ def test_figures_of_a_scan_that_gave_no_prediction(tmp_path):
 
 def test_maps_read_from_a_file_look_the_same(scan, tmp_path):
     lists, maps = scan
-    write_maps(maps, tmp_path / "maps.parquet")
+    write_table(maps, tmp_path / "maps.parquet")
     pictures = []
     for table in (maps, pd.read_parquet(tmp_path / "maps.parquet")):
         figure = figure_7(table, lists, step=21.0)

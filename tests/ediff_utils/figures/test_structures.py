@@ -11,29 +11,21 @@ from sample_crystals import CRYSTALS, make_crystal
 
 from ediff_utils.bloch.simulation import SpotPattern
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, Crystal
+from ediff_utils.crystals.crystal import Crystal
+from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.crystals.symmetry import standardise
-from ediff_utils.figures.crystals import compute_cell_atoms
+from ediff_utils.figures import crystals as cells
+from ediff_utils.figures import structures, zone_axes
 from ediff_utils.figures.spots import plot_pattern
 from ediff_utils.figures.structures import (
-    PAPER_ORDER,
     compute_patterns_per_system,
     compute_thickness_series,
-    compute_zone_axis_grid,
     figure_1,
     figure_s1,
     figure_volumes,
-    plot_crystal,
-    plot_patterns_per_system,
-    plot_thickness_stack,
-    plot_zone_axes,
 )
 from ediff_utils.figures.style import SYSTEM_COLORS, save_figure
-from ediff_utils.figures.zone_axes import (
-    compute_sector_sides,
-    format_direction,
-    project_stereographic,
-)
+from ediff_utils.figures.zone_axes import compute_zone_axis_grid, format_direction, plot_zone_axes
 
 #: Laue groups that no crystal of conftest has; invented structures.
 OTHERS = {
@@ -88,7 +80,7 @@ def fake_pattern(thickness: float, scale: float = 1.0) -> SpotPattern:
 def test_stereographic_projection_of_known_directions():
     directions = [[0, 0, 1], [1, 0, 0], [0, 0.6, 0.8], [0, -1, 0]]
     wanted = [[0, 0], [1, 0], [0, 1 / 3], [0, -1]]
-    np.testing.assert_allclose(project_stereographic(np.array(directions)), wanted, atol=1e-12)
+    np.testing.assert_allclose(zone_axes._project(np.array(directions)), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [*CRYSTALS, *OTHERS])
@@ -111,7 +103,7 @@ def test_outline_closes_around_all_zone_axes_and_has_the_area_of_the_sector(name
 @pytest.mark.parametrize("name", [*CRYSTALS, *OTHERS])
 def test_sides_are_arcs_of_great_circles_on_the_rim(name):
     sector = compute_zone_axis_grid(crystal_of(name), 3).sector
-    for side in compute_sector_sides(sector):
+    for side in zone_axes._sector_sides(sector):
         np.testing.assert_allclose(np.linalg.norm(side, axis=1), 1)
         assert sector.contains(side, 1e-6).all()
         assert np.abs(sector.normals @ side.T).max(axis=1).min() < 1e-6
@@ -138,7 +130,7 @@ def test_marks_are_where_their_direction_is(name):
     for uvw, point in grid.marks.items():
         vector = np.array(uvw) @ crystal.conventional_lattice
         np.testing.assert_allclose(
-            project_stereographic(vector / np.linalg.norm(vector)), point, atol=1e-9
+            zone_axes._project(vector / np.linalg.norm(vector)), point, atol=1e-9
         )
 
 
@@ -173,7 +165,7 @@ def test_the_equator_is_drawn_where_a_sector_reaches_it(ax):
 )
 def test_the_cell_is_filled(name, n_atoms, n_bonds):
     crystal = make_crystal(name)
-    atoms = compute_cell_atoms(crystal)
+    atoms = cells._cell_atoms(crystal)
     assert len(atoms.numbers) == n_atoms
     assert len(atoms.bonds) == n_bonds
     fractions = atoms.positions @ np.linalg.inv(crystal.conventional_lattice)
@@ -184,7 +176,7 @@ def test_the_cell_is_filled(name, n_atoms, n_bonds):
 @pytest.mark.parametrize("name", CRYSTALS)
 def test_atoms_of_the_cell_count_as_many_as_its_volume_holds(name):
     crystal = make_crystal(name)
-    atoms = compute_cell_atoms(crystal)
+    atoms = cells._cell_atoms(crystal)
     fractions = atoms.positions @ np.linalg.inv(crystal.conventional_lattice)
     on_faces = np.sum(np.minimum(np.abs(fractions), np.abs(1 - fractions)) < 2e-3, axis=1)
     ratio = abs(np.linalg.det(crystal.conventional_lattice)) / crystal.volume
@@ -195,7 +187,7 @@ def test_atoms_of_the_cell_count_as_many_as_its_volume_holds(name):
 
 
 def test_crystal_is_coloured_by_element_with_named_axes(ax):
-    plot_crystal(make_crystal("barium titanate (polar)"), ax)
+    cells.plot_crystal(make_crystal("barium titanate (polar)"), ax)
     circles = [patch for patch in ax.patches if isinstance(patch, Circle)]
     assert len(circles) == 8 + 1 + (1 + 4)
     assert len({circle.get_facecolor() for circle in circles}) == 3
@@ -214,7 +206,7 @@ def test_crystal_is_coloured_by_element_with_named_axes(ax):
 def test_panels_are_square_around_every_shape(name):
     crystal = make_crystal(name)
     left, right = Figure().subplots(1, 2)
-    plot_crystal(crystal, left)
+    cells.plot_crystal(crystal, left)
     plot_zone_axes(compute_zone_axis_grid(crystal, 5), right)
     for ax in (left, right):
         assert np.ptp(ax.get_xlim()) == pytest.approx(np.ptp(ax.get_ylim()))
@@ -222,9 +214,9 @@ def test_panels_are_square_around_every_shape(name):
 
 def test_nearer_atoms_cover_those_behind(ax):
     crystal = make_crystal("gold")
-    plot_crystal(crystal, ax)
+    cells.plot_crystal(crystal, ax)
     circles = [patch for patch in ax.patches if isinstance(patch, Circle)]
-    corners = compute_cell_atoms(crystal).positions
+    corners = cells._cell_atoms(crystal).positions
     # a points at the eye: the corner at a is nearer than the origin
     origin = np.argmin(np.linalg.norm(corners, axis=1))
     at_a = np.argmin(np.linalg.norm(corners - crystal.conventional_lattice[0], axis=1))
@@ -254,7 +246,7 @@ def test_a_pattern_without_spots_is_drawn_too(ax):
 
 def test_a_stack_has_one_scale_for_all_thicknesses():
     axes = Figure().subplots(1, 2)
-    plot_thickness_stack([fake_pattern(20, 0.25), fake_pattern(2000)], axes)
+    structures._plot_thickness_stack([fake_pattern(20, 0.25), fake_pattern(2000)], axes)
     assert [ax.get_title() for ax in axes] == ["2 nm", "200 nm"]
     thin, thick = (ax.collections[0].get_sizes() for ax in axes)
     assert np.all(thin < thick)
@@ -273,24 +265,20 @@ def test_series_is_of_one_zone_axis_at_the_thicknesses_asked_for():
     assert series[0].direct_beam != pytest.approx(series[1].direct_beam, abs=0.01)
 
 
-def test_patterns_are_counted_by_system_in_the_papers_order(ax):
-    assert sorted(PAPER_ORDER) == sorted(ALL_SYSTEMS)
+def test_patterns_are_counted_by_system_in_the_papers_order():
+    assert sorted(structures._ORDER) == sorted(ALL_SYSTEMS)
     crystals = pd.DataFrame(
         {
             "material_id": list("abcd"),
-            "crystal_system": ["cubic", "orthorhombic", "cubic", "trigonal"],
+            "crystal_system": ["trigonal", "orthorhombic", "trigonal", "cubic"],
         }
     )
-    counts = compute_patterns_per_system(crystals, 1000)
-    assert list(counts.items()) == [("orthorhombic", 1000), ("cubic", 2000), ("trigonal", 1000)]
-    patterns = pd.DataFrame({"material_id": list("aaadd")})
-    assert list(compute_patterns_per_system(crystals, patterns).items()) == [
-        ("cubic", 3),
-        ("trigonal", 2),
-    ]
-    plot_patterns_per_system(counts, ax)
-    assert [bar.get_height() for bar in ax.patches] == [1000, 2000, 1000]
-    assert [t.get_text() for t in ax.texts] == ["1,000", "2,000", "1,000"]
+    patterns = pd.DataFrame({"material_id": ["a", "a", "c", "d"] * 500})
+    counts = compute_patterns_per_system(crystals, patterns)
+    assert list(counts.items()) == [("cubic", 500), ("trigonal", 1500)]
+    (ax,) = figure_s1(counts).axes
+    assert [bar.get_height() for bar in ax.patches] == [500, 1500]
+    assert [t.get_text() for t in ax.texts] == ["500", "1,500"]
     assert [t.get_text() for t in ax.get_xticklabels()] == list(counts.index)
 
 
@@ -308,10 +296,6 @@ def test_figures_have_their_panels(tmp_path):
     assert len(fig.axes) == 2 + 3
     assert "12 zone axes" in fig.axes[1].get_title()
     assert save_figure(fig, tmp_path / "figure-1.png").stat().st_size > 10_000
-    counts = pd.Series({"cubic": 1234})
-    fig = figure_s1(counts)
-    assert "1,234" in [t.get_text() for t in fig.axes[0].texts]
-    assert save_figure(fig, tmp_path / "figure-s1.png").stat().st_size > 1000
 
 
 def test_volumes_reach_every_crystal():

@@ -1,22 +1,26 @@
-"""Aggregation of several patterns: sums worked by hand, and the paper's rule against its twin."""
+"""Aggregation of several patterns: the paper's rule and the others, worked by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from synthetic_tables import make_aggregates, make_predictions
+from synthetic_tables import TREES, make_aggregates, make_predictions
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper import aggregation as ag
+from ediff_utils.paper import published
+from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.evaluation import right_system, systems_of
-from ediff_utils.paper.predictions import aggregate_confidence, aggregate_votes, choose_patterns
+from ediff_utils.paper.votes import lead
 
 #: Three patterns, three classes, 10 trees: leads of 6, 1 and 2 trees.
 VOTES = np.array([[8, 2, 0], [4, 5, 1], [3, 5, 2]])
+KINDS = ("votes", "probability")
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.4, 0.6, 0.0]])
 
 
@@ -37,117 +41,150 @@ def predictions() -> pd.DataFrame:
     return table[~short].sample(frac=1, random_state=2)
 
 
-# --- scores ---------------------------------------------------------------------------------------
+# --- the paper's rule -----------------------------------------------------------------------------
+def test_the_weights_of_figure_3():
+    """47 / 20, 26 / 19 and 24 / 21 of 80 trees; the other trees spread below the second."""
+    votes = []
+    for vote in published.FIGURE_3_VOTES:
+        row = dict.fromkeys(SYSTEMS, 0) | {vote.label: vote.first, vote.second_label: vote.second}
+        rest = vote.trees - vote.first - vote.second
+        others = [s for s in SYSTEMS if s not in (vote.label, vote.second_label)]
+        for i, name in enumerate(others):
+            row[name] = rest // 4 + (i < rest % 4)
+        assert sum(row.values()) == vote.trees == 80
+        votes.append([row[s] for s in SYSTEMS])
+    weights = dict(zip(SYSTEMS, aggregate_votes(votes)[0], strict=True))
+    assert weights["trigonal"] == pytest.approx(0.3375 + 0.0875)
+    assert weights["tetragonal"] == pytest.approx(0.0375)
+    assert sum(weights.values()) == pytest.approx(0.4625)
+
+
 @pytest.mark.parametrize(
-    ("method", "expected", "winner"),
+    ("votes", "expected"),
     [
-        ("difference", [6 / 9, 3 / 9, 0], 0),
-        ("majority", [1 / 3, 2 / 3, 0], 1),
-        ("mean_probability", [1.5 / 3, 1.3 / 3, 0.2 / 3], 0),
-        # products 0.112, 0.06 and 0.0005, the last with 1 / 20 for nothing
-        ("log_sum", [0.112 / 0.1725, 0.06 / 0.1725, 0.0005 / 0.1725], 0),
+        # one sure pattern outweighs two unsure ones
+        ([[10, 70, 0, 0], [41, 39, 0, 0], [42, 38, 0, 0]], [0.025 + 0.05, 0.75, 0, 0]),
+        # a tied pattern has no say
+        ([[40, 40, 0], [0, 10, 70]], [0, 0, 0.75]),
+        # a tie of all patterns goes by the votes
+        ([[40, 40, 0, 0], [0, 30, 30, 20]], [20 / 80, 35 / 80, 15 / 80, 10 / 80]),
     ],
 )
-def test_scores_worked_by_hand(method, expected, winner):
-    scores, first = ag.compute_scores(method, VOTES, PROBABILITIES)
-    np.testing.assert_allclose(scores, [expected], rtol=1e-12)
-    assert first.tolist() == [winner]
-
-
-def test_groups_are_put_together_apart_from_each_other():
-    codes = np.array([1, 0, 1])
-    scores, winner = ag.compute_scores("difference", VOTES, codes=codes)
-    np.testing.assert_allclose(scores, [[0, 1, 0], [6 / 8, 2 / 8, 0]])
-    assert winner.tolist() == [1, 0]
-
-
-def test_majority_breaks_ties_by_trees():
-    votes = np.array([[6, 4, 0], [0, 9, 1]])
-    scores, winner = ag.compute_scores("majority", votes)
-    assert scores.tolist() == [[0.5, 0.5, 0]]
-    assert winner.tolist() == [1]
-
-
-def test_without_any_lead_the_trees_decide():
-    votes = np.array([[5, 5, 0], [0, 5, 5]])
-    scores, winner = ag.compute_scores("difference", votes)
-    np.testing.assert_allclose(scores, [[0.25, 0.5, 0.25]])
-    assert winner.tolist() == [1]
-
-
-def test_many_sure_patterns_do_not_underflow():
-    probabilities = np.tile([0.02, 0.49, 0.49], (1000, 1)) + [0, 1e-3, -1e-3]
-    scores, winner = ag.compute_scores("log_sum", np.tile([1, 5, 4], (1000, 1)), probabilities)
-    # (0.491 / 0.489)^1000 = exp(4.0817) = 59.24, and 59.24 / 60.24 = 0.98340
-    np.testing.assert_allclose(scores, [[0, 0.98340, 0.01660]], atol=1e-5)
-    assert winner.tolist() == [1]
+def test_the_rule_worked_by_hand(votes, expected):
+    np.testing.assert_allclose(aggregate_votes(votes), [expected])
 
 
 def some_votes(max_patterns: int = 12, n_classes: int = 4):
-    """Votes of 20 trees."""
-    shape = st.tuples(st.integers(1, max_patterns), st.just(20))
+    """Votes of 80 trees."""
+    shape = st.tuples(st.integers(1, max_patterns), st.just(TREES))
     trees = arrays(np.int64, shape, elements=st.integers(0, n_classes - 1))
     return trees.map(lambda t: np.array([np.bincount(row, minlength=n_classes) for row in t]))
 
 
 @given(votes=some_votes(), data=st.data())
-def test_difference_is_the_papers(votes, data):
-    codes = data.draw(arrays(np.int64, len(votes), elements=st.integers(0, 2)))
-    codes = np.unique(codes, return_inverse=True)[1]
-    scores, winner = ag.compute_scores("difference", votes, codes=codes)
-    for group, (row, first) in enumerate(zip(scores, winner, strict=True)):
-        weights = aggregate_votes(votes[codes == group])
-        assert first == weights.argmax()
-        np.testing.assert_allclose(row, weights / weights.sum(), rtol=1e-12)
-        assert row[first] == pytest.approx(aggregate_confidence(weights), rel=1e-12)
+def test_aggregation_written_out(votes, data):
+    groups = data.draw(arrays(np.int64, len(votes), elements=st.integers(0, 2)))
+    groups = np.unique(groups, return_inverse=True)[1]
+    expected = np.zeros((groups.max() + 1, 4))
+    for group, row in zip(groups, votes.tolist(), strict=True):
+        first, second = sorted(row, reverse=True)[:2]
+        expected[group, row.index(first)] += (first - second) / sum(row)
+    led = expected.any(axis=1)
+    np.testing.assert_allclose(aggregate_votes(votes, groups)[led], expected[led], atol=1e-12)
+    own = aggregate_votes(votes, groups, lead(votes)[1])
+    np.testing.assert_allclose(own[led], TREES * expected[led], atol=1e-9)
+
+
+@given(n=st.integers(1, 12), seed=st.integers(0, 2**31))
+def test_drawn_patterns(n, seed):
+    materials = list("aabbbbbbcaacbbbcc")
+    names, groups, turn = draw_patterns(materials, seed)
+    assert names.tolist() == ["a", "b", "c"]
+    assert names[groups].tolist() == materials
+    for group, size in enumerate(np.bincount(groups)):
+        assert sorted(turn[groups == group]) == list(range(size))
+    np.testing.assert_array_equal(turn, draw_patterns(materials, seed)[2])
+
+
+def test_patterns_are_drawn_evenly():
+    drawn = sum(draw_patterns(["a"] * 10, seed)[2] < 2 for seed in range(500))
+    # 100 expected each, standard deviation 9
+    assert drawn.min() > 60
+    assert drawn.max() < 140
+
+
+# --- scores ---------------------------------------------------------------------------------------
+def ask(method, votes, probabilities=None) -> tuple[np.ndarray, str]:
+    """Scores and system of one material; the classes are the first ones."""
+    table = pd.DataFrame({"material_id": "m", "true_system": "cubic"}, index=range(len(votes)))
+    for kind, values in (("votes", votes), ("probability", probabilities)):
+        if values is not None:
+            padded = np.pad(values, ((0, 0), (0, len(SYSTEMS) - values.shape[1])))
+            table[[f"{kind}_{s}" for s in SYSTEMS]] = padded
+    (row,) = ag.compute_aggregate(table, method, 10**6).to_dict("records")
+    return np.array([row[f"score_{s}"] for s in SYSTEMS]), row["system"]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected", "system"),
+    [
+        ("difference", [6 / 9, 3 / 9, 0], "cubic"),
+        ("majority", [1 / 3, 2 / 3, 0], "hexagonal"),
+        ("mean_probability", [1.5 / 3, 1.3 / 3, 0.2 / 3], "cubic"),
+        # products 0.112, 0.06 and 0.0005, the last and three others with 1 / 20 for nothing
+        ("log_sum", [0.112 / 0.172875, 0.06 / 0.172875, 0.0005 / 0.172875], "cubic"),
+    ],
+)
+def test_scores_worked_by_hand(method, expected, system):
+    scores, first = ask(method, VOTES, PROBABILITIES)
+    np.testing.assert_allclose(scores[:3], expected, rtol=1e-12)
+    assert first == system
+
+
+def test_majority_breaks_ties_by_trees():
+    scores, system = ask("majority", np.array([[6, 4, 0], [0, 9, 1]]))
+    assert scores[:3].tolist() == [0.5, 0.5, 0]
+    assert system == "hexagonal"
+
+
+def test_many_sure_patterns_do_not_underflow():
+    probabilities = np.tile([0.02, 0.49, 0.49], (1000, 1)) + [0, 1e-3, -1e-3]
+    scores, system = ask("log_sum", np.tile([1, 5, 4], (1000, 1)), probabilities)
+    # (0.491 / 0.489)^1000 = exp(4.0817) = 59.24, and 59.24 / 60.24 = 0.98340
+    np.testing.assert_allclose(scores[:3], [0, 0.98340, 0.01660], atol=1e-5)
+    assert system == "hexagonal"
 
 
 @given(votes=some_votes(), method=st.sampled_from(ag.METHODS), seed=st.integers(0, 9))
 def test_scores_are_shares_and_the_winner_has_the_highest(votes, method, seed):
-    scores, winner = ag.compute_scores(method, votes, votes / 20)
+    scores, system = ask(method, votes, votes / TREES)
     assert scores.sum() == pytest.approx(1)
     assert scores.min() >= 0
-    assert scores[0, winner[0]] == scores.max()
+    assert scores[SYSTEMS.index(system)] == scores.max()
     order = np.random.default_rng(seed).permutation(len(votes))
-    again, _ = ag.compute_scores(method, votes[order], votes[order] / 20)
-    np.testing.assert_allclose(again, scores, rtol=1e-9)
-
-
-@given(votes=some_votes(max_patterns=1), method=st.sampled_from(ag.METHODS))
-def test_one_pattern_stands_for_itself(votes, method):
-    _, winner = ag.compute_scores(method, votes, votes / 20)
-    assert winner[0] == votes[0].argmax()
-
-
-def test_what_scores_need():
-    with pytest.raises(UserError, match=r"expected one of difference, .*, got 'median'"):
-        ag.compute_scores("median", VOTES)
-    with pytest.raises(UserError, match="expected for method 'log_sum'"):
-        ag.compute_scores("log_sum", VOTES)
-    with pytest.raises(UserError, match="at least one pattern"):
-        ag.compute_scores("majority", VOTES[:0])
+    np.testing.assert_allclose(
+        ask(method, votes[order], votes[order] / TREES)[0], scores, rtol=1e-9
+    )
+    if len(votes) == 1:
+        assert SYSTEMS.index(system) == votes[0].argmax()
 
 
 # --- tables ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("method", ag.METHODS)
-def test_patterns_are_those_of_the_predictions_stage(predictions, method):
+def test_patterns_are_those_that_are_drawn(predictions, method):
     table = ag.compute_aggregate(predictions, method, 4, seed=3)
-    clean = predictions.reset_index(drop=True)
     systems = systems_of(predictions)
-    chosen = choose_patterns(clean, 4, 3)
-    assert table["material_id"].tolist() == list(chosen)
-    for row, rows in zip(table.to_dict("records"), chosen.values(), strict=True):
-        own = clean.iloc[rows]
-        scores, winner = ag.compute_scores(
-            method,
-            own[[f"votes_{s}" for s in systems]].to_numpy(),
-            own[[f"probability_{s}" for s in systems]].to_numpy(),
-        )
-        np.testing.assert_allclose([row[f"score_{s}"] for s in systems], scores[0], rtol=1e-9)
-        assert row["n_patterns"] == len(rows)
+    names, groups, turn = draw_patterns(predictions["material_id"], 3)
+    assert table["material_id"].tolist() == names.tolist()
+    for group, row in enumerate(table.to_dict("records")):
+        own = predictions[(groups == group) & (turn < 4)]
+        kinds = (own[[f"{kind}_{s}" for s in systems]].to_numpy() for kind in KINDS)
+        scores, system = ask(method, *kinds)
+        np.testing.assert_allclose([row[f"score_{s}"] for s in systems], scores, rtol=1e-9)
+        assert row["n_patterns"] == len(own)
         assert row["true_system"] == own["true_system"].iloc[0]
-        assert row["system"] == systems[winner[0]]
-        assert row["confidence"] == row[f"score_{row['system']}"]
+        assert row["system"] == system
+        assert row["confidence"] == row[f"score_{system}"]
     assert table["n_patterns"].value_counts().to_dict() == {4: 38, 3: 2}
 
 
@@ -158,14 +195,6 @@ def test_all_patterns_give_the_aggregates_of_the_synthetic_table():
     assert "score_triclinic" in table
     np.testing.assert_array_equal(table["system"], expected["system"])
     np.testing.assert_allclose(table["confidence"], expected["confidence"])
-
-
-def test_draws_are_nested_and_differ_by_seed():
-    counts = np.array([5, 3, 6])
-    first, second = (ag._draw(counts, seed) for seed in (0, 1))
-    assert sorted(first[:5]) == sorted(second[:5]) == list(range(5))
-    assert sorted(first[8:]) == list(range(6))
-    assert first.tolist() != second.tolist()
 
 
 def test_tables_that_cannot_be_aggregated(predictions):
@@ -210,26 +239,3 @@ def test_curves_are_means_over_draws(predictions):
 def test_too_large_sizes_leave_one_pattern(predictions):
     curves = ag.compute_curves(predictions, (10, 20), methods=("majority",), repeats=1)
     assert curves["n_patterns"].tolist() == [1]
-
-
-# --- features -------------------------------------------------------------------------------------
-def test_pooling_worked_by_hand():
-    vectors = np.array([[1, -2], [3, 4], [-5, 6]], dtype=np.float32)
-    pooled = ag.pool_features(vectors, [np.array([0, 1]), np.array([2]), np.array([0, 1, 2])])
-    expected = [[2, 1, 3, 4], [-5, 6, -5, 6], [-1 / 3, 8 / 3, 3, 6]]
-    np.testing.assert_allclose(pooled, expected, rtol=1e-6)
-    assert pooled.dtype == np.float32
-    with pytest.raises(UserError, match="none in group 1"):
-        ag.pool_features(vectors, [np.array([0]), np.array([], dtype=int)])
-
-
-@settings(max_examples=30)
-@given(
-    vectors=arrays(np.float32, (6, 3), elements=st.floats(-9, 9, width=32)),
-    rows=st.lists(st.integers(0, 5), min_size=1, max_size=8),
-)
-def test_pooling_does_not_know_the_order(vectors, rows):
-    first, turned = ag.pool_features(vectors, [np.array(rows), np.array(rows[::-1])])
-    np.testing.assert_allclose(first, turned, atol=1e-6)
-    assert (first[3:] >= first[:3] - 1e-5).all()
-    assert (first[3:] == vectors[rows].max(axis=0)).all()

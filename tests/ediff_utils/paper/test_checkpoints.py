@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from other_code import edit
 from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
@@ -14,10 +15,12 @@ from ediff_utils.paper import training
 from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import make_split
-from ediff_utils.paper.models import Hierarchy
+from ediff_utils.paper.models import Hierarchy, load_hierarchy
 from ediff_utils.paper.training import fit_forest, new_forest, prepare_hierarchy
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, max_samples=0.5, jobs=1)
+#: What trees are made from.
+ONE = {"settings": {"a": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +73,11 @@ def test_a_forest_goes_on_where_it_was(data, tmp_path, kind, stop):
             features.vectors,
             target,
             stop_after(stop),
-            Checkpoint(tmp_path, {"a": 1}),
+            Checkpoint(tmp_path, ONE),
         )
     steps: list[int] = []
     forest = new_forest(kind, SETTINGS).set_params(n_estimators=24)
-    checkpoint = Checkpoint(tmp_path, {"a": 1})
+    checkpoint = Checkpoint(tmp_path, ONE)
     grown = fit_forest(forest, features.vectors, target, steps.append, checkpoint)
     # the first step is what was there
     assert steps[0] >= stop
@@ -85,14 +88,17 @@ def test_a_forest_goes_on_where_it_was(data, tmp_path, kind, stop):
     )
 
 
-def test_trees_of_another_training_are_thrown_away(tmp_path, data):
+def test_trees_of_another_training_are_thrown_away(tmp_path, data, capsys):
     features, crystals, _ = data
     target = crystals.set_index("material_id").loc[features.index["material_id"], "crystal_system"]
     forest = new_forest("crystal_system", SETTINGS)
-    fit_forest(forest, features.vectors, target, lambda n: None, Checkpoint(tmp_path, {"a": 1}))
-    assert len(Checkpoint(tmp_path, {"a": 1}).load()) == 10
-    assert Checkpoint(tmp_path, {"a": 2}).load() == []
-    assert Checkpoint(tmp_path, {"a": 1}).load() == []
+    fit_forest(forest, features.vectors, target, lambda n: None, Checkpoint(tmp_path, ONE))
+    assert len(Checkpoint(tmp_path, ONE).load()) == 10
+    assert capsys.readouterr().err == ""
+    assert Checkpoint(tmp_path, {"settings": {"a": 2}}).load() == []
+    line = f"trees of {tmp_path.name}: made again, since settings differ: a\n"
+    assert capsys.readouterr().err == line
+    assert Checkpoint(tmp_path, ONE).load() == []
 
 
 def test_damaged_trees_are_grown_again(tmp_path, data):
@@ -100,13 +106,13 @@ def test_damaged_trees_are_grown_again(tmp_path, data):
     target = crystals.set_index("material_id").loc[features.index["material_id"], "crystal_system"]
     forest = new_forest("crystal_system", SETTINGS).set_params(n_estimators=24)
     expected = fit_forest(
-        forest, features.vectors, target, lambda n: None, Checkpoint(tmp_path, {})
+        forest, features.vectors, target, lambda n: None, Checkpoint(tmp_path, ONE)
     )
     path = tmp_path / "trees-0008.skops"
     path.write_bytes(path.read_bytes()[:-40])
     steps: list[int] = []
     forest = new_forest("crystal_system", SETTINGS).set_params(n_estimators=24)
-    grown = fit_forest(forest, features.vectors, target, steps.append, Checkpoint(tmp_path, {}))
+    grown = fit_forest(forest, features.vectors, target, steps.append, Checkpoint(tmp_path, ONE))
     # those before the damaged file are there, the batch after it is not taken without it
     assert steps == [8, 8, 8]
     assert same_trees(grown, expected)
@@ -142,17 +148,17 @@ def test_the_hierarchy_goes_on_where_it_was(data, tmp_path, monkeypatch):
     for ours, theirs in zip(forests_of(found), forests_of(expected), strict=True):
         assert same_trees(ours, theirs)
     assert not (tmp_path / "b" / "growing").exists()
-    about = [json.loads((tmp_path / name / "models.json").read_text()) for name in "ab"]
+    about = [json_of(tmp_path / name) for name in "ab"]
     assert about[0]["sha256"].keys() == about[1]["sha256"].keys()
 
 
-def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch):
+def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch, capsys):
     features, crystals, split = data
     first = prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
     trained = []
-    grow = training.grow_forests
+    grow = training._grow_forests
     monkeypatch.setattr(
-        training, "grow_forests", lambda *a, **k: trained.append(a) or grow(*a, **k)
+        training, "_grow_forests", lambda *a, **k: trained.append(a) or grow(*a, **k)
     )
     again = prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
     assert trained == []
@@ -167,6 +173,44 @@ def test_a_finished_training_is_loaded(data, tmp_path, monkeypatch):
     unknown = FeatureSet(features.index, features.vectors)
     prepare_hierarchy(unknown, crystals, split, SETTINGS, tmp_path, progress=False)
     assert len(trained) == 3
+    prepare_hierarchy(unknown, crystals, split, SETTINGS, tmp_path, progress=False)
+    relabelled = crystals.assign(space_group=crystals["space_group"] + 1)
+    prepare_hierarchy(*data, SETTINGS, tmp_path, progress=False)
+    prepare_hierarchy(features, relabelled, split, SETTINGS, tmp_path, progress=False)
+    assert capsys.readouterr().err.splitlines() == [
+        f"forests: made again, since {reason}"
+        for reason in (
+            "settings differ: seed",
+            "settings differ: seed; features are others",
+            "features are others",
+            "features are not known",
+            "features are others",
+            "labels are others",
+        )
+    ]
+
+
+def test_forests_of_other_code_are_grown_again(data, tmp_path, monkeypatch, capsys):
+    """So are the trees of a training that was stopped before the code was edited."""
+    first = prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
+    (tmp_path / "growing").mkdir()
+    identity = training._of_classes(json_of(tmp_path)["made_from"])
+    Checkpoint(tmp_path / "growing" / "crystal_system", identity)
+    edit(monkeypatch, "ediff_utils.paper.features")
+    load_hierarchy(tmp_path, only_system=True, progress=False)
+    again = prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "forests: read as they are, though ediff_utils.paper.features has changed",
+        "forests: made again, since ediff_utils.paper.features has changed",
+        "trees of crystal_system: made again, since ediff_utils.paper.features has changed",
+    ]
+    assert same_trees(again.system_forest, first.system_forest)
+    prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def json_of(folder) -> dict:
+    return json.loads((folder / "models.json").read_text())
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -185,18 +229,18 @@ def test_progress_is_told_tree_by_tree(data, jobs):
 
 def test_on_a_dask_cluster(data, tmp_path):
     distributed = pytest.importorskip("distributed")
-    here = training.train_hierarchy(*data, SETTINGS, only_system=True, progress=False)
+    here = prepare_hierarchy(*data, SETTINGS, tmp_path / "a", only_system=True, progress=False)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
     ) as cluster:
         settings = SETTINGS.model_copy(update={"cluster": cluster.scheduler_address})
-        there = training.train_hierarchy(*data, settings, only_system=True, progress=False)
+        there = prepare_hierarchy(*data, settings, tmp_path / "b", only_system=True, progress=False)
         assert any("build_trees" in name for name in cluster.scheduler.task_prefixes)
     assert same_trees(there.system_forest, here.system_forest)
     assert there.about == here.about
 
 
-def test_no_cluster_there(data):
+def test_no_cluster_there(data, tmp_path):
     settings = SETTINGS.model_copy(update={"cluster": "nonsense://1"})
     with pytest.raises(UserError, match="cluster: no Dask scheduler at nonsense"):
-        training.train_hierarchy(*data, settings, only_system=True, progress=False)
+        prepare_hierarchy(*data, settings, tmp_path, only_system=True, progress=False)

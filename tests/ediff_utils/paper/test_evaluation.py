@@ -11,7 +11,7 @@ from synthetic_tables import make_aggregates, make_predictions
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.estimates import compute_wilson_interval, estimate_median, estimate_rate
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.paper import evaluation as ev
 
 #: Two cubic materials, one hexagonal: material, true, predicted, share, space groups, lengths.

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from other_code import edit
 from sample_crystals import make_crystal, make_structure
 
 from ediff_utils.bloch.dataset import writing as dataset_stage
@@ -15,7 +16,7 @@ from ediff_utils.bloch.orientations import lattice_fixed_orientation, random_ori
 from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import FeatureSettings, SimulationSettings
-from ediff_utils.crystals.sources import standardise
+from ediff_utils.crystals.symmetry import standardise
 from ediff_utils.paper import feature_files
 from ediff_utils.paper.feature_files import (
     FeatureSet,
@@ -138,7 +139,7 @@ def test_a_table_of_features_without_an_index(tmp_path, column):
     )
     path = tmp_path / "features.parquet"
     pq.write_table(table.drop_columns(column), path)
-    with pytest.raises(UserError, match="not a table of features"):
+    with pytest.raises(UserError, match=f"column {column} missing; expected a table of features"):
         read_features(path)
 
 
@@ -182,13 +183,13 @@ def test_half_precision(dataset, tmp_path):
 # --- what it was made from ------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
-    """Two crystals under the random protocol, with a manifest."""
+    """Two crystals in random orientations, with a manifest."""
     folder = tmp_path_factory.mktemp("random")
     names = ("gold", "silicon")
     crystals = pd.DataFrame(
         [standardise(make_structure(name), 0.01) | {"material_id": name} for name in names]
     )
-    settings = SimulationSettings(protocol="random", orientations=5, q_max=1.2, jobs=1)
+    settings = SimulationSettings(sampling="random", orientations=5, q_max=1.2, jobs=1)
     dataset_stage.simulate_dataset(crystals, settings, folder / "patterns", progress=False)
     return folder / "patterns"
 
@@ -205,6 +206,44 @@ def test_features_are_made_once(simulated, tmp_path):
     )
     assert path.stat().st_mtime_ns != stamp
     assert other.key not in ("", first.key)
+
+
+def test_features_of_other_code_are_made_again(simulated, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "features.parquet"
+    first = build_features(simulated, FeatureSettings(), path, progress=False)
+    content = path.read_bytes()
+    edit(monkeypatch, "ediff_utils.paper.features")
+    # Whoever only reads them is told.
+    assert read_features(path).key == first.key
+    line = "features: read as they are, though ediff_utils.paper.features has changed\n"
+    assert capsys.readouterr().err == line
+    monkeypatch.setenv("EDIFF_OLD_CODE", "use")
+    kept = build_features(simulated, FeatureSettings(), path, progress=False)
+    assert kept.key == first.key
+    assert path.read_bytes() == content
+    monkeypatch.delenv("EDIFF_OLD_CODE")
+    capsys.readouterr()
+    again = build_features(simulated, FeatureSettings(), path, progress=False)
+    assert again.key != first.key
+    line = "features: made again, since ediff_utils.paper.features has changed\n"
+    assert capsys.readouterr().err == line
+    np.testing.assert_array_equal(again.vectors, first.vectors)
+    build_features(simulated, FeatureSettings(normalisation="incident"), path, progress=False)
+    line = "features: made again, since settings differ: normalisation\n"
+    assert capsys.readouterr().err == line
+
+
+def test_features_of_other_patterns_are_made_again(dataset, tmp_path, capsys):
+    folder, _ = dataset
+    path = tmp_path / "features.parquet"
+    first = build_features(folder, FeatureSettings(), path, progress=False)
+    stamp = path.stat().st_mtime_ns
+    assert build_features(folder, FeatureSettings(), path, progress=False).key == first.key
+    assert path.stat().st_mtime_ns == stamp
+    (folder / "part-00002.parquet").unlink()
+    again = build_features(folder, FeatureSettings(), path, progress=False)
+    assert len(again.index) == 2
+    assert capsys.readouterr().err == "features: made again, since patterns are others\n"
 
 
 def test_rotation_is_taken_back(simulated, tmp_path):
@@ -247,7 +286,7 @@ def test_the_grid_has_no_rotation(tmp_path):
     """In files it comes as 0 or, from below, as 360 degrees."""
     crystals = pd.DataFrame([standardise(make_structure("zinc blende"), 0.01)])
     crystals["material_id"] = "zinc blende"
-    settings = SimulationSettings(protocol="grid", orientations=30, q_max=0.9, jobs=1)
+    settings = SimulationSettings(sampling="grid", orientations=30, q_max=0.9, jobs=1)
     dataset_stage.simulate_dataset(crystals, settings, tmp_path / "patterns", progress=False)
     grid = build_features(
         tmp_path / "patterns", FeatureSettings(), tmp_path / "f.parquet", progress=False

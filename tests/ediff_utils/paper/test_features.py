@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from direct_radial import radial_transform_direct
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sample_crystals import make_crystal
 
-from ediff_utils.bloch.kernels.reference import radial_transform_direct
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper import published
 from ediff_utils.paper.features import (
@@ -18,6 +18,7 @@ from ediff_utils.paper.features import (
     N_FEATURES,
     N_RADIAL,
     STEP,
+    _to_vectors,
     basis_function,
     coarsen,
     compute_features,
@@ -25,7 +26,6 @@ from ediff_utils.paper.features import (
     reconstruct,
     rotate_vectors,
     to_coefficients,
-    to_vectors,
     transform,
 )
 
@@ -113,7 +113,7 @@ def test_an_n_fold_pattern_has_only_orders_that_n_divides(fold, spots):
     assert np.abs(coefficients[:, others]).max() < 1e-5
     np.testing.assert_allclose(coefficients[:, ~others], fold * one(spots)[:, ~others], atol=3e-5)
     # and as a vector: no argument made up out of round-off
-    vector = to_vectors(coefficients[None])[0].reshape(2, N_RADIAL, N_ANGULAR)
+    vector = _to_vectors(coefficients[None])[0].reshape(2, N_RADIAL, N_ANGULAR)
     assert not vector[1][:, others].any()
 
 
@@ -121,7 +121,7 @@ def test_a_spot_on_a_ring_has_no_direction_in_the_next_one():
     """In single precision it leaks a millionth of itself there, whose argument is round-off."""
     for q in np.arange(1, 40) * np.float32(STEP):
         for nearby in (np.nextafter(q, np.float32(0)), q, np.nextafter(q, np.float32(9))):
-            vector = to_vectors(one(np.array([[nearby * 0.6, nearby * 0.8, 1.0]]))[None])
+            vector = _to_vectors(one(np.array([[nearby * 0.6, nearby * 0.8, 1.0]]))[None])
             arguments = vector[0, 533:].reshape(N_RADIAL, N_ANGULAR)
             assert np.count_nonzero(arguments.any(axis=1)) == 1
 
@@ -202,10 +202,10 @@ def test_a_large_batch_is_cut_into_blocks():
 def test_vectors_and_coefficients(spots):
     """Magnitudes come first, in the order of (m, p), then the arguments."""
     coefficients = one(spots)
-    vector = to_vectors(coefficients[None])
+    vector = _to_vectors(coefficients[None])
     np.testing.assert_allclose(vector[0, :533], np.abs(coefficients).ravel(), atol=1e-7)
     again = to_coefficients(vector)
-    # what to_vectors takes for round-off loses its argument, not its magnitude
+    # what _to_vectors takes for round-off loses its argument, not its magnitude
     scale = np.abs(coefficients[:, :1]).max()
     np.testing.assert_allclose(again[0], coefficients, atol=3e-5 * max(scale, 1e-3))
     assert again.shape == (1, N_RADIAL, N_ANGULAR)

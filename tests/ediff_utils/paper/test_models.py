@@ -23,21 +23,19 @@ from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
 from ediff_utils.paper import published
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import label_patterns, make_split
 from ediff_utils.paper.models import (
     Hierarchy,
     load_hierarchy,
-    save_hierarchy,
 )
 from ediff_utils.paper.training import (
+    _forest_plan,
     fit_forest,
-    forest_plan,
     new_forest,
     prepare_hierarchy,
-    train_hierarchy,
 )
 from ediff_utils.paper.votes import difference_confidence, tree_votes
 
@@ -60,19 +58,19 @@ def split(crystals) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def hierarchy(crystals, features, split) -> Hierarchy:
-    return train_hierarchy(features, crystals, split, SETTINGS, progress=False)
+def saved(tmp_path_factory):
+    """Folder of the forests, once :func:`hierarchy` is there."""
+    return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="module")
-def saved(hierarchy, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    save_hierarchy(hierarchy, folder, progress=False)
-    return folder
+def hierarchy(crystals, features, split, saved) -> Hierarchy:
+    prepare_hierarchy(features, crystals, split, SETTINGS, saved, progress=False)
+    return load_hierarchy(saved, progress=False)
 
 
 @pytest.fixture
-def copy(saved, tmp_path):
+def copy(hierarchy, saved, tmp_path):
     return shutil.copytree(saved, tmp_path / "models")
 
 
@@ -236,7 +234,7 @@ def test_forests_have_the_hyperparameters_of_table_1(kind):
     )
     assert forest.n_estimators == {"crystal_system": 80, "lattice": 80, "space_group": 128}[kind]
     assert forest.max_depth == {"crystal_system": 40, "lattice": 100, "space_group": 30}[kind]
-    assert (forest.n_estimators, forest.max_depth) == (table["trees"].value, table["depth"].value)
+    assert (forest.n_estimators, forest.max_depth) == (table["trees"], table["depth"])
     # 1.0 and not 1, which would be a single feature
     assert isinstance(forest.max_features, float)
     assert forest.max_features == 1.0
@@ -294,16 +292,19 @@ def test_thirteen_forests_without_triclinic(hierarchy):
     assert "triclinic" not in hierarchy.system_forest.classes_
 
 
-def test_triclinic_by_option(crystals, features, split):
+def test_triclinic_by_option(crystals, features, split, tmp_path):
     chosen = SETTINGS.model_copy(update={"include_triclinic": True})
-    seven = train_hierarchy(features, crystals, split, chosen, progress=False)
+    seven = prepare_hierarchy(features, crystals, split, chosen, tmp_path, progress=False)
     assert seven.classes == ALL_SYSTEMS
     assert set(seven.space_group) == set(seven.lattice) == set(ALL_SYSTEMS)
 
 
-def test_only_the_crystal_system(crystals, features, split, hierarchy):
-    lone = train_hierarchy(features, crystals, split, SETTINGS, only_system=True, progress=False)
-    assert lone.space_group == lone.lattice == {}
+def test_only_the_crystal_system(crystals, features, split, hierarchy, tmp_path):
+    lone = prepare_hierarchy(
+        features, crystals, split, SETTINGS, tmp_path, only_system=True, progress=False
+    )
+    assert not lone.space_group
+    assert not lone.lattice
     np.testing.assert_array_equal(
         lone.system_votes(features.vectors), hierarchy.system_votes(features.vectors)
     )
@@ -311,7 +312,7 @@ def test_only_the_crystal_system(crystals, features, split, hierarchy):
 
 def test_each_forest_is_told_its_own_patterns(crystals, features, split):
     labels = label_patterns(features.index, crystals, split)
-    plan = {(kind, system): rows for kind, system, rows in forest_plan(labels, SETTINGS)}
+    plan = {(kind, system): rows for kind, system, rows in _forest_plan(labels, SETTINGS)}
     assert len(plan) == 13
     everything = plan["crystal_system", ""]
     assert set(labels["crystal_system"].iloc[everything]) == set(SYSTEMS)
@@ -322,18 +323,18 @@ def test_each_forest_is_told_its_own_patterns(crystals, features, split):
         np.testing.assert_array_equal(rows, plan["lattice", system])
 
 
-def test_test_patterns_do_not_teach(crystals, features, split, hierarchy):
+def test_test_patterns_do_not_teach(crystals, features, split, hierarchy, tmp_path):
     """Other vectors in the test part change nothing about the forests."""
     vectors = features.vectors.copy()
     test = set(split.loc[split["part"] == "test", "material_id"])
     vectors[features.index["material_id"].isin(test)] = 7
-    again = train_hierarchy(
-        FeatureSet(features.index, vectors), crystals, split, SETTINGS, progress=False
+    again = prepare_hierarchy(
+        FeatureSet(features.index, vectors), crystals, split, SETTINGS, tmp_path, progress=False
     )
     np.testing.assert_array_equal(
         again.system_votes(features.vectors), hierarchy.system_votes(features.vectors)
     )
-    assert again.about == hierarchy.about
+    assert again.about.items() <= hierarchy.about.items()
     assert hierarchy.about["training"]["materials"] == (split["part"] == "train").sum()
 
 
@@ -369,7 +370,7 @@ def test_saved_and_loaded_forests_say_the_same(hierarchy, saved, features, in_tu
     )
 
 
-def test_files_are_no_pickles(saved):
+def test_files_are_no_pickles(hierarchy, saved):
     files = sorted(saved.glob("*.skops"))
     assert len(files) == published.MODELS.value
     assert {p.name for p in saved.iterdir()} == {"models.json", *(p.name for p in files)}
@@ -501,7 +502,7 @@ def test_no_models(tmp_path):
     assert "models.json: not there; it is made by notebook 03" in refused(tmp_path)
 
 
-def test_forests_read_in_turn_are_not_all_kept(saved):
+def test_forests_read_in_turn_are_not_all_kept(hierarchy, saved):
     loaded = load_hierarchy(saved, in_turn=True, progress=False)
     assert set(loaded.space_group) == set(SYSTEMS)
     assert len(loaded.lattice) == len(SYSTEMS)

@@ -1,35 +1,28 @@
-"""Predictions of single patterns and of several together, some of them worked by hand."""
+"""Predictions of single patterns and of materials, some of them worked by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from synthetic_features import make_crystals, make_features
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings
-from ediff_utils.crystals.crystal import SYSTEMS
-from ediff_utils.paper import published
+from ediff_utils.crystals.groups import SYSTEMS
+from ediff_utils.paper.aggregation import aggregate_votes, draw_patterns
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import make_split
 from ediff_utils.paper.models import Hierarchy
 from ediff_utils.paper.predictions import (
-    aggregate_confidence,
-    aggregate_votes,
-    choose_patterns,
     compute_aggregates,
     compute_predictions,
     read_table,
     write_table,
 )
-from ediff_utils.paper.training import train_hierarchy
-from ediff_utils.paper.votes import difference_confidence
+from ediff_utils.paper.training import prepare_hierarchy
 
 SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, jobs=1)
-CLASSES = ("cubic", "trigonal", "tetragonal", "monoclinic")
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +36,10 @@ def tables():
 
 
 @pytest.fixture(scope="module")
-def hierarchy(tables) -> Hierarchy:
+def hierarchy(tables, tmp_path_factory) -> Hierarchy:
     crystals, features, split = tables
-    return train_hierarchy(features, crystals, split, SETTINGS, progress=False)
+    folder = tmp_path_factory.mktemp("models")
+    return prepare_hierarchy(features, crystals, split, SETTINGS, folder, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -60,92 +54,6 @@ def aggregates(tables, hierarchy) -> pd.DataFrame:
     return compute_aggregates(
         hierarchy, features, crystals, split, n_patterns=4, seed=3, progress=False
     )
-
-
-# --- difference aggregation -----------------------------------------------------------------------
-def test_the_weights_of_figure_3():
-    """47 / 20, 26 / 19 and 24 / 21 of 80 trees; the other trees spread below the second."""
-    votes = []
-    for vote in published.FIGURE_3_VOTES:
-        row = dict.fromkeys(SYSTEMS, 0) | {vote.label: vote.first, vote.second_label: vote.second}
-        rest = vote.trees - vote.first - vote.second
-        others = [s for s in SYSTEMS if s not in (vote.label, vote.second_label)]
-        for i, name in enumerate(others):
-            row[name] = rest // 4 + (i < rest % 4)
-        assert sum(row.values()) == vote.trees == 80
-        votes.append([row[s] for s in SYSTEMS])
-    np.testing.assert_allclose(difference_confidence(np.array(votes)), [0.3375, 0.0875, 0.0375])
-    weights = dict(zip(SYSTEMS, aggregate_votes(np.array(votes)), strict=True))
-    assert weights["trigonal"] == pytest.approx(0.3375 + 0.0875)
-    assert weights["tetragonal"] == pytest.approx(0.0375)
-    assert sum(weights.values()) == pytest.approx(0.4625)
-    assert aggregate_confidence(np.array(list(weights.values()))) == pytest.approx(0.425 / 0.4625)
-
-
-def test_one_sure_pattern_outweighs_two_unsure_ones():
-    votes = np.array([[10, 70, 0, 0], [41, 39, 0, 0], [42, 38, 0, 0]])
-    weights = aggregate_votes(votes)
-    np.testing.assert_allclose(weights, [0.025 + 0.05, 0.75, 0, 0])
-
-
-def test_a_tie_of_all_patterns_goes_by_the_votes():
-    votes = np.array([[40, 40, 0, 0], [0, 30, 30, 20]])
-    weights = aggregate_votes(votes)
-    np.testing.assert_allclose(weights, [20 / 80, 35 / 80, 15 / 80, 10 / 80])
-    assert CLASSES[int(weights.argmax())] == "trigonal"
-    assert aggregate_confidence(weights) == pytest.approx(35 / 80)
-
-
-def test_a_tied_pattern_has_no_say():
-    np.testing.assert_allclose(aggregate_votes(np.array([[40, 40, 0], [0, 10, 70]])), [0, 0, 0.75])
-
-
-counts = st.lists(
-    st.lists(st.integers(0, 30), min_size=4, max_size=4).filter(any), min_size=1, max_size=8
-)
-
-
-@given(votes=counts, order=st.randoms(use_true_random=False))
-def test_aggregation_does_not_see_the_order_of_patterns(votes, order):
-    shuffled = votes.copy()
-    order.shuffle(shuffled)
-    a, b = aggregate_votes(np.array(votes)), aggregate_votes(np.array(shuffled))
-    np.testing.assert_allclose(a, b, atol=1e-12)
-    assert 0 < aggregate_confidence(a) <= 1 + 1e-12
-    assert np.all(a >= 0)
-
-
-@given(votes=counts)
-def test_aggregation_written_out(votes):
-    expected = np.zeros(4)
-    for row in votes:
-        first, second = sorted(row, reverse=True)[:2]
-        expected[row.index(first)] += (first - second) / sum(row)
-    if expected.any():
-        np.testing.assert_allclose(aggregate_votes(np.array(votes)), expected, atol=1e-12)
-
-
-@given(n=st.integers(1, 12), seed=st.integers(0, 2**31))
-def test_chosen_patterns(n, seed):
-    labels = pd.DataFrame({"material_id": list("aabbbbbbcaacbbbcc")})
-    chosen = choose_patterns(labels, n, seed)
-    assert list(chosen) == ["a", "b", "c"]
-    for name, rows in chosen.items():
-        own = np.flatnonzero(labels["material_id"] == name)
-        assert len(rows) == min(n, len(own))
-        assert set(rows) <= set(own)
-        assert np.all(np.diff(rows) > 0)
-        np.testing.assert_array_equal(rows, choose_patterns(labels, n, seed)[name])
-
-
-def test_chosen_patterns_are_drawn_evenly():
-    labels = pd.DataFrame({"material_id": ["a"] * 10})
-    drawn = np.bincount(
-        np.concatenate([choose_patterns(labels, 2, seed)["a"] for seed in range(500)]), minlength=10
-    )
-    # 100 expected each, standard deviation 9
-    assert drawn.min() > 60
-    assert drawn.max() < 140
 
 
 # --- single patterns ------------------------------------------------------------------------------
@@ -212,10 +120,10 @@ def test_types_of_the_columns(predictions, aggregates):
         assert not table.isna().any().any()
 
 
-def test_triclinic_by_option(tables):
+def test_triclinic_by_option(tables, tmp_path):
     crystals, features, split = tables
     chosen = SETTINGS.model_copy(update={"include_triclinic": True})
-    seven = train_hierarchy(features, crystals, split, chosen, progress=False)
+    seven = prepare_hierarchy(features, crystals, split, chosen, tmp_path, progress=False)
     table = compute_predictions(seven, features, crystals, split)
     assert "votes_triclinic" in table
     assert "triclinic" in set(table["true_system"])
@@ -251,13 +159,12 @@ def test_no_test_patterns(tables, hierarchy):
 
 # --- several patterns -----------------------------------------------------------------------------
 def test_materials_by_hand(tables, hierarchy, predictions, aggregates):
-    labels = predictions[["material_id", "pattern"]].reset_index(drop=True)
-    chosen = choose_patterns(labels, 4, 3)
-    assert aggregates["material_id"].tolist() == sorted(set(labels["material_id"]))
+    names, groups, turn = draw_patterns(predictions["material_id"], 3)
+    assert aggregates["material_id"].tolist() == sorted(set(predictions["material_id"])) == [*names]
     changed = 0
     for number in range(len(aggregates)):
         row = aggregates.iloc[number]
-        members = list(chosen[row["material_id"]])
+        members = np.flatnonzero((groups == number) & (turn < 4))
         assert row["n_patterns"] == len(members) == 4
         weights = dict.fromkeys(SYSTEMS, 0.0)
         for _, single in predictions.iloc[members].iterrows():
@@ -279,7 +186,7 @@ def test_materials_by_hand(tables, hierarchy, predictions, aggregates):
             )
             forest = hierarchy.space_group[system]
             votes = np.array([asked_by_hand(forest, v)[0] for v in vectors])
-            summed = aggregate_votes(votes)
+            (summed,) = aggregate_votes(votes)
             assert row[f"space_group{suffix}"] == forest.classes_[summed.argmax()]
             if not suffix:
                 share = summed.max() / summed.sum()
@@ -293,8 +200,8 @@ def test_one_pattern_aggregates_to_itself(tables, hierarchy, predictions):
     table = compute_aggregates(
         hierarchy, features, crystals, split, n_patterns=1, seed=0, progress=False
     )
-    chosen = choose_patterns(predictions[["material_id"]], 1, 0)
-    single = predictions.iloc[[chosen[m][0] for m in table["material_id"]]].reset_index(drop=True)
+    single = predictions[draw_patterns(predictions["material_id"], 0)[2] == 0]
+    single = single.sort_values("material_id").reset_index(drop=True)
     for name in ("system", "space_group", "a", "b", "c", "space_group_given", "a_given"):
         assert table[name].tolist() == single[name].tolist(), name
     led = single["confidence"] > 0
@@ -324,7 +231,7 @@ def test_tables_come_back(predictions, tmp_path):
     path = tmp_path / "deep" / "predictions.parquet"
     write_table(predictions, path)
     pd.testing.assert_frame_equal(read_table(path, "notebook 03"), predictions)
-    with pytest.raises(UserError, match="column colour is missing"):
+    with pytest.raises(UserError, match="column colour missing"):
         read_table(path, "notebook 03", ("material_id", "colour"))
 
 

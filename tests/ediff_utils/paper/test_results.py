@@ -13,8 +13,9 @@ from synthetic_tables import make_aggregates, make_predictions
 
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError
-from ediff_utils.crystals.crystal import SYSTEMS
-from ediff_utils.paper import comparison, published, results
+from ediff_utils.core.settings import FeatureSettings, ForestSettings, SimulationSettings
+from ediff_utils.crystals.groups import SYSTEMS
+from ediff_utils.paper import comparison, provenance, published, results
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def evaluated() -> dict:
 
 @pytest.fixture(scope="module")
 def table(evaluated) -> pd.DataFrame:
-    return results.comparison_table(evaluated)
+    return comparison.comparison_table(evaluated)
 
 
 def test_record_writes_plain_json(run):
@@ -196,7 +197,7 @@ def test_no_exact_number_stands_where_the_paper_is_vague(table):
 def test_triclinic_rows_follow_their_part(evaluated):
     predictions = make_predictions(40, 4, triclinic=True)
     part = results.evaluate_with_triclinic(predictions, make_aggregates(predictions))
-    table = results.comparison_table(evaluated | {"with_triclinic": part})
+    table = comparison.comparison_table(evaluated | {"with_triclinic": part})
     row = _row(table, "with triclinic: sensitivity to triclinic", "1 pattern")
     sensitivity = part["one"]["systems"]["triclinic"]["sensitivity"]
     assert (row["this run"], row["paper"]) == (f"{100 * sensitivity:.1f} %", "14 %")
@@ -205,39 +206,37 @@ def test_triclinic_rows_follow_their_part(evaluated):
 def test_a_run_without_predictions_has_a_table():
     empty = make_predictions(1, 1)[:0]
     aggregates = make_aggregates(make_predictions(1, 1))[:0]
-    table = results.comparison_table(results.evaluate_run(empty, aggregates))
+    table = comparison.comparison_table(results.evaluate_run(empty, aggregates))
     assert table["this run"].eq("none").all()
     assert table["95 % interval"].eq("").all()
 
 
 def test_terminal_and_markdown_show_every_row(table):
-    text = results.format_table(table)
+    text = comparison.format_table(table)
     assert len(text.splitlines()) == len(table) + 1
     assert "paper source" not in text
-    lines = results.to_markdown(table).splitlines()
+    lines = comparison.to_markdown(table).splitlines()
     assert len(lines) == len(table) + 2
     assert lines[0] == "| " + " | ".join(comparison.COLUMNS) + " |"
     assert {line.count("|") for line in lines} == {len(comparison.COLUMNS) + 1}
 
 
-def test_protocol_counts_crystals():
+def test_protocol_counts_crystals(run, monkeypatch):
     sources, systems = ["prototype", "variant", "variant"], ["cubic", "cubic", "trigonal"]
     crystals = pd.DataFrame({"source": sources, "crystal_system": systems})
-    protocol = results.describe_protocol(
-        crystals,
-        orientations=20,
-        zone_axes="grid",
-        in_plane_rotation="random",
-        thickness=200.0,
-        split_by="material",
-        test_size=0.25,
-        patterns_per_prediction=10,
-        n_train=2,
-        n_test=1,
-    )
+    split = pd.DataFrame({"part": ["train", "test", "train"]})
+    about = {"settings": ForestSettings(max_features=0.1).model_dump(exclude_none=True)}
+    stages = {"read_simulation_settings": SimulationSettings(orientations=20, sampling="random")}
+    stages |= {"read_feature_settings": FeatureSettings(thickness=200.0), "read_about": about}
+    for name, said in stages.items():
+        monkeypatch.setattr(provenance, name, lambda folder, said=said: said)
+    protocol = provenance.describe_run(run, crystals, split, ForestSettings())
     assert protocol["crystals"] == {
         "n": 3,
         "by_source": {"prototype": 1, "variant": 2},
         "by_system": {"cubic": 2, "trigonal": 1},
     }
     assert protocol["split"]["test_materials"] == 1
+    assert (protocol["orientations"], protocol["thickness_angstrom"]) == (20, 200.0)
+    assert protocol["in_plane_rotation"] == "uniformly random"
+    assert protocol["forests"]["max_features"] == 0.1

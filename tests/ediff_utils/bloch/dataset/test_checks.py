@@ -12,11 +12,11 @@ from ediff_utils.bloch.dataset.checks import compute_dataset_differences
 from ediff_utils.bloch.dataset.writing import simulate_dataset
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import SimulationSettings
-from ediff_utils.crystals.sources import standardise
+from ediff_utils.crystals.symmetry import standardise
 
 NAMES = ["silicon", "magnesium", "rutile", "zinc blende", "quartz (chiral)"]
 SETTINGS = SimulationSettings(
-    protocol="random", orientations=4, thickness_range=(50.0, 400.0), q_max=1.5, jobs=1
+    sampling="random", orientations=4, thickness_range=(50.0, 400.0), q_max=1.5, jobs=1
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,17 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from dataset_runs import SETTINGS, checksums, copy_dataset, make_table, run
+from other_code import edit
+from sample_crystals import make_structure
 
 from ediff_utils.__main__ import main
 from ediff_utils.bloch.dataset import manifest as manifests
 from ediff_utils.bloch.dataset.manifest import (
     Session,
+    alone,
     build_identity,
     claim,
+    fingerprint,
     read_log,
     read_manifest,
     read_settings,
@@ -49,7 +54,7 @@ def finished(crystals, tmp_path_factory) -> Path:
 def begun(crystals, tmp_path) -> Path:
     """Claimed as :func:`run` would, nothing simulated yet."""
     layout = {"block_size": 2, "shard_bytes": 10_000}
-    claim(tmp_path / "begun", build_identity(crystals, SETTINGS, **layout))
+    claim(tmp_path / "begun", build_identity(crystals, SETTINGS, **layout), len(crystals))
     return tmp_path / "begun"
 
 
@@ -58,7 +63,7 @@ class TestRefused:
         before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
         with pytest.raises(UserError) as caught:
             run(*arguments, **layout)
-        expected = f"{folder}: holds patterns made with another {named}; remove the folder"
+        expected = f"{folder}: holds patterns that were made otherwise: {named}; remove the folder"
         assert str(caught.value).startswith(expected)
         assert "\n" not in str(caught.value)
         assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
@@ -66,13 +71,13 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({"thicknesses": (100.0,)}, "thicknesses"),
-            ({"thickness_range": (100.0, 200.0)}, "thickness_range"),
-            ({"orientations": 4}, "orientations"),
-            ({"protocol": "random"}, "protocol"),
-            ({"energy": 200e3}, "energy"),
-            ({"seed": 1}, "seed"),
-            ({"scattering": "lobato-absorptive", "q_max": 1.3}, "q_max, scattering"),
+            ({"thicknesses": (100.0,)}, "settings differ: thicknesses"),
+            ({"thickness_range": (100.0, 200.0)}, "settings differ: thickness_range"),
+            ({"orientations": 4}, "settings differ: orientations"),
+            ({"sampling": "random"}, "settings differ: sampling"),
+            ({"energy": 200e3}, "settings differ: energy"),
+            ({"seed": 1}, "settings differ: seed"),
+            ({"scattering": "lobato-absorptive", "q_max": 1}, "settings differ: q_max, scattering"),
         ],
     )
     def test_other_settings(self, crystals, finished, begun, change, named):
@@ -96,17 +101,17 @@ class TestRefused:
             # isostructural: same cell, same positions
             other.at[0, "numbers"] = [32] * len(other.at[0, "numbers"])
         for folder in (finished, begun):
-            self.refuses(folder, "set of crystals", other, folder)
+            self.refuses(folder, "crystals are others", other, folder)
 
     def test_another_layout(self, crystals, finished, begun):
         for folder in (finished, begun):
-            self.refuses(folder, "block_size", crystals, folder, block_size=3)
-            self.refuses(folder, "shard_bytes", crystals, folder, shard_bytes=10_001)
+            self.refuses(folder, "sizes differ: block_size", crystals, folder, block_size=3)
+            self.refuses(folder, "sizes differ: shard_bytes", crystals, folder, shard_bytes=10_001)
 
     def test_other_packages_while_it_is_not_finished(self, crystals, begun, monkeypatch):
         """Half of one version and half of another would be a dataset of neither."""
         pretend(monkeypatch, numpy="1.0", numba="0.1")
-        self.refuses(begun, "numpy, numba", crystals, begun)
+        self.refuses(begun, "packages differ: numpy, numba", crystals, begun)
 
     def test_workers_are_no_property_of_patterns(self, crystals, begun, finished):
         run(crystals, begun, SETTINGS.model_copy(update={"jobs": 1}))
@@ -131,6 +136,73 @@ def test_a_finished_dataset_is_read_with_any_packages(crystals, finished, tmp_pa
     (folder / "part-00000.parquet").unlink()
     run(crystals, folder)
     assert checksums(folder) == checksums(finished)
+
+
+class TestOtherCode:
+    @pytest.fixture
+    def folder(self, finished, tmp_path, monkeypatch) -> Path:
+        """A dataset that was made before somebody edited the simulation."""
+        edit(monkeypatch, "ediff_utils.bloch.simulation")
+        return copy_dataset(finished, tmp_path / "patterns")
+
+    def test_a_small_dataset_is_made_again(self, crystals, finished, folder, capfd):
+        (folder / "blocks").mkdir()
+        (folder / "blocks" / "block-00000.parquet").write_bytes(b"of other code")
+        assert run(crystals, folder).n_patterns == 30
+        line = "patterns: made again, since ediff_utils.bloch.simulation has changed\n"
+        assert capfd.readouterr().err == line
+        # The code is the same in truth, and so are the patterns; the log is of this run alone.
+        after, before = checksums(folder), checksums(finished)
+        assert after.pop("manifest.json") != before.pop("manifest.json")
+        assert after == before
+        assert read_log(folder)["patterns"].sum() == 30
+        run(crystals, folder)
+        assert capfd.readouterr().err == ""
+
+    def test_so_is_one_that_is_not_finished(self, crystals, begun, monkeypatch, capfd):
+        edit(monkeypatch, "ediff_utils.bloch.dataset.table")
+        assert run(crystals, begun).n_patterns == 30
+        assert "made again, since ediff_utils.bloch.dataset.table has" in capfd.readouterr().err
+
+    def test_a_large_one_is_neither_used_nor_lost(self, crystals, folder, monkeypatch, capfd):
+        monkeypatch.setattr(manifests, "SMALL", 29)
+        before = {p: p.read_bytes() for p in folder.iterdir()}
+        with pytest.raises(UserError) as caught:
+            run(crystals, folder)
+        assert str(caught.value) == (
+            f"{folder}: holds patterns that were made otherwise: ediff_utils.bloch.simulation has "
+            "changed; remove the folder or choose another run name, or set EDIFF_OLD_CODE=use to "
+            "take them as they are"
+        )
+        monkeypatch.setenv("EDIFF_OLD_CODE", "use")
+        assert run(crystals, folder).n_patterns == 30
+        line = "patterns: used again by EDIFF_OLD_CODE=use, though ediff_utils.bloch.simulation"
+        assert capfd.readouterr().err == f"{line} has changed\n"
+        assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+    def test_other_settings_are_refused_first(self, crystals, folder):
+        with pytest.raises(UserError, match=r"settings differ: seed; .*simulation has changed"):
+            run(crystals, folder, SETTINGS.model_copy(update={"seed": 1}))
+        assert run(crystals, folder).n_patterns == 30
+
+    def test_another_run_at_work_there_is_left_alone(self, crystals, folder):
+        before = {p: p.read_bytes() for p in folder.iterdir()}
+        with alone(folder), pytest.raises(UserError, match="another run is at work there"):
+            run(crystals, folder)
+        assert before == {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+    def test_whoever_reads_it_is_told(self, folder, capfd):
+        assert fingerprint(folder) == summarise(folder)["shards_sha256"]
+        line = "patterns: read as they are, though ediff_utils.bloch.simulation has changed\n"
+        assert capfd.readouterr().err == line
+
+
+def test_a_folder_without_a_manifest_is_known_by_its_files(finished, tmp_path):
+    folder = copy_dataset(finished, tmp_path / "patterns")
+    (folder / "manifest.json").unlink()
+    assert fingerprint(folder) == fingerprint(finished)
+    (folder / "part-00000.parquet").write_bytes(b"")
+    assert fingerprint(folder) != fingerprint(finished)
 
 
 def test_settings_are_kept_beside_the_patterns(finished, tmp_path):
@@ -184,11 +256,19 @@ class TestLog:
         assert read_log(tmp_path)["patterns"].tolist() == [5, 7, 9]
         assert read_log(tmp_path)["workers"].tolist() == [1, 2, 2]
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
     def test_a_full_disk(self, tmp_path):
-        (tmp_path / "log.jsonl").symlink_to("/dev/full")
-        with pytest.raises(UserError, match=r"log\.jsonl: cannot be written: No space left"):
-            Session(tmp_path, workers=1).note(5)
+        """As far as the process can tell: no file of it may grow, whoever runs it."""
+        code = (
+            "import resource, sys, pathlib\n"
+            "from ediff_utils.bloch.dataset.manifest import Session\n"
+            "session = Session(pathlib.Path(sys.argv[1]), workers=1)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+            "session.note(5)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
+        )
+        assert re.search(r"UserError: .*log\.jsonl: cannot be written: File too large", done.stderr)
 
     def test_summary_is_that_of_the_manifest(self, finished):
         manifest, summary = read_manifest(finished), summarise(finished)
@@ -260,6 +340,34 @@ class TestPreparedCrystals:
         assert make().table["material_id"].tolist() == ["silicon", "magnesium"]
         assert len(loaded) == 2
 
+    def test_other_code_makes_it_anew(self, made, monkeypatch, capsys):
+        make, loaded, _ = made
+        make()
+        edit(monkeypatch, "ediff_utils.crystals.symmetry")
+        make()
+        assert len(loaded) == 2
+        line = "crystals: made again, since ediff_utils.crystals.symmetry has changed\n"
+        assert capsys.readouterr().err == line
+        make()
+        assert len(loaded) == 2
+
+    def test_a_folder_of_cifs_is_known_by_its_files(self, made, tmp_path):
+        make, loaded, _ = made
+        folder = tmp_path / "cifs"
+        (folder / "inner").mkdir(parents=True)
+        cif = make_structure("gold").to(fmt="cif")
+        for name in ("a.cif", "inner/b.CIF"):
+            (folder / name).write_text(cif)
+        first = make(crystals=str(folder))
+        assert make(crystals=str(folder)).table["material_id"].tolist() == ["a", "b"]
+        assert len(loaded) == 1
+        assert first.table["material_id"].tolist() == ["a", "b"]
+        (folder / "inner" / "b.CIF").rename(folder / "inner" / "c.cif")
+        assert make(crystals=str(folder)).table["material_id"].tolist() == ["a", "c"]
+        (folder / "a.cif").write_text(make_structure("silicon").to(fmt="cif"))
+        assert make(crystals=str(folder)).table["formula"].tolist() == ["Si", "Au"]
+        assert len(loaded) == 3
+
     @pytest.mark.parametrize("name", ["crystals", "skipped"])
     def test_a_file_that_is_gone_makes_it_anew(self, made, name):
         make, loaded, _ = made
@@ -300,7 +408,6 @@ class TestCommand:
         """The command again, on what the first one left, in this process."""
         assert shown
         monkeypatch.setattr(paths, "RUNS", project / "data/runs")
-        monkeypatch.setattr(paths, "FIGURES", project / "figures")
         monkeypatch.chdir(project)
         given = ["dataset", "--preset", "few.yml", "--name", "x"]
         return lambda *arguments: CliRunner().invoke(main, [*given, *arguments])
@@ -315,8 +422,8 @@ class TestCommand:
         assert lines["failures"] == "0"
         assert float(lines["worker_peak_gib"]) > 0
         assert lines["Patterns:"] == str(project / "data/runs/x/patterns")
-        assert lines["Summary:"] == str(project / "figures/x/dataset.json")
-        kept = json.loads((project / "figures/x/dataset.json").read_text())
+        assert lines["Summary:"] == str(project / "data/runs/x/dataset.json")
+        kept = json.loads((project / "data/runs/x/dataset.json").read_text())
         shards = manifest.pop("shards")
         assert manifest.items() <= kept.items()
         assert kept["n_shards"] == len(shards) == 1
@@ -335,7 +442,7 @@ class TestCommand:
 
     def test_a_summary_for_others_knows_no_folders_of_this_machine(self, project, shown):
         assert shown
-        text = (project / "figures/x/dataset.json").read_text()
+        text = (project / "data/runs/x/dataset.json").read_text()
         assert str(project) not in text
         assert '"/' not in text
 
@@ -343,7 +450,7 @@ class TestCommand:
         ("arguments", "words"),
         [
             (["-p", "orientations", "many"], "parameter orientations: Input should be a valid int"),
-            (["-p", "orientations", "5"], "holds patterns made with another orientations;"),
+            (["-p", "orientations", "5"], "were made otherwise: settings differ: orientations;"),
             (["-p", "thickness_range", "[300, 100]"], "parameter thickness_range: expected two"),
             (["-p", "colour", "red"], "parameter colour: not a parameter"),
             (["-p", "jobs", "[1"], "--parameter: expected NAME VALUE"),
@@ -354,11 +461,11 @@ class TestCommand:
         ids=lambda value: value[-1] if isinstance(value, list) else "",
     )
     def test_a_mistake_is_one_line(self, project, ediff, arguments, words):
-        before = (project / "figures/x/dataset.json").read_bytes()
+        before = (project / "data/runs/x/dataset.json").read_bytes()
         done = ediff(*arguments)
         assert done.exit_code == 2
         (line,) = [s for s in done.stderr.splitlines() if s.startswith("Error: ")]
         assert done.stderr.splitlines()[-1] == line
         assert words in line
         assert "Traceback" not in done.output
-        assert (project / "figures/x/dataset.json").read_bytes() == before
+        assert (project / "data/runs/x/dataset.json").read_bytes() == before

@@ -28,7 +28,7 @@ from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import SimulationSettings, check
 from ediff_utils.crystals.crystal import Crystal
 
-RANDOM = SETTINGS.model_copy(update={"protocol": "random", "thicknesses": (150.0,)})
+RANDOM = SETTINGS.model_copy(update={"sampling": "random", "thicknesses": (150.0,)})
 RANGE = RANDOM.model_copy(update={"thickness_range": (50.0, 350.0)})
 
 
@@ -151,7 +151,7 @@ class TestThicknessRange:
         gold = cached("gold")
         first = crystal_thicknesses(gold, RANGE)
         elsewhere = renamed(cached("magnesium"), "gold")
-        other_beam = RANGE.model_copy(update={"energy": 200e3, "protocol": "grid", "jobs": 2})
+        other_beam = RANGE.model_copy(update={"energy": 200e3, "sampling": "grid", "jobs": 2})
         np.testing.assert_array_equal(crystal_thicknesses(elsewhere, other_beam), first)
         other_seed = RANGE.model_copy(update={"seed": 1})
         assert not np.isclose(crystal_thicknesses(gold, other_seed), first).any()

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from gold_scans import FINE, find_lists, small_settings
 from scan_fakes import FakeHierarchy, lists_of
 
 from ediff_solve.gold_scan.crystal import GOLD_LATTICE, compute_gold_features, gold_crystal
-from ediff_solve.gold_scan.render import compute_gold_bragg_lists, prepare_gold_scan
-from ediff_solve.gold_scan.settings import preset_settings
+from ediff_solve.gold_scan.render import prepare_gold_scan
 from ediff_utils.bloch.simulation import simulate
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings, ScanSettings, SimulationSettings
@@ -17,10 +17,9 @@ from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.scan.bragg import build_bragg_lists
 from ediff_utils.paper.scan.maps import (
+    _filter_votes,
     compute_scan_features,
     compute_scan_maps,
-    filter_votes,
-    write_maps,
 )
 from ediff_utils.paper.scan.summary import (
     compute_examples,
@@ -29,7 +28,7 @@ from ediff_utils.paper.scan.summary import (
     compute_scan_summary,
     compute_system_shares,
 )
-from ediff_utils.paper.training import train_hierarchy
+from ediff_utils.paper.training import prepare_hierarchy
 
 
 def test_gold_is_a_primitive_face_centred_cell():
@@ -47,16 +46,16 @@ def test_filter_removes_a_lone_pixel_and_keeps_an_edge():
     fractions[:, :4, 1] = fractions[:, 4:, 0] = 0.25
     edge = fractions.copy()
     fractions[4, 1] = [0.0, 1.0]
-    np.testing.assert_array_equal(filter_votes(fractions, 5), edge)
+    np.testing.assert_array_equal(_filter_votes(fractions, 5), edge)
 
 
 def test_filter_looks_past_the_support():
     fractions = np.full((5, 5, 1), np.nan)
     fractions[2, 1:4, 0] = [0.1, 0.7, 0.3]
-    filtered = filter_votes(fractions, 5)
+    filtered = _filter_votes(fractions, 5)
     np.testing.assert_array_equal(np.isnan(filtered), np.isnan(fractions))
     np.testing.assert_allclose(filtered[2, 1:4, 0], 0.3)
-    np.testing.assert_array_equal(filter_votes(fractions, 1), fractions)
+    np.testing.assert_array_equal(_filter_votes(fractions, 1), fractions)
 
 
 def test_filter_does_not_depend_on_the_order_of_the_classes():
@@ -64,20 +63,21 @@ def test_filter_does_not_depend_on_the_order_of_the_classes():
     fractions = rng.dirichlet(np.ones(4), size=(8, 8))
     order = [2, 0, 3, 1]
     np.testing.assert_array_equal(
-        filter_votes(fractions, 5)[..., order], filter_votes(fractions[..., order], 5)
+        _filter_votes(fractions, 5)[..., order],
+        _filter_votes(fractions[..., order], 5),
     )
 
 
 def test_filter_is_the_median_of_numpy():
     rng = np.random.default_rng(1)
     fractions = rng.random((6, 7, 2))
-    assert filter_votes(fractions, 5)[3, 3, 1] == np.median(fractions[1:6, 1:6, 1])
-    assert filter_votes(fractions, 5)[0, 0, 0] == np.median(fractions[:3, :3, 0])
+    assert _filter_votes(fractions, 5)[3, 3, 1] == np.median(fractions[1:6, 1:6, 1])
+    assert _filter_votes(fractions, 5)[0, 0, 0] == np.median(fractions[:3, :3, 0])
 
 
 def test_filter_needs_a_middle():
     with pytest.raises(UserError, match="median_size: expected an odd number of pixels, got 4"):
-        filter_votes(np.zeros((3, 3, 2)), 4)
+        _filter_votes(np.zeros((3, 3, 2)), 4)
 
 
 def two_halves() -> np.ndarray:
@@ -223,23 +223,13 @@ def test_principal_components_separate_what_differs():
         compute_pca(low[:1], low[:0])
 
 
-def test_written_maps_come_back(tmp_path):
-    maps = compute_scan_maps(lists_of(two_halves()), FakeHierarchy(), ScanSettings())
-    write_maps(maps, tmp_path / "maps.parquet")
-    back = pd.read_parquet(tmp_path / "maps.parquet")
-    assert back["system"].isna().sum() == maps["system"].isna().sum() == 40
-    # a missing name comes back as None or NaN, as pandas sees fit
-    back, maps = (table.astype(object).where(table.notna(), "none") for table in (back, maps))
-    pd.testing.assert_frame_equal(back, maps)
-
-
 def magnesium_like(a: float) -> Crystal:
     lattice = a * np.array([[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, 1.6]])
     sites = np.array([[1 / 3, 2 / 3, 0.25], [2 / 3, 1 / 3, 0.75]])
     return Crystal(f"hcp-{a}", lattice, np.array([12, 12]), sites, lattice)
 
 
-def test_forests_trained_on_simulated_crystals_find_gold():
+def test_forests_trained_on_simulated_crystals_find_gold(tmp_path):
     """A hierarchy of fcc gold and an hcp metal, through every step on the simulated scan."""
     from ediff_utils.bloch.orientations import random_orientations
 
@@ -268,10 +258,11 @@ def test_forests_trained_on_simulated_crystals_find_gold():
     split = pd.DataFrame({"material_id": ["Au", "Mg"], "part": "train"})
     forests = ForestSettings(tree_fraction=0.25, max_features=0.05, jobs=1)
     features = FeatureSet(index, np.concatenate([*vectors, hexagonal]))
-    hierarchy = train_hierarchy(features, crystals, split, forests, progress=False)
+    hierarchy = prepare_hierarchy(features, crystals, split, forests, tmp_path, progress=False)
 
-    scan = prepare_gold_scan(preset_settings("smoke", scan_size=16, twinned=0, overlapping=0))
-    lists = compute_gold_bragg_lists(scan)
+    how = small_settings(scan_size=16, twinned=0, overlapping=0, **FINE)
+    scan = prepare_gold_scan(how)
+    lists = find_lists(scan)
     maps = compute_scan_maps(lists, hierarchy, ScanSettings())
     called = maps[maps["system"].notna()]
     assert len(called) > 20

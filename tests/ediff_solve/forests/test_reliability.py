@@ -1,4 +1,4 @@
-"""Calibration and coverage on tables small enough to count by hand, and properties."""
+"""Reliability and coverage on tables small enough to count by hand, and properties."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_tables import make_predictions
 
+from ediff_solve.forests import reliability as ca
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.estimates import compute_wilson_interval, estimate_rate
-from ediff_utils.paper import reliability as ca
 from ediff_utils.paper.evaluation import compute_accuracy, right_system
 
 
@@ -56,17 +56,6 @@ def test_a_share_on_an_edge_opens_its_bin():
     shares = np.array([0, 8, 16, 24, 48, 56, 80]) / 80
     bins = ca.compute_reliability(make_table(np.ones(7), shares), "share")
     assert bins["n"].tolist() == [1, 1, 1, 1, 0, 0, 1, 1, 0, 1]
-
-
-def test_bins_of_equal_mass_keep_ties_together(table):
-    bins = ca.compute_reliability(table, "share", n_bins=2, equal_mass=True)
-    assert bins["n"].tolist() == [2, 6]
-    assert bins["low"].tolist() == [0.05, 0.5]
-    assert bins["high"].tolist() == [0.5, 0.95]
-    spread = make_table(np.ones(9), np.linspace(0.1, 0.9, 9) ** 3)
-    assert ca.compute_reliability(spread, "share", 3, equal_mass=True)["n"].tolist() == [3, 3, 3]
-    same = ca.compute_reliability(make_table([1, 0], [0.4, 0.4]), "share", 3, equal_mass=True)
-    assert sorted(same["n"]) == [0, 0, 2]
 
 
 def test_intervals_resample_materials(predictions):
@@ -127,7 +116,7 @@ def test_a_tie_is_resolved_without_the_answer(rows, seed):
     pd.testing.assert_frame_equal(
         curve, ca.compute_coverage(table.sample(frac=1, random_state=seed), "share")
     )
-    flat = ca.compute_coverage(table, np.full(len(table), 0.3))
+    flat = ca.compute_coverage(table.assign(share=0.3), "share")
     np.testing.assert_allclose(flat["accuracy"], right_system(table).mean())
     assert (curve["n"] >= curve["coverage"] * len(table) - 1e-9).all()
     assert (curve["n"] < curve["coverage"] * len(table) + 1).all()
@@ -148,36 +137,30 @@ def test_an_oracle_is_right_until_its_right_rows_are_used_up(right):
 
 # --- summary and what confidences are -------------------------------------------------------------
 def test_summary(predictions):
-    summary = ca.compute_calibration_summary(predictions, "vote_share")
+    summary = ca.compute_reliability_summary(predictions, "vote_share")
     assert summary == {
         "ece": ca.compute_ece(predictions, "vote_share"),
         "accuracy_at_80": ca.compute_accuracy_at_coverage(predictions, "vote_share", 0.8),
         "mean_confidence": pytest.approx(predictions["vote_share"].mean()),
         "accuracy": pytest.approx(compute_accuracy(predictions).value),
     }
-    assert summary == ca.compute_calibration_summary(
-        predictions, predictions["vote_share"].to_numpy()
-    )
     assert summary["accuracy_at_80"] > summary["accuracy"]
 
 
 def test_nothing_gives_nan(table):
     empty = table[:0]
-    assert all(np.isnan(v) for v in ca.compute_calibration_summary(empty, "share").values())
+    assert all(np.isnan(v) for v in ca.compute_reliability_summary(empty, "share").values())
     coverage = ca.compute_coverage(empty, "share")
     assert coverage["accuracy"].isna().all()
     assert not coverage["n"].any()
-    for equal_mass in (False, True):
-        bins = ca.compute_reliability(empty, "share", 3, equal_mass)
-        assert bins["n"].tolist() == [0, 0, 0]
-        assert bins["accuracy"].isna().all()
+    bins = ca.compute_reliability(empty, "share", 3)
+    assert bins["n"].tolist() == [0, 0, 0]
+    assert bins["accuracy"].isna().all()
 
 
 def test_confidences_that_are_none(table):
     with pytest.raises(UserError, match="column 'sureness' is missing"):
         ca.compute_ece(table, "sureness")
-    with pytest.raises(UserError, match=r"confidence: expected shape \(8,\), got \(3,\)"):
-        ca.compute_coverage(table, np.ones(3))
     for wrong in (1.2, -0.1, np.nan):
         with pytest.raises(UserError, match="share: expected numbers from 0 to 1"):
             ca.compute_reliability(table.assign(share=wrong), "share")

@@ -1,4 +1,4 @@
-"""What the figures of calibration, of coverage and of the number of patterns draw."""
+"""What the figures of reliability, of coverage and of the number of patterns draw."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from synthetic_tables import make_aggregates, make_predictions
 
+from ediff_solve.figures import aggregation as curves_figures
+from ediff_solve.figures import reliability as figures
+from ediff_solve.forests.reliability import (
+    compute_coverage,
+    compute_reliability,
+    compute_reliability_summary,
+)
 from ediff_utils.core.errors import UserError
-from ediff_utils.figures import aggregation as curves_figures
-from ediff_utils.figures import reliability as figures
 from ediff_utils.figures import style
-from ediff_utils.paper import reliability as ca
 from ediff_utils.paper.aggregation import METHODS
 
 CURVES = pd.DataFrame(
@@ -48,8 +52,8 @@ def curves_of(ax):
 
 # --- number of patterns ---------------------------------------------------------------------------
 def test_curves_are_accuracy_against_the_number_of_patterns():
-    ax = new_axes()
-    curves_figures.plot_curves(CURVES, ax)
+    (ax,) = curves_figures.figure_curves(CURVES).axes
+    assert "n = 90 materials" in ax.get_title()
     first, second = curves_of(ax)
     assert first.get_xdata().tolist() == second.get_xdata().tolist() == [1, 10]
     assert first.get_ydata().tolist() == [0.6, 0.8]
@@ -63,21 +67,17 @@ def test_curves_are_accuracy_against_the_number_of_patterns():
     assert ax.get_xlabel() == "Patterns put together"
 
 
-def test_figure_curves_says_how_many_materials():
-    assert "n = 90 materials" in curves_figures.figure_curves(CURVES).axes[0].get_title()
-
-
 def test_every_method_has_a_name():
     assert set(curves_figures.METHOD_LABELS) == set(METHODS)
 
 
 # --- reliability ----------------------------------------------------------------------------------
 def test_reliability_shows_filled_bins_their_intervals_and_shares(predictions):
-    bins = ca.compute_reliability(predictions, "vote_share")
+    bins = compute_reliability(predictions, "vote_share")
     filled = bins[bins["n"] > 0]
     assert len(filled) < len(bins)
     ax = new_axes()
-    figures.plot_reliability(bins, ax, slot=(0, 2), color="#E69F00", marker="s")
+    figures._plot_reliability(bins, ax, (0, 2), color="#E69F00", marker="s")
     (line,) = curves_of(ax)
     np.testing.assert_array_equal(line.get_xdata(), filled["confidence"])
     np.testing.assert_array_equal(line.get_ydata(), filled["accuracy"])
@@ -90,7 +90,7 @@ def test_reliability_shows_filled_bins_their_intervals_and_shares(predictions):
     diagonal = [line for line in ax.lines if line.get_linestyle() == "--"]
     assert [d.get_xydata().tolist() for d in diagonal] == [[[0, 0], [1, 1]]]
     assert ax.get_xlabel() == "Confidence"
-    figures.plot_reliability(bins, ax, slot=(1, 2))
+    figures._plot_reliability(bins, ax, (1, 2), color="#0072B2")
     starts = [bar.get_x() for bar in ax.patches]
     n = len(filled)
     np.testing.assert_allclose(np.subtract(starts[n:], starts[:n]), 0.05)
@@ -99,25 +99,25 @@ def test_reliability_shows_filled_bins_their_intervals_and_shares(predictions):
 
 # --- coverage -------------------------------------------------------------------------------------
 def test_coverage_is_drawn_as_it_is(predictions):
-    coverage = ca.compute_coverage(predictions, "confidence")
+    coverage = compute_coverage(predictions, "confidence")
     ax = new_axes()
-    figures.plot_coverage(coverage, ax, label="lead")
+    figures._plot_coverage(coverage, ax, marker="o", label="lead")
     (line,) = curves_of(ax)
     np.testing.assert_array_equal(line.get_xydata(), coverage[["coverage", "accuracy"]])
     assert line.get_label() == "lead"
     assert ax.get_xlabel().startswith("Coverage")
 
 
-def test_figure_calibration_compares_tables(predictions, aggregates):
+def test_figure_compares_tables(predictions, aggregates):
     tables = {"one": (predictions, "vote_share"), "eight": (aggregates, "confidence")}
-    fig = figures.figure_calibration(tables)
+    fig = figures.figure_reliability(tables)
     left, right = fig.axes
     assert len(curves_of(left)) == len(curves_of(right)) == 2
     colors = [to_hex(line.get_color()) for line in curves_of(left)]
     assert colors == [to_hex(line.get_color()) for line in curves_of(right)]
     assert len(set(colors)) == 2
     one, eight = (text.get_text() for text in fig.legends[0].get_texts())
-    summary = ca.compute_calibration_summary(predictions, "vote_share")
+    summary = compute_reliability_summary(predictions, "vote_share")
     assert one.startswith("one (n = 320 patterns)")
     assert f"calibration error {100 * summary['ece']:.1f} %" in one
     assert f"at 80 % coverage {100 * summary['accuracy_at_80']:.1f} %" in one
@@ -127,13 +127,13 @@ def test_figure_calibration_compares_tables(predictions, aggregates):
 def test_more_tables_than_colours_are_refused(aggregates):
     tables = {str(i): (aggregates, "confidence") for i in range(8)}
     with pytest.raises(UserError, match="at most 7 curves, got 8"):
-        figures.figure_calibration(tables)
+        figures.figure_reliability(tables)
 
 
 # --- little data ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_little_data_draws_without_warnings(n, aggregates, tmp_path):
-    fig = figures.figure_calibration({"few": (aggregates[:n], "confidence")})
+    fig = figures.figure_reliability({"few": (aggregates[:n], "confidence")})
     assert style.save_figure(fig, tmp_path / "a.png").stat().st_size > 1000
     if not n:
         assert all("none" in [t.get_text() for t in ax.texts] for ax in fig.axes)

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ediff_utils.bloch.detector import (
+from ediff_solve.detector.effects import (
     CLEAN,
     DetectedSpots,
     DetectorSettings,
     apply_detector,
     distortion,
 )
-from ediff_utils.bloch.kernels import detector as kernels
+from ediff_solve.detector.kernels import effects as kernels
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import check
 
@@ -115,7 +115,7 @@ def test_a_pattern_knows_nothing_of_the_others(patterns, how, data):
 def test_blocks_show_no_seam(monkeypatch):
     patterns = many(23, 9)
     whole = detect(patterns, ALL)
-    monkeypatch.setattr("ediff_utils.bloch.detector._BLOCK", 5)
+    monkeypatch.setattr("ediff_solve.detector.effects._BLOCK", 5)
     assert_same(detect(patterns, ALL), whole)
 
 
@@ -288,7 +288,7 @@ def test_intensity_noise(noise):
 
 @pytest.mark.parametrize("mean", [0.01, 0.7, 5.0, 60.0, 499.0, 501.0, 1e6])
 def test_poisson(mean):
-    drawn = np.array([kernels._poisson(np.uint64(17), i, mean) for i in range(4000)])
+    drawn = np.array([kernels.draw_poisson(np.uint64(17), i, mean) for i in range(4000)])
     assert np.all(drawn == np.rint(drawn))
     law = stats.poisson(mean)
     assert abs(drawn.mean() - mean) < 3.5 * np.sqrt(mean / len(drawn))
@@ -419,6 +419,7 @@ GOOD = {
     "settings": CLEAN,
     "seed": 0,
 }
+TWO = {"settings": only(second_grain=0.1)}
 
 
 @pytest.mark.parametrize(
@@ -441,21 +442,9 @@ GOOD = {
         ({"groups": np.array(["a", None], object)}, "groups: expected whole numbers or text"),
         ({"seed": -1}, "seed: expected a whole number"),
         ({"seed": 0.5}, "seed: expected a whole number"),
-        ({"settings": only(second_grain=0.1)}, "pool: second_grain above 0 needs"),
-        (
-            {
-                "settings": only(second_grain=0.1),
-                "pool": (np.empty(0), np.empty(0), np.empty(0), np.array([0])),
-            },
-            "pool: expected at least one pattern",
-        ),
-        (
-            {
-                "settings": only(second_grain=0.1),
-                "pool": (np.array([np.nan]), np.empty(1), np.empty(1), np.array([0, 1])),
-            },
-            "pool: qx: expected finite numbers",
-        ),
+        (TWO, "pool: second_grain above 0 needs"),
+        (TWO | {"pool": flat([])}, "pool: expected at least one pattern"),
+        (TWO | {"pool": flat([np.full((1, 3), np.nan)])}, "pool: qx: expected finite numbers"),
     ],
 )
 def test_mistakes(wrong, message):

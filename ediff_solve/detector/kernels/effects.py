@@ -4,6 +4,11 @@ The random numbers are those of SplitMix64 (Steele et al. 2014) at a place, not 
 i-th of a stream is a function of the stream and i. Every effect has a stream of its own in every
 pattern, and every spot its place there, so that an effect that is switched off, or a spot that is
 lost, shifts no other number.
+
+Throughout, ``qx``, ``qy`` [1/angstrom] and ``intensity``, of float64 and shape (spots,), are the
+spots of all patterns, one pattern after another; pattern j owns those from offsets[j] to
+offsets[j + 1], of int64 and shape (patterns + 1,). ``states``, of uint64 and shape (patterns,), is
+what a pattern's random numbers hang on.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ def _mix(word: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _stream(state: np.uint64, purpose: int) -> np.uint64:
+def open_stream(state: np.uint64, purpose: int) -> np.uint64:
     return _mix(state ^ _mix(np.uint64(purpose + 1) * _GOLDEN))
 
 
@@ -33,7 +38,7 @@ def _stream(state: np.uint64, purpose: int) -> np.uint64:
 def _uniform(stream: np.uint64, i: int) -> float:
     """The i-th number of a stream, in [0, 1)."""
     word = _mix(stream + np.uint64(i + 1) * _GOLDEN)
-    return np.float64(word >> np.uint64(11)) * 2.0**-53
+    return float(word >> np.uint64(11)) * 2.0**-53
 
 
 @njit(cache=True, nogil=True)
@@ -45,7 +50,7 @@ def _normals(stream: np.uint64, i: int) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _poisson(stream: np.uint64, i: int, mean: float) -> float:
+def draw_poisson(stream: np.uint64, i: int, mean: float) -> float:
     """A Poisson number out of numbers 2 i and 2 i + 1 of a stream."""
     if mean > _MANY_COUNTS:
         return max(0.0, np.rint(mean + np.sqrt(mean) * _normals(stream, i)[0]))
@@ -73,26 +78,11 @@ def mix_keys(states: np.ndarray, keys: np.ndarray) -> np.ndarray:
 def draw_patterns(
     states: np.ndarray, low: float, high: float, second_grain: float, n_pool: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Draw what a pattern has once.
+    """Draw what a pattern has once, each of shape (patterns,).
 
-    Parameters
-    ----------
-    states : ndarray of uint64, shape (patterns,)
-    low, high : float
-        Range of q_max [1/angstrom]; both may be infinite.
-    second_grain : float
-        Probability of a second grain.
-    n_pool : int
-        Number of patterns to choose it from.
-
-    Returns
-    -------
-    q_max : ndarray, shape (patterns,)
-        [1/angstrom]
-    second : ndarray of int64, shape (patterns,)
-        Which pattern of the pool, or -1.
-    weight, turn : ndarray, shape (patterns,)
-        Of the second grain: in (0, 1], and in [0, 360) [degree].
+    ``q_max`` is uniform from ``low`` to ``high``, which may both be infinite [1/angstrom]. The
+    second grain is with probability ``second_grain`` one of the ``n_pool`` patterns of a pool, or
+    -1, its weight in (0, 1], and its turn in [0, 360) [degree].
     """
     n = len(states)
     q_max = np.full(n, high)
@@ -100,8 +90,8 @@ def draw_patterns(
     weight, turn = np.zeros(n), np.zeros(n)
     for j in range(n):
         if low < high:
-            q_max[j] = low + (high - low) * _uniform(_stream(states[j], _Q_MAX), 0)
-        grain = _stream(states[j], _GRAIN)
+            q_max[j] = low + (high - low) * _uniform(open_stream(states[j], _Q_MAX), 0)
+        grain = open_stream(states[j], _GRAIN)
         if _uniform(grain, 0) < second_grain:
             second[j] = min(int(_uniform(grain, 1) * n_pool), n_pool - 1)
             weight[j] = 1 - _uniform(grain, 2)
@@ -125,22 +115,8 @@ def add_grains(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Put the spots of a second pattern behind each pattern's own.
 
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray, shape (spots,)
-        Spots of all patterns, one pattern after another [1/angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-    pool_qx, pool_qy, pool_intensity, pool_offsets : ndarray
-        The same of the patterns to choose from.
-    second : ndarray of int64, shape (patterns,)
-        Which of them, or -1 for none.
-    factor, turn : ndarray, shape (patterns,)
-        Of the second's intensities, and of its positions from qx towards qy [degree].
-
-    Returns
-    -------
-    qx, qy, intensity, offsets : ndarray
+    Pattern ``second[j]`` of the pool, or none where that is -1, comes with its intensities times
+    ``factor[j]``, and turned by ``turn[j]`` from qx towards qy [degree]; each of shape (patterns,).
     """
     n = len(second)
     ends = np.zeros(n + 1, np.int64)
@@ -184,39 +160,13 @@ def detect(
     dynamic_range: float,
     missing: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distort, blur, cut off and lose spots, in this order.
+    """Distort, blur, cut off and lose spots, in this order; what is left, and how many were lost.
 
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray of float64, shape (spots,)
-        Spots of all patterns, one pattern after another [1/angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-    states : ndarray of uint64, shape (patterns,)
-        What a pattern's random numbers hang on.
-    matrix : ndarray, shape (patterns, 3)
-        Entries xx, xy = yx and yy of the map of true onto measured positions.
-    centre : ndarray, shape (patterns, 2)
-        What is added to them then [1/angstrom].
-    q_max : ndarray, shape (patterns,)
-        Outermost measured position [1/angstrom].
-    position_noise : float
-        Standard deviation a coordinate [1/angstrom].
-    log_noise : float
-        Standard deviation of the logarithm of the intensities; their mean stays.
-    counts : float
-        Mean total counts of a pattern; 0 for no counting noise.
-    dynamic_range : float
-        Spots below this fraction of the strongest one are lost.
-    missing : float
-        Probability that one of the others is lost.
-
-    Returns
-    -------
-    qx, qy, intensity : ndarray of float64, shape (spots left,)
-    offsets : ndarray of int64, shape (patterns + 1,)
-    n_missing : ndarray of int64, shape (patterns,)
-        How many spots the last step took.
+    ``matrix``, shape (patterns, 3), has the entries xx, xy = yx and yy of the map of true onto
+    measured positions, to which then the centre, shape (patterns, 2), is added. Measured positions
+    end at ``q_max``, shape (patterns,) [1/angstrom]. ``position_noise`` is a standard deviation a
+    coordinate [1/angstrom], ``log_noise`` that of the logarithm of the intensities, whose mean
+    stays. For the others see :class:`~ediff_solve.detector.settings.DetectorSettings`.
     """
     n = len(states)
     x_out, y_out = np.empty(len(qx)), np.empty(len(qx))
@@ -224,7 +174,7 @@ def detect(
     ends, n_missing = np.zeros(n + 1, np.int64), np.zeros(n, np.int64)
     place = np.empty(len(qx), np.int64)  # of a spot left, in its pattern's list
     for j in range(n):
-        position, noise = _stream(states[j], _POSITION), _stream(states[j], _INTENSITY)
+        position, noise = open_stream(states[j], _POSITION), open_stream(states[j], _INTENSITY)
         xx, xy, yy = matrix[j]
         # What does nothing is not computed: it would turn -0 into 0.
         linear = xx != 1 or yy != 1 or xy != 0
@@ -249,14 +199,14 @@ def detect(
             total += value
             end += 1
         if counts > 0 and total > 0:
-            stream = _stream(states[j], _COUNTS)
+            stream = open_stream(states[j], _COUNTS)
             for s in range(start, end):
                 mean = i_out[s] * counts / total
-                i_out[s] = _poisson(stream, place[s], mean) * total / counts
+                i_out[s] = draw_poisson(stream, place[s], mean) * total / counts
         strongest = 0.0
         for s in range(start, end):
             strongest = max(strongest, i_out[s])
-        chance = _stream(states[j], _MISSING)
+        chance = open_stream(states[j], _MISSING)
         left = start
         for s in range(start, end):
             # A spot without a single count is not a spot.
@@ -281,26 +231,17 @@ def add_spurious(
     q_max: np.ndarray,
     spurious: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Put spots that are none behind each pattern's own.
+    """Put spots that are none behind each pattern's own, as a fraction ``spurious`` of them.
 
-    Parameters
-    ----------
-    qx, qy, intensity, offsets, states, q_max : ndarray
-        As in :func:`detect`. Where q_max is infinite, the outermost spot stands for it.
-    spurious : float
-        Expected number, as a fraction of a pattern's spots.
-
-    Returns
-    -------
-    qx, qy, intensity, offsets : ndarray
-    n_spurious : ndarray of int64, shape (patterns,)
+    They lie within ``q_max``, shape (patterns,), or, where that is infinite, the outermost spot.
+    Their numbers, int64 of shape (patterns,), come last.
     """
     n = len(states)
     ends, n_spurious = np.zeros(n + 1, np.int64), np.zeros(n, np.int64)
     for j in range(n):
         own = offsets[j + 1] - offsets[j]
         if own > 0:
-            n_spurious[j] = int(_poisson(_stream(states[j], _SPURIOUS), 0, spurious * own))
+            n_spurious[j] = int(draw_poisson(open_stream(states[j], _SPURIOUS), 0, spurious * own))
         ends[j + 1] = ends[j] + own + n_spurious[j]
     x, y, value = np.empty(ends[n]), np.empty(ends[n]), np.empty(ends[n])
     for j in range(n):
@@ -315,7 +256,7 @@ def add_spurious(
         if not np.isfinite(limit):
             limit = np.sqrt(np.max(qx[first:last] ** 2 + qy[first:last] ** 2))
         weaker = np.sort(intensity[first:last])[: (last - first + 1) // 2]
-        stream = _stream(states[j], _SPURIOUS)
+        stream = open_stream(states[j], _SPURIOUS)
         for s in range(n_spurious[j]):
             # The first two numbers of the stream made the count.
             radius = limit * np.sqrt(_uniform(stream, 3 * s + 2))

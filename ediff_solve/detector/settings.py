@@ -1,21 +1,20 @@
-"""How good a detector is: the parameters of :mod:`ediff_utils.bloch.detector`."""
+"""How good a detector is: the parameters of :mod:`ediff_solve.detector.effects`."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import Settings
 
 
-class DetectorSettings(BaseModel):
+class DetectorSettings(Settings):
     """How good a detector, its calibration and its spot finder are.
 
     A camera of 256 pixels across 2 q_max = 4 1/angstrom has pixels of 0.016 1/angstrom, which is
     what the defaults in reciprocal space are measured by. No measurement stands behind what the
     source calls an assumption.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     # A fifth of such a pixel. An assumption.
     position_noise: float = Field(
@@ -73,16 +72,6 @@ class DetectorSettings(BaseModel):
 
 
 #: A detector that changes nothing, to the last bit.
-CLEAN = DetectorSettings(
-    position_noise=0,
-    intensity_noise=0,
-    dynamic_range=0,
-    q_max_range=None,
-    scale_error=0,
-    ellipticity=0,
-    centre_error=0,
-    missing=0,
-    spurious=0,
-    second_grain=0,
-    counts=0,
+CLEAN = DetectorSettings.model_validate(
+    dict.fromkeys(DetectorSettings.model_fields, 0) | {"q_max_range": None}
 )

@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 from synthetic_features import make_crystals, make_features
 
+from ediff_solve.figures import protocols as figures
+from ediff_solve.forests import protocols
+from ediff_solve.forests.pooling import _pool_features, compute_pooled
+from ediff_solve.forests.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ForestSettings, ProtocolSettings
-from ediff_utils.crystals.crystal import SYSTEMS
-from ediff_utils.figures import protocols as figures
-from ediff_utils.paper import protocols
+from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper.feature_files import FeatureSet, turn
-from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL, to_vectors
+from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL, _to_vectors
 from ediff_utils.paper.labels import make_split
-from ediff_utils.paper.pooling import compute_pooled
 from ediff_utils.paper.predictions import compute_predictions
-from ediff_utils.paper.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.paper.training import new_forest
 
 SETTINGS = ForestSettings(
@@ -37,7 +37,7 @@ def patterns_of(crystals: pd.DataFrame, rotation: np.ndarray, seed: int) -> Feat
     phase = 0.35 * number[:, None] + rng.normal(scale=0.05, size=(len(index), N_ANGULAR))
     phase = phase + np.radians(rotation)[:, None] * np.arange(N_ANGULAR)
     coefficients = np.repeat(np.exp(1j * phase)[:, None, :], N_RADIAL, axis=1)
-    return FeatureSet(index, to_vectors(coefficients))
+    return FeatureSet(index, _to_vectors(coefficients))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def split(crystals) -> pd.DataFrame:
 def crossed(sources, crystals, split, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     forests = protocols.train_protocols(sources, crystals, split, SETTINGS, folder, progress=False)
-    return forests, *protocols.compute_cross(forests, sources, crystals, split, SETTINGS)
+    return forests, protocols.compute_cross(forests, sources, crystals, split, SETTINGS)
 
 
 def accuracy(cross: pd.DataFrame, train: Protocol, test: Protocol, patterns: str = "one") -> float:
@@ -72,10 +72,9 @@ def accuracy(cross: pd.DataFrame, train: Protocol, test: Protocol, patterns: str
 
 
 def test_every_pair_is_there_once(crossed):
-    _, cross, answers = crossed
+    _, cross = crossed
     assert len(cross) == 2 * len(PROTOCOLS) ** 2
     assert not cross.duplicated(cross.columns[:5].tolist()).any()
-    assert set(answers) == set(HEADLINES.values())
     assert (cross["low"] <= cross["accuracy"]).all()
     assert (cross["accuracy"] <= cross["high"]).all()
     # half of the materials that are not triclinic; one pattern counts patterns, ten materials
@@ -86,7 +85,7 @@ def test_every_pair_is_there_once(crossed):
 
 def test_arguments_tell_only_where_the_rotation_is_fixed(crossed):
     """The synthetic patterns differ in their arguments alone, which a turn mixes up."""
-    _, cross, _ = crossed
+    _, cross = crossed
     random_fixed, grid_free = Protocol("random", "fixed"), Protocol("grid", "free")
     # what is told by arguments can be told from either source, once x is fixed
     assert accuracy(cross, GRID, GRID) > 0.9
@@ -98,7 +97,7 @@ def test_arguments_tell_only_where_the_rotation_is_fixed(crossed):
 
 
 def test_accuracies_are_those_of_the_predictions(crossed, crystals, sources, split):
-    forests, cross, answers = crossed
+    forests, cross = crossed
     for train, test in HEADLINES.values():
         turned = turn(sources[test.orientations], test.rotation, SETTINGS.seed)
         if test in (MICROSCOPE, GRID):
@@ -106,11 +105,10 @@ def test_accuracies_are_those_of_the_predictions(crossed, crystals, sources, spl
         table = compute_predictions(forests[train], turned, crystals, split)
         expected = (table["system"] == table["true_system"]).mean()
         assert accuracy(cross, train, test) == pytest.approx(expected)
-        pd.testing.assert_frame_equal(answers[train, test], table)
 
 
 def test_the_summary_has_the_headlines(crossed):
-    _, cross, _ = crossed
+    _, cross = crossed
     summary = protocols.summarise(cross)
     assert set(summary) == {
         "train_grid_test_grid",
@@ -168,11 +166,11 @@ def test_relatives_stay_on_one_side(sources, crystals, tmp_path):
 
 def test_no_test_patterns(sources, split):
     with pytest.raises(UserError, match="patterns of test materials"):
-        protocols.hold_out(sources["grid"], split.assign(part="train"))
+        protocols._hold_out(sources["grid"], split.assign(part="train"))
 
 
 def test_the_figure_shows_every_accuracy(crossed):
-    _, cross, _ = crossed
+    _, cross = crossed
     fig = figures.figure_cross(cross, 3)
     one, ten, _ = fig.axes
     for ax, patterns in ((one, "one"), (ten, "ten")):
@@ -183,6 +181,13 @@ def test_the_figure_shows_every_accuracy(crossed):
 
 
 # --- pooled features ------------------------------------------------------------------------------
+def test_pooling_worked_by_hand():
+    vectors = np.array([[1, -2], [3, 4], [-5, 6]], dtype=np.float32)
+    pooled = _pool_features(vectors, np.array([2, 1]))
+    np.testing.assert_array_equal(pooled, [[2, 1, 3, 4], [-5, 6, -5, 6]])
+    assert pooled.dtype == np.float32
+
+
 def test_pooled_features_tell_the_system(crystals, split):
     features = make_features(crystals)
     pooled = compute_pooled(

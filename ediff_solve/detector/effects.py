@@ -20,18 +20,20 @@ In this order, a pattern
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ediff_utils.bloch.detector_settings import CLEAN, DetectorSettings
-from ediff_utils.bloch.kernels import detector as kernels
+from ediff_solve.detector.kernels import effects as kernels
+from ediff_solve.detector.settings import CLEAN, DetectorSettings
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.seeds import name_seed
 
 __all__ = ["CLEAN", "DetectedSpots", "DetectorSettings", "apply_detector", "distortion"]
 
+#: qx, qy, intensity and offsets of many patterns.
+_Patterns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 #: Standard deviations after which the distribution of scales ends.
 _CUT = 3.0
 #: Patterns worked on at once: bounds the memory, changes no result.
@@ -91,7 +93,7 @@ def apply_detector(
     keys: np.ndarray,
     settings: DetectorSettings,
     seed: int,
-    pool: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None,
+    pool: _Patterns | None = None,
 ) -> DetectedSpots:
     """Patterns as a detector shows them.
 
@@ -116,9 +118,8 @@ def apply_detector(
         0 or above.
     pool : tuple of ndarray, optional
         qx, qy, intensity and offsets of the patterns that second grains are drawn from; needed
-        where ``settings.second_grain`` is above 0. It is apart from the patterns themselves, since
-        the result depends on it. It may be the same arrays; a pattern then now and again meets
-        itself, turned.
+        where ``settings.second_grain`` is above 0. The result depends on it. It may be the same
+        arrays; a pattern then now and again meets itself, turned.
 
     Returns
     -------
@@ -164,11 +165,10 @@ def apply_detector(
     blocks = [[np.empty(0, kind) for kind in kinds]]
     for start in range(0, n, _BLOCK):
         block = slice(start, start + _BLOCK)
-        part = _cut(spots, start)
+        part = _cut(spots, slice(start, start + _BLOCK + 1))
         if settings.second_grain > 0:
             part = kernels.add_grains(*part, *pool, second[block], factor[block], turn[block])
-        drawn = states[block], matrix[block], centre[block], q_max[block]
-        found = _detect(*part, *drawn, settings)
+        found = _detect(part, states[block], matrix[block], centre[block], q_max[block], settings)
         blocks.append([a.astype(kind) for a, kind in zip(found, kinds, strict=True)])
     qx, qy, intensity, sizes, n_missing, n_spurious = (
         np.concatenate(column) for column in zip(*blocks, strict=True)
@@ -192,18 +192,10 @@ def apply_detector(
 
 
 def distortion(scale: np.ndarray, ellipticity: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """Maps of true onto measured positions.
+    """Maps of true onto measured positions: s R(axis) diag(1 + e / 2, 1 - e / 2) R(-axis).
 
-    Parameters
-    ----------
-    scale, ellipticity : ndarray, shape (n,)
-    axis : ndarray, shape (n,)
-        Direction of the major axis, from qx towards qy [degree].
-
-    Returns
-    -------
-    ndarray, shape (n, 3)
-        Entries xx, xy = yx and yy of s R(axis) diag(1 + e / 2, 1 - e / 2) R(-axis).
+    The axis is the major one's direction, from qx towards qy [degree]. All are of shape (n,); the
+    result is (n, 3), the entries xx, xy = yx and yy.
     """
     angle = 2 * np.radians(axis)
     along, across = ellipticity / 2 * np.cos(angle), ellipticity / 2 * np.sin(angle)
@@ -234,26 +226,24 @@ def _draw_groups(
     )
 
 
-def _checked_pool(
-    pool: tuple[np.ndarray, ...] | None, settings: DetectorSettings
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _checked_pool(pool: _Patterns | None, settings: DetectorSettings) -> _Patterns:
     """The patterns to draw second grains from, as the kernels take them; none if none is drawn."""
     if settings.second_grain == 0:
         return np.empty(0), np.empty(0), np.empty(0), np.zeros(1, np.int64)
     if pool is None:
         raise UserError("pool: second_grain above 0 needs patterns to draw second grains from")
-    *spots, offsets = _check_spots(*pool, "pool: ")
-    if len(offsets) == 1:
+    checked = _check_spots(*pool, "pool: ")
+    if len(checked[3]) == 1:
         raise UserError("pool: expected at least one pattern")
-    return *(np.ascontiguousarray(a, np.float64) for a in spots), offsets
+    return _cut(checked, slice(None))
 
 
-def _cut(spots: tuple[np.ndarray, ...], start: int) -> tuple[np.ndarray, ...]:
-    """A block of patterns, from that one on, as the kernels take them."""
-    *flat, offsets = spots
-    offsets = offsets[start : start + _BLOCK + 1]
+def _cut(patterns: _Patterns, ends: slice) -> _Patterns:
+    """The patterns between these of the offsets, as the kernels take them."""
+    offsets = patterns[3][ends]
     own = slice(offsets[0], offsets[-1])
-    return *(np.ascontiguousarray(a[own], np.float64) for a in flat), offsets - offsets[0]
+    qx, qy, intensity = (np.ascontiguousarray(a[own], np.float64) for a in patterns[:3])
+    return qx, qy, intensity, offsets - offsets[0]
 
 
 def _totals(intensity: np.ndarray, offsets: np.ndarray) -> np.ndarray:
@@ -263,10 +253,7 @@ def _totals(intensity: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _detect(
-    qx: np.ndarray,
-    qy: np.ndarray,
-    intensity: np.ndarray,
-    offsets: np.ndarray,
+    patterns: _Patterns,
     states: np.ndarray,
     matrix: np.ndarray,
     centre: np.ndarray,
@@ -275,10 +262,7 @@ def _detect(
 ) -> tuple[np.ndarray, ...]:
     """Spots, sizes, and numbers of missing and spurious spots of a block of patterns."""
     qx, qy, intensity, offsets, n_missing = kernels.detect(
-        qx,
-        qy,
-        intensity,
-        offsets,
+        *patterns,
         states,
         matrix,
         centre,
@@ -289,11 +273,9 @@ def _detect(
         settings.dynamic_range,
         settings.missing,
     )
-    n_spurious = np.zeros(len(states), np.int64)
-    if settings.spurious > 0:
-        qx, qy, intensity, offsets, n_spurious = kernels.add_spurious(
-            qx, qy, intensity, offsets, states, q_max, settings.spurious
-        )
+    qx, qy, intensity, offsets, n_spurious = kernels.add_spurious(
+        qx, qy, intensity, offsets, states, q_max, settings.spurious
+    )
     return qx, qy, intensity, np.diff(offsets), n_missing, n_spurious
 
 
@@ -309,17 +291,13 @@ def _identities(values: np.ndarray, name: str, n: int) -> np.ndarray:
     if values.dtype.kind != "U" and not all(isinstance(value, str) for value in values):
         raise UserError(f"{name}: expected whole numbers or text, got {values.dtype}")
     # Equal names come many times over.
-    known: dict[str, int] = {}
-    for value in values.tolist():
-        if value not in known:
-            digest = hashlib.blake2b(value.encode(), digest_size=8).digest()
-            known[value] = int.from_bytes(digest, "little")
+    known = {value: name_seed(value) for value in set(values.tolist())}
     return np.array([known[value] for value in values.tolist()], np.uint64)
 
 
 def _check_spots(
     qx: np.ndarray, qy: np.ndarray, intensity: np.ndarray, offsets: np.ndarray, where: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> _Patterns:
     """Spots of many patterns, once they are found to fit together."""
     spots = [np.asarray(values) for values in (qx, qy, intensity)]
     for name, values in zip(("qx", "qy", "intensity"), spots, strict=True):

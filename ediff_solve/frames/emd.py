@@ -1,8 +1,10 @@
-"""Bragg lists in the files of py4DSTEM (EMD 1.0), read by py4DSTEM itself."""
+"""Bragg lists in the files of py4DSTEM, of 0.14 (EMD 1.0) and older, read by py4DSTEM itself."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -13,39 +15,34 @@ from ediff_utils.core.errors import UserError
 INVERSE_ANGSTROM = ("A^-1", "Å^-1", "1/A", "1/Å", "A-1")
 _CLASSES = ("BraggVectors", "PointListArray")
 _FIELDS = ("qx", "qy", "intensity")
+#: Where files of 0.12 and older keep their lists.
+_OLD = "/data/pointlistarrays"
 
 
 def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
-    """Read the spots of a ``BraggVectors`` or ``PointListArray``.
+    """Spots of a ``BraggVectors`` or ``PointListArray`` of py4DSTEM, and the shape of the scan.
 
-    Parameters
-    ----------
-    path : Path
-        An EMD 1.0 file.
-    node : str, optional
-        Name or path of the one to read where the file holds more.
-
-    Returns
-    -------
-    dict of ndarray
-        Columns x, y, qx, qy, intensity, one entry a spot.
-    tuple of int
-        Shape of the scan.
-
-    Raises
-    ------
-    UserError
-        Not such a file, nothing to read in it, or no calibration.
+    ``node`` is the name or path of the one to read where the file holds more. Columns are x, y, qx,
+    qy, intensity, shape (n_spots,).
     """
     where = _choose(path, node)
     import py4DSTEM
 
+    group, _, name = where.rpartition("/")
+    # before 0.13 a list is named, not pointed at
+    place = {"data_id": name} if group.endswith(_OLD) else {"datapath": where, "tree": False}
     try:
-        stored = py4DSTEM.read(path, datapath=where, tree=False)
+        with warnings.catch_warnings():
+            # of groups that a file of 0.13 has no class for, beside the lists
+            warnings.filterwarnings("ignore", "Can't determine class type", UserWarning)
+            stored = py4DSTEM.read(path, **place)
     except (OSError, KeyError, ValueError, RuntimeError, AssertionError) as error:
         raise UserError(f"{path}: {where}: cannot be read by py4DSTEM: {error}") from None
     if isinstance(stored, py4DSTEM.BraggVectors):
         _calibrate(stored, f"{path}: {where}")
+        # of a file of 0.13 these would still look at the empty lists that it began with
+        stored._set_raw_vector_getter()
+        stored._set_cal_vector_getter()
         lists, source = stored.cal, stored.raw[0, 0].data
     else:
         lists, source = stored, stored[0, 0].data
@@ -55,10 +52,11 @@ def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple
         raise UserError(
             f"{path}: {where}: no field {', '.join(missing)}; the fields there: {there}"
         )
-    return _flatten(lists, stored.shape), tuple(int(n) for n in stored.shape)
+    nx, ny = (int(n) for n in stored.shape)
+    return _flatten(lists, (nx, ny)), (nx, ny)
 
 
-def _flatten(lists: object, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+def _flatten(lists: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     spots = {position: lists[position].data for position in np.ndindex(*shape)}
     counts = [len(data) for data in spots.values()]
     columns = {name: np.concatenate([d[name] for d in spots.values()]) for name in _FIELDS}
@@ -73,15 +71,15 @@ def _choose(path: Path, node: str | None) -> str:
     def collect(name: str, item: h5py.HLObject) -> None:
         # the PointListArray inside a BraggVectors holds its raw pixels
         inside = any(name.startswith(f"{outer}/") for outer in found)
-        if item.attrs.get("python_class") in _CLASSES and not inside:
+        kind = item.attrs.get("python_class", item.attrs.get("py4dstem_class"))
+        old = name.rpartition("/")[0].endswith(_OLD)
+        if (kind in _CLASSES or old) and not inside:
             found.append(name)
 
     try:
         with h5py.File(path, "r") as file:
             if not any("emd_group_type" in item.attrs for item in file.values()):
-                raise UserError(
-                    f"{path}: HDF5, but not EMD 1.0; expected a file saved by py4DSTEM 0.14"
-                )
+                raise UserError(f"{path}: HDF5, but not EMD; expected a file saved by py4DSTEM")
             file.visititems(collect)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: not an HDF5 file, or cut short: {error}") from None
@@ -97,7 +95,7 @@ def _choose(path: Path, node: str | None) -> str:
     return found[0]
 
 
-def _calibrate(vectors: object, where: str) -> None:
+def _calibrate(vectors: Any, where: str) -> None:
     """Switch on every calibration that the file holds; centre and pixel size must be there."""
     calibration = vectors.calibration
     units = calibration.get_Q_pixel_units()

@@ -1,0 +1,1 @@
+"""What a detector leaves of spot patterns: errors, lost and spurious spots, wrong calibration."""

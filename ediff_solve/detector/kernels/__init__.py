@@ -1,0 +1,1 @@
+"""The detector, compiled: random numbers that hang on a pattern, and every effect."""

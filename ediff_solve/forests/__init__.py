@@ -1,0 +1,1 @@
+"""The paper's forests away from the paper: other protocols, pooled features, reliability."""
