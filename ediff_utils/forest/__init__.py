@@ -1,0 +1,1 @@
+"""Random forests that look at every feature of every split, grown on features in bytes."""

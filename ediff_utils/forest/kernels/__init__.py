@@ -1,0 +1,1 @@
+"""ediff_utils/forest/kernels"""
