@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -11,8 +12,8 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from ediff_utils.forest.grower import Grown
 
-DecisionTree = DecisionTreeClassifier | DecisionTreeRegressor
-Forest = RandomForestClassifier | RandomForestRegressor
+DecisionTree: TypeAlias = DecisionTreeClassifier | DecisionTreeRegressor
+Forest: TypeAlias = RandomForestClassifier | RandomForestRegressor
 
 
 def to_tree(grown: Grown, cuts: np.ndarray, *, regression: bool) -> DecisionTree:

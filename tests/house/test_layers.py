@@ -111,3 +111,10 @@ def test_compiled_code_lives_in_rooms_named_for_it():
         if "from numba import" in path.read_text() and path.parent.name != "kernels"
     ]
     assert not compiled
+
+
+@pytest.mark.parametrize(("room", "most"), [("ediff_utils", 12_000), ("ediff_utils/paper", 4_500)])
+def test_the_paper_stays_thin(room, most):
+    """Someone who comes for the paper can still read it: lines, docstrings and blank ones too."""
+    lines = sum(len(path.read_text().splitlines()) for path in (ROOT / room).rglob("*.py"))
+    assert lines < most

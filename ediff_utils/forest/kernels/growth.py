@@ -106,7 +106,7 @@ class _Node(NamedTuple):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _draw(state, n):
+def _draw(state: np.ndarray, n: int) -> np.int64:
     """One of 0 .. n - 1 (xorshift, Marsaglia 2003)."""
     x = state[0]
     x ^= x << np.uint64(13)
@@ -117,7 +117,7 @@ def _draw(state, n):
 
 
 @njit(cache=True, nogil=True)
-def _columns(task, space, level):
+def _columns(task: Task, space: Space, level: int) -> np.ndarray:
     """Bins of all features at a level."""
     if level == 0:
         return task.columns
@@ -127,7 +127,14 @@ def _columns(task, space, level):
 
 
 @njit(cache=True, nogil=True)
-def _gather(target, weights, row, code, amount, total):
+def _gather(
+    target: np.ndarray,
+    weights: np.ndarray,
+    row: np.ndarray,
+    code: np.ndarray,
+    amount: np.ndarray,
+    total: np.ndarray,
+) -> tuple[float, float, bool]:
     """What patterns add to bins and the sum of it; their weight, squares, and if all are alike."""
     total[:] = 0
     weight, squares, pure = 0.0, 0.0, True
@@ -151,7 +158,7 @@ def _gather(target, weights, row, code, amount, total):
 
 
 @njit(cache=True, nogil=True)
-def _count_all(task, space, amount, node):
+def _count_all(task: Task, space: Space, amount: np.ndarray, node: _Node) -> None:
     """Fill the slot of a node with the bins of all features not known to be constant."""
     words = np.empty(32, np.uint64)
     columns = _columns(task, space, node.level)
@@ -166,7 +173,9 @@ def _count_all(task, space, amount, node):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _search(task, space, amount, node, weight, perfect):
+def _search(
+    task: Task, space: Space, amount: np.ndarray, node: _Node, weight: float, perfect: float
+) -> tuple[int, int, int, int]:
     """Best division: feature, bins on either side, and how many features are constant now."""
     columns = _columns(task, space, node.level)
     place = space.place[node.start : node.start + node.n]
@@ -215,7 +224,7 @@ def _search(task, space, amount, node, weight, perfect):
 
 
 @njit(cache=True, nogil=True)
-def _copy(task, space, node):
+def _copy(task: Task, space: Space, node: _Node) -> int:
     """Copy a node's columns to the smallest level that has room for them; tells which."""
     level = node.level
     while level + 1 < len(space.size) and node.n <= space.size[level + 1]:
@@ -233,7 +242,7 @@ def _copy(task, space, node):
 
 
 @njit(cache=True, nogil=True)
-def _partition(column, last, space, start, n):
+def _partition(column: np.ndarray, last: int, space: Space, start: int, n: int) -> int:
     """Put patterns of the left child first, in the order that they had; tells how many."""
     n_left = n_right = 0
     row, place, spare = space.row[start : start + n], space.place[start : start + n], space.spare
@@ -249,7 +258,7 @@ def _partition(column, last, space, start, n):
 
 
 @njit(cache=True, nogil=True)
-def _subtract(task, space, small):
+def _subtract(task: Task, space: Space, small: _Node) -> None:
     """Fill the smaller child's slot, and leave in the one before it the larger child's bins."""
     row = space.row[small.start : small.start + small.n]
     _gather(task.target, task.weights, row, space.code, space.amount, space.total)
@@ -259,7 +268,7 @@ def _subtract(task, space, small):
 
 
 @njit(cache=True, nogil=True)
-def _doubled(array):
+def _doubled(array: np.ndarray) -> np.ndarray:
     out = np.zeros((2 * len(array), array.shape[1]), array.dtype)
     out[: len(array)] = array
     return out

@@ -23,7 +23,14 @@ from numba.cpython.unsafe.numbers import trailing_zeros
 
 
 @njit(cache=True, nogil=True, inline="always")
-def count_classes(column, place, code, weight, bins, words):
+def count_classes(
+    column: np.ndarray,
+    place: np.ndarray,
+    code: np.ndarray,
+    weight: np.ndarray,
+    bins: np.ndarray,
+    words: np.ndarray,
+) -> None:
     """Add a node's patterns to the bins of one feature.
 
     Parameters
@@ -47,7 +54,9 @@ def count_classes(column, place, code, weight, bins, words):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def count_numbers(column, place, amount, bins, words):
+def count_numbers(
+    column: np.ndarray, place: np.ndarray, amount: np.ndarray, bins: np.ndarray, words: np.ndarray
+) -> None:
     """As :func:`count_classes` for a regression.
 
     Parameters
@@ -67,7 +76,7 @@ def count_numbers(column, place, amount, bins, words):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _take(words, q):
+def _take(words: np.ndarray, q: int) -> np.uint64:
     """Flags of 64 bins, a byte each, as the bits of one number; they are taken back."""
     out = np.uint64(0)
     for r in range(8):
@@ -78,7 +87,16 @@ def _take(words, q):
 
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
-def find_cut(bins, words, total, weight, is_classes, clear, order, sums):
+def find_cut(
+    bins: np.ndarray,
+    words: np.ndarray,
+    total: np.ndarray,
+    weight: float,
+    is_classes: bool,
+    clear: bool,
+    order: np.ndarray,
+    sums: np.ndarray,
+) -> tuple[float, int, int]:
     """Best place to divide the bins of one feature.
 
     Parameters
@@ -144,8 +162,18 @@ def find_cut(bins, words, total, weight, is_classes, clear, order, sums):
 
 @njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def find_cut_of_few(
-    column, place, code, weights, words, total, weight, squares_all, head, following, left
-):
+    column: np.ndarray,
+    place: np.ndarray,
+    code: np.ndarray,
+    weights: np.ndarray,
+    words: np.ndarray,
+    total: np.ndarray,
+    weight: float,
+    squares_all: float,
+    head: np.ndarray,
+    following: np.ndarray,
+    left: np.ndarray,
+) -> tuple[float, int, int]:
     """As :func:`count_classes` and :func:`find_cut`, sooner where patterns are few.
 
     The patterns of a bin are put into a list, and what they change is a sum for all classes.
