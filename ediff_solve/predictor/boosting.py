@@ -61,13 +61,9 @@ class BoostingSettings(Settings):
 class Booster:
     """One booster, its classes and its temperature.
 
-    Parameters
-    ----------
-    model : lightgbm.Booster or None
-        None where there is one class alone.
-    classes : ndarray of int
-        Positions in the system's list, or numbers of space groups.
-    temperature : float
+    - ``model``: None where there is one class alone.
+    - ``classes``, int: positions in the system's list, or numbers of space groups.
+    - ``temperature``: above one, probabilities are softer.
     """
 
     model: lightgbm.Booster | None
@@ -105,15 +101,7 @@ def _fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
 def shorten(text: str) -> str:
     """LightGBM's text of a model without what only its training needed, a third as long.
 
-    Parameters
-    ----------
-    text : str
-        Of ``Booster.model_to_string``.
-
-    Returns
-    -------
-    str
-        Leaves' values have six digits; thresholds are as they were.
+    Leaves' values have six digits; thresholds are as they were.
     """
     lines = []
     for line in text.split("\n"):
@@ -189,12 +177,8 @@ def _train_booster(
 class SpaceGroupModel:
     """Boosters for the crystal system, and for the space groups of each.
 
-    Parameters
-    ----------
-    system : Booster
-        Classes are positions in :data:`~ediff_utils.crystals.groups.NUMBERED_SYSTEMS`.
-    groups : dict of int to Booster
-        By position of the system; classes are numbers of space groups.
+    - ``system``: classes are positions in :data:`~ediff_utils.crystals.groups.NUMBERED_SYSTEMS`.
+    - ``groups``: by position of the system; classes are numbers of space groups.
     """
 
     system: Booster
@@ -208,16 +192,7 @@ class SpaceGroupModel:
         return found
 
     def probabilities(self, vectors: np.ndarray) -> np.ndarray:
-        """Of space groups 1 to 230.
-
-        Parameters
-        ----------
-        vectors : ndarray, shape (n, features)
-
-        Returns
-        -------
-        ndarray, shape (n, 230)
-        """
+        """Of space groups 1 to 230; shape (n, 230)."""
         found = np.zeros((len(vectors), N_GROUPS))
         systems = self.system.probabilities(vectors)
         for k, system in enumerate(self.system.classes):
@@ -238,25 +213,10 @@ def train_model(
     settings: BoostingSettings,
     on_round: Callable[[int], None] | None = None,
 ) -> SpaceGroupModel:
-    """Train the boosters of all systems.
+    """Train the boosters of all systems on vectors, float32 of shape (n, features).
 
-    Parameters
-    ----------
-    vectors : ndarray of float32, shape (n, features)
-    space_groups : ndarray of int, shape (n,)
-    held_out : ndarray of bool, shape (n,)
-        Rows that tell when to stop, and the temperature; of materials of their own.
-    settings : BoostingSettings
-    on_round : callable, optional
-
-    Returns
-    -------
-    SpaceGroupModel
-
-    Raises
-    ------
-    UserError
-        Nothing to train on.
+    The rows that are ``held_out``, bool of shape (n,), tell when to stop, and the temperature; they
+    are of materials of their own. A UserError where there is nothing to train on.
     """
     systems = system_of(space_groups)
     system = _train_booster(vectors, systems, held_out, settings, on_round=on_round)

@@ -151,19 +151,11 @@ class Draws:
 
 
 def summarise_growth(table: pd.DataFrame) -> pd.DataFrame:
-    """What :meth:`Draws.grow` found, by the number of patterns.
+    """What :meth:`Draws.grow` found, a row a number of ``patterns``.
 
-    Parameters
-    ----------
-    table : DataFrame
-
-    Returns
-    -------
-    DataFrame
-        A row a number of ``patterns``: ``draws``, the mean ``confidence`` of those that tell
-        something, the shares that are ``sure``, ``not sure`` or ``cannot tell``, ``agree``, the
-        share with the system that most of all the draws name, and the mean probability
-        ``p_<system>`` of each system, zero where nothing can be told.
+    ``draws``, the mean ``confidence`` of those that tell something, the shares that are ``sure``,
+    ``not sure`` or ``cannot tell``, ``agree``, the share with the system that most of all the draws
+    name, and the mean probability ``p_<system>`` of each system, zero where nothing can be told.
     """
     common = next(iter(table["system"].value_counts().index), None)
     rows = []
@@ -180,22 +172,9 @@ def summarise_growth(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_truth(text: str) -> dict[str, object]:
-    """What is known of a crystal: its system, or its space group and thereby its system.
+    """What is known of a crystal: ``system`` and, where its number is given, ``space_group``.
 
-    Parameters
-    ----------
-    text : str
-        A crystal system, or the number of a space group.
-
-    Returns
-    -------
-    dict
-        ``system`` and, where known, ``space_group``.
-
-    Raises
-    ------
-    UserError
-        Neither of them.
+    A UserError where the text is neither a crystal system nor a space group's number.
     """
     if text in NUMBERED_SYSTEMS:
         return {"system": text}
@@ -210,24 +189,14 @@ def read_truth(text: str) -> dict[str, object]:
 def summarise_answers(
     table: pd.DataFrame, truth: dict[str, object] | None = None
 ) -> dict[str, object]:
-    """Shares of some answers.
+    """Shares of some answers of :meth:`Draws.ask_each`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        See :meth:`Draws.ask_each`.
-    truth : dict, optional
-        See :func:`read_truth`.
-
-    Returns
-    -------
-    dict
-        ``answers`` (how many), ``patterns`` (together), ``systems`` (share of each, commonest
-        first, "cannot tell" among them), ``status`` (share of each), ``confidence`` (mean, of those
-        that name a system), ``bravais`` (shares of the solved lattices), ``cell`` (medians of a to
-        gamma where the commonest of them was solved), ``indexed`` (median) and, with a truth,
-        ``accuracy`` (all answers, "cannot tell" as wrong), ``accuracy_sure`` (None without sure
-        ones), ``space_group_top1`` and ``space_group_top5``.
+    ``answers`` (how many), ``patterns`` (together), ``systems`` (share of each, commonest first,
+    "cannot tell" among them), ``status`` (share of each), ``confidence`` (mean, of those that name
+    a system), ``bravais`` (shares of the solved lattices), ``cell`` (medians of a to gamma where
+    the commonest of them was solved), ``indexed`` (median) and, with a truth (:func:`read_truth`),
+    ``accuracy`` (all answers, "cannot tell" as wrong), ``accuracy_sure`` (None without sure ones),
+    ``space_group_top1`` and ``space_group_top5``.
     """
     named = table["system"].fillna("cannot tell")
     told = table[table["system"].notna()]
@@ -311,25 +280,8 @@ def answer_draws(
 ) -> str:
     """Ask about every pattern alone and about random draws, and write down the shares.
 
-    Parameters
-    ----------
-    predictor, patterns, energy
-        See :class:`Draws`.
-    together, draws, seed, progress
-        See :meth:`Draws.ask_together`.
-    truth : str
-        See :func:`read_truth`; empty where it is not known.
-    as_json : bool
-        JSON instead of lines.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    UserError
-        As those.
+    See :class:`Draws`, :meth:`Draws.ask_together` and :func:`read_truth`, which say what is a
+    UserError; the truth is empty where it is not known. JSON or lines.
     """
     known = read_truth(truth) if truth else None
     asked = Draws(predictor, patterns, energy)

@@ -19,20 +19,10 @@ _FLOOR = 1e-6
 
 
 def pool_few(together: np.ndarray, alone: np.ndarray, n: int) -> np.ndarray:
-    """Probabilities of space groups from few patterns.
+    """Probabilities of space groups, shape (230,), from n patterns, a key of :data:`WEIGHTS`.
 
-    Parameters
-    ----------
-    together : ndarray, shape (230,)
-        From all patterns at once.
-    alone : ndarray, shape (m, 230)
-        From each pattern that tells anything.
-    n : int
-        How many patterns there are, a key of :data:`WEIGHTS`.
-
-    Returns
-    -------
-    ndarray, shape (230,)
+    ``together``, shape (230,), is from all at once, ``alone``, shape (m, 230), from each that tells
+    anything.
     """
     own, joint = WEIGHTS[n]
     value = joint * np.log(np.maximum(together, _FLOOR))

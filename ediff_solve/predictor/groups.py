@@ -19,18 +19,9 @@ def _classes(kind: str) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def sum_classes(probabilities: np.ndarray, kind: str) -> dict[str, float]:
-    """Probabilities of Laue classes, Bravais lattices or crystal systems.
+    """Probabilities of each "laue_class", "bravais" or "system", likeliest first.
 
-    Parameters
-    ----------
-    probabilities : ndarray, shape (230,)
-        Of the space groups.
-    kind : {"laue_class", "bravais", "system"}
-
-    Returns
-    -------
-    dict of str to float
-        Likeliest first.
+    From those of the space groups, shape (230,).
     """
     names, members = _classes(kind)
     sums = np.bincount(members, probabilities, minlength=len(names))

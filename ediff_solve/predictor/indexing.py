@@ -42,24 +42,11 @@ def _check(evidence: Evidence, pattern: int) -> BravaisLattice:
 def compute_indexing(evidence: Evidence, pattern: int = 0) -> pd.DataFrame:
     """Indices of a pattern's spots, and how far each lies from where the lattice has it.
 
-    Parameters
-    ----------
-    evidence : Evidence
-        With a lattice.
-    pattern : int
-        Which of ``evidence.patterns``.
-
-    Returns
-    -------
-    DataFrame
-        A row a spot, strongest first: ``spot`` (its number as it came), ``qx, qy, intensity`` as
-        measured, ``indexed``, ``h, k, l`` in the conventional cell, ``distance`` in the plane and
-        ``excitation_error`` [1/angstrom]; the last five are missing where it has no indices.
-
-    Raises
-    ------
-    UserError
-        No lattice, or no such pattern.
+    ``pattern`` is which of ``evidence.patterns``. A row a spot, strongest first: ``spot`` (its
+    number as it came), ``qx, qy, intensity`` as measured, ``indexed``, ``h, k, l`` in the
+    conventional cell, ``distance`` in the plane and ``excitation_error`` [1/angstrom]; the last
+    five are missing where it has no indices. A UserError where there is no lattice, or no such
+    pattern.
     """
     bravais = _check(evidence, pattern)
     one, joint = evidence.patterns[pattern], evidence.lattice
@@ -95,19 +82,10 @@ def compute_indexing(evidence: Evidence, pattern: int = 0) -> pd.DataFrame:
 def compute_expected(
     evidence: Evidence, pattern: int = 0, q_max: float = 2.0, slab: float = EXPECTED_SLAB
 ) -> np.ndarray:
-    """Where the lattice expects spots of a pattern.
+    """Where the lattice expects spots of a pattern: qx, qy as measured [1/angstrom], shape (n, 2).
 
-    Parameters
-    ----------
-    evidence, pattern
-        See :func:`compute_indexing`.
-    q_max, slab : float
-        Largest |g| and excitation error [1/angstrom].
-
-    Returns
-    -------
-    ndarray, shape (n, 2)
-        qx, qy as measured [1/angstrom]; empty for a pattern that the lattice does not explain.
+    Up to ``q_max`` and an excitation error of ``slab`` [1/angstrom]; none of a pattern that it does
+    not explain. A UserError as :func:`compute_indexing` raises it.
     """
     _check(evidence, pattern)
     basis, stretch, centre = _geometry(evidence, pattern)
@@ -119,20 +97,11 @@ def compute_expected(
 
 
 def compute_strays(evidence: Evidence | None, numbers: Sequence[int]) -> pd.DataFrame:
-    """Spots of all patterns that the lattice does not explain.
+    """Spots of all patterns that the lattice does not explain, the strongest first.
 
-    Parameters
-    ----------
-    evidence : Evidence or None
-        None where nothing can be told.
-    numbers : sequence of int
-        What the patterns are called, in the order of ``Answer.solved_from``.
-
-    Returns
-    -------
-    DataFrame
-        A row a spot: ``pattern``, ``qx, qy`` [1/angstrom], ``intensity`` and ``relative``, the
-        same over that of the pattern's strongest spot; the strongest first.
+    ``numbers`` is what the patterns are called, in the order of ``Answer.solved_from``. A row a
+    spot: ``pattern``, ``qx, qy`` [1/angstrom], ``intensity`` and ``relative``, the same over that
+    of the pattern's strongest spot. Empty where nothing can be told.
     """
     columns = ["pattern", "qx", "qy", "intensity", "relative"]
     if evidence is None or evidence.bravais is None:
@@ -149,19 +118,10 @@ def compute_strays(evidence: Evidence | None, numbers: Sequence[int]) -> pd.Data
 def compute_cells(evidence: Evidence | None) -> pd.DataFrame:
     """The lattices that were found, best first.
 
-    Parameters
-    ----------
-    evidence : Evidence or None
-        None where nothing can be told.
-
-    Returns
-    -------
-    DataFrame
-        A row a lattice: ``bravais``, ``a, b, c`` [angstrom] and ``alpha, beta, gamma`` [degree] of
-        the conventional cell, ``volume`` of the primitive one [cubic angstrom], ``indexed`` (share
-        of the spots) and ``gain``, by how much likelier it makes a spot than chance does
-        [logarithm]. Symmetry is imposed on all of them as far as
-        their errors allow, or, of one pattern, 1.5 % of a length.
+    ``bravais``, ``a, b, c`` [angstrom] and ``alpha, beta, gamma`` [degree] of the conventional
+    cell, ``volume`` of the primitive one [cubic angstrom], ``indexed`` (share of the spots) and
+    ``gain``, by how much likelier it makes a spot than chance does [logarithm]. Symmetry is imposed
+    on all of them as far as their errors allow, or, of one pattern, 1.5 % of a length.
     """
     columns = ["bravais", *CELL, "volume", "indexed", "gain"]
     if evidence is None:

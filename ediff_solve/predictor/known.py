@@ -80,18 +80,9 @@ def _standardise(candidates: list[Candidate], path: Path | None = None) -> pd.Da
 
 
 def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
-    """The table that a solved cell is looked up in.
+    """The table that a solved cell is looked up in; None where the run has no crystals.
 
-    Parameters
-    ----------
-    crystals : str
-        A file or folder (:func:`read_known`); anything else stands for the crystals of the run.
-    run : Run
-
-    Returns
-    -------
-    DataFrame or None
-        None where the run has no crystals.
+    ``crystals`` is a file or folder (:func:`read_known`); anything else stands for the run's.
     """
     if Path(crystals).exists():
         return read_known(Path(crystals))
@@ -101,20 +92,9 @@ def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
 def look_up(
     answer: Answer, crystals: pd.DataFrame | None, elements: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Known crystals with the cell of an answer.
+    """Known crystals with the cell of an answer, of those of :func:`find_known`.
 
-    Parameters
-    ----------
-    answer : Answer
-    crystals : DataFrame or None
-        See :func:`find_known`.
-    elements : collection of str, optional
-        Those present.
-
-    Returns
-    -------
-    DataFrame
-        See :func:`match_known`; empty where there is no cell, or no table.
+    See :func:`match_known`; empty where there is no cell, or no table.
     """
     if crystals is None or answer.lattice is None:
         return pd.DataFrame(columns=["material_id", "formula", "volume_ratio"])
@@ -122,13 +102,7 @@ def look_up(
 
 
 def split_elements(text: str) -> list[str]:
-    """Symbols from a list such as ``Si, O``.
-
-    Raises
-    ------
-    UserError
-        One that is no element's.
-    """
+    """Symbols from a list such as ``Si, O``; a UserError for one that is no element's."""
     elements = [name.strip() for name in text.split(",") if name.strip()]
     check_elements(elements)
     return elements

@@ -41,18 +41,7 @@ def format_number(value: float, error: float) -> str:
 
 
 def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
-    """Lines that say what was found.
-
-    Parameters
-    ----------
-    answer : Answer
-    known : DataFrame, optional
-        Of :func:`ediff_solve.predictor.known.match_known`.
-
-    Returns
-    -------
-    str
-    """
+    """Lines that say what was found; see :func:`ediff_solve.predictor.known.match_known`."""
     lines = [f"{'answer':16} {answer.status}"]
     if answer.systems:
         groups = {f"{symbol} ({number})": p for number, symbol, p in answer.space_groups}
@@ -84,17 +73,8 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
 def read_patterns(path: Path, node: str | None = None) -> list[tuple]:
     """Read a file of spots as :meth:`Predictor.predict` takes them, direct beams included.
 
-    Parameters
-    ----------
-    path : Path
-        See :func:`ediff_solve.frames.bragg.read_bragg_lists`.
-    node : str, optional
-        In a file of py4DSTEM.
-
-    Returns
-    -------
-    list of tuple of ndarray
-        qx, qy [1/angstrom] and intensity of each pattern.
+    qx, qy [1/angstrom] and intensity of each pattern. For ``path`` and ``node`` see
+    :func:`ediff_solve.frames.bragg.read_bragg_lists`.
     """
     lists = read_bragg_lists(path, node=node, direct_beam_radius=-1)
     return [lists.spots(n) for n in range(len(lists))]
@@ -113,33 +93,11 @@ def answer_file(
 ) -> tuple[list[Answer], str]:
     """Read a file of spots, ask a predictor about it, and write down what it says.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    path : Path
-        See :func:`ediff_solve.frames.bragg.read_bragg_lists`.
-    energy : float
-        [eV]
-    each : bool
-        Ask about every pattern alone; otherwise all are taken to be of one crystal.
-    node : str, optional
-        In a file of py4DSTEM.
-    crystals : str, optional
-        A table in which the solved cell is looked up.
-    elements : sequence of str
-        Those present.
-    as_json : bool
-        JSON instead of lines.
-
-    Returns
-    -------
-    answers : list of Answer
-    text : str
-
-    Raises
-    ------
-    UserError
-        A file that cannot be read, or spots that cannot be spots in 1/angstrom.
+    All patterns are taken to be of one crystal, with ``each`` every one is asked about alone; the
+    energy is in eV. For ``path`` and ``node`` see
+    :func:`ediff_solve.frames.bragg.read_bragg_lists`. The solved cell is looked up in the table
+    ``crystals``, with the ``elements`` that are present. A UserError where the file cannot be read,
+    or spots cannot be spots in 1/angstrom.
     """
     # What a user mistyped is said before anything takes long.
     check_energy(energy)

@@ -37,16 +37,11 @@ MOST_NAMED = 5
 class CheckedPattern:
     """Spots that can be asked about, and what was done to them.
 
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray, shape (n,)
-        Without the direct beam, duplicates and spots of no intensity [1/angstrom].
-    notes : tuple of str
-        What was left out, and why nothing can be told.
-    usable : bool
-        Whether a lattice can be looked for.
-    graded : bool
-        Whether intensities differ from each other.
+    - ``qx, qy, intensity``, shape (n,): without the direct beam, duplicates and spots of no
+      intensity [1/angstrom].
+    - ``notes``: what was left out, and why nothing can be told.
+    - ``usable``: whether a lattice can be looked for.
+    - ``graded``: whether intensities differ from each other.
     """
 
     qx: np.ndarray
@@ -67,24 +62,10 @@ def check_pattern(
 ) -> CheckedPattern:
     """Put one pattern's spots in order.
 
-    Parameters
-    ----------
-    qx, qy : array_like, shape (n,)
-        From the direct beam [1/angstrom, without 2 pi].
-    intensity : array_like, shape (n,), optional
-        In any one unit; all alike where there is none.
-    where : str
-        What stands before the field's name in a message.
-
-    Returns
-    -------
-    CheckedPattern
-
-    Raises
-    ------
-    UserError
-        Values that are not finite, negative intensities, lengths that differ, too many spots, or
-        coordinates that are not in 1/angstrom.
+    qx, qy from the direct beam [1/angstrom, without 2 pi], and intensity in any one unit, shape
+    (n,); all alike where there is none. ``where`` stands before the field's name in a message. A
+    UserError where values are not finite, intensities negative, lengths different, spots too many,
+    or coordinates not in 1/angstrom.
     """
     try:
         x, y, strength = check_spots(qx, qy, intensity)
@@ -121,22 +102,10 @@ def check_pattern(
 
 
 def check_patterns(patterns: Sequence[tuple]) -> list[CheckedPattern]:
-    """Put the spots of several patterns of one crystal in order.
+    """Put the spots of several patterns of one crystal in order, as :func:`check_pattern` does.
 
-    Parameters
-    ----------
-    patterns : sequence of tuple of array_like
-        qx, qy and, if known, intensity of each.
-
-    Returns
-    -------
-    list of CheckedPattern
-        A pattern that came before is not usable again: it would only look like more evidence.
-
-    Raises
-    ------
-    UserError
-        No patterns, too many, or one that :func:`check_pattern` refuses.
+    A pattern that came before is not usable again: it would only look like more evidence. A
+    UserError where there are no patterns, or too many.
     """
     if not 0 < len(patterns) <= MOST_PATTERNS:
         raise UserError(
@@ -156,16 +125,7 @@ def check_patterns(patterns: Sequence[tuple]) -> list[CheckedPattern]:
 
 
 def gather_notes(checked: Sequence[CheckedPattern]) -> tuple[str, ...]:
-    """Notes on all patterns, each with the patterns that it belongs to.
-
-    Parameters
-    ----------
-    checked : sequence of CheckedPattern
-
-    Returns
-    -------
-    tuple of str
-    """
+    """Notes on all patterns, each with the patterns that it belongs to."""
     if len(checked) == 1:
         return checked[0].notes
     owners: dict[str, list[int]] = {}

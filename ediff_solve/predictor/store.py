@@ -53,20 +53,10 @@ def _unpack(packed: dict) -> Booster:
 
 
 def save_models(models: dict[str, SpaceGroupModel], card: dict, folder: Path) -> None:
-    """Write a predictor; its card last, so that a folder with a card is whole.
+    """Write a predictor, models by kind; its card last, so that a folder with a card is whole.
 
-    Parameters
-    ----------
-    models : dict of str to SpaceGroupModel
-        By kind.
-    card : dict
-        What is said of it, ready for JSON; format, features, versions and checksums are added.
-    folder : Path
-
-    Raises
-    ------
-    UserError
-        The files cannot be written.
+    Format, features, versions and checksums are added to the card. A UserError where the files
+    cannot be written.
     """
     digests = {}
     for kind, model in models.items():
@@ -90,10 +80,7 @@ def save_models(models: dict[str, SpaceGroupModel], card: dict, folder: Path) ->
 def write_card(card: dict, folder: Path) -> None:
     """Write a predictor's card, whose format, features, versions and checksums are there already.
 
-    Raises
-    ------
-    UserError
-        The file cannot be written.
+    A UserError where the file cannot be written.
     """
     with atomic_write(Path(folder) / CARD) as partial:
         partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -102,10 +89,7 @@ def write_card(card: dict, folder: Path) -> None:
 def read_card(folder: Path) -> dict:
     """Read a predictor's card.
 
-    Raises
-    ------
-    UserError
-        No card there, one that is damaged, or of another version of the program.
+    A UserError where there is none, or it is damaged, or of another version of the program.
     """
     path = Path(folder) / CARD
     if not path.exists():
@@ -125,23 +109,10 @@ def read_card(folder: Path) -> dict:
 
 
 def load_models(folder: Path) -> tuple[dict[str, SpaceGroupModel], dict]:
-    """Read a predictor.
+    """Read a predictor: its models by kind, and its card.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    models : dict of str to SpaceGroupModel
-        By kind.
-    card : dict
-
-    Raises
-    ------
-    UserError
-        As :func:`read_card`, or a file that is missing, cut short or not the one that the card
-        speaks of.
+    A UserError as :func:`read_card`, or where a file is missing, cut short or not the one that the
+    card speaks of.
     """
     folder = Path(folder)
     card = read_card(folder)

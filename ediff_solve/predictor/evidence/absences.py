@@ -22,13 +22,9 @@ _Condition = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 class Zone(NamedTuple):
     """Reflections of a plane or a row, and what would be extinct among them.
 
-    Parameters
-    ----------
-    name : str
-    members : callable
-        Of h, k, l; which reflections belong to it.
-    extinct : callable
-        Of h, k, l; which of them would be extinct.
+    - ``name``: of the plane or row, and which are extinct, as in "h00: not 2n".
+    - ``members``: of h, k, l; which reflections belong to it.
+    - ``extinct``: of h, k, l; which of them would be extinct.
     """
 
     name: str
@@ -144,18 +140,9 @@ def _equivalents(hkl: np.ndarray, system: str) -> list[np.ndarray]:
 def absence_scores(reflections: Reflections, symbol: str) -> np.ndarray:
     """How much is seen of what would be extinct.
 
-    Parameters
-    ----------
-    reflections : Reflections
-    symbol : str
-        Bravais lattice whose conventional basis the indices belong to.
-
-    Returns
-    -------
-    ndarray
-        See :data:`NAMES`: of each zone the logarithm of the number of reflections, the share
-        that would be extinct, and by how much these are weaker than the others; NaN where there
-        are none.
+    The indices belong to the conventional basis of the Bravais lattice ``symbol``. See
+    :data:`NAMES`: of each zone the logarithm of the number of reflections, the share that would be
+    extinct, and by how much these are weaker than the others; NaN where there are none.
     """
     system = metric_system(symbol)
     found = np.full((N_SLOTS, 3), np.nan)

@@ -92,14 +92,9 @@ NAMES = (
 class CentredPattern:
     """Spots about their centre, strongest first.
 
-    Parameters
-    ----------
-    spots : tuple of ndarray, shape (n,)
-        qx, qy [1/angstrom] and intensity.
-    order : ndarray of int, shape (n,)
-        Which of the spots as they came each is.
-    centre : ndarray, shape (2,)
-        As its Friedel pairs have it [1/angstrom].
+    - ``spots``: qx, qy [1/angstrom] and intensity, shape (n,).
+    - ``order``, int, shape (n,): which of the spots as they came each is.
+    - ``centre``, shape (2,): as its Friedel pairs have it [1/angstrom].
     """
 
     spots: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -111,24 +106,14 @@ class CentredPattern:
 class Evidence:
     """What patterns of one crystal say of it.
 
-    Parameters
-    ----------
-    vector : ndarray of float32, shape (len(NAMES),)
-        NaN where nothing can be said.
-    bravais : BravaisLattice or None
-        None where no lattice explains the spots.
-    lattice : JointLattice or None
-        Of several patterns.
-    candidates : list of LatticeCandidate
-        Of one pattern, best first; the first with the most symmetry that is believed.
-    used : ndarray of int
-        Which patterns the lattice was solved from.
-    patterns : list of CentredPattern
-        Those patterns.
-    rivals : list of JointLattice
-        Other lattices of several patterns, best first.
-    energy : float
-        [eV]
+    - ``vector``, float32, shape (len(NAMES),): NaN where nothing can be said.
+    - ``bravais``: None where no lattice explains the spots.
+    - ``lattice``: of several patterns.
+    - ``candidates``: of one pattern, best first; the first with the most symmetry that is believed.
+    - ``used``, int: which patterns the lattice was solved from.
+    - ``patterns``: those patterns.
+    - ``rivals``: other lattices of several patterns, best first.
+    - ``energy``: [eV]
     """
 
     vector: np.ndarray
@@ -159,23 +144,10 @@ def compute_evidence(
 ) -> Evidence:
     """Solve the lattice of one crystal from its patterns, and gather what tells its symmetry.
 
-    Parameters
-    ----------
-    patterns : sequence of tuple of ndarray
-        qx, qy [1/angstrom] and intensity of each, without the direct beam.
-    energy : float
-        Of the electrons [eV].
-    candidates : sequence of list of LatticeCandidate, optional
-        Of each pattern, where :func:`solve_alone` has found them already.
-
-    Returns
-    -------
-    Evidence
-
-    Raises
-    ------
-    UserError
-        No patterns, or spots that are not finite or of negative intensity.
+    The patterns are qx, qy [1/angstrom] and intensity of each, without the direct beam, the energy
+    that of the electrons [eV], the candidates those of each pattern, where :func:`solve_alone` has
+    found them already. A UserError where there are no patterns, or spots that are not finite or of
+    negative intensity.
     """
     if not len(patterns):
         raise UserError("patterns: expected at least one")
@@ -212,15 +184,9 @@ def solve_alone(
 ) -> list[LatticeCandidate]:
     """Lattices of one pattern about its centre, as :func:`compute_evidence` looks for them.
 
-    Parameters
-    ----------
-    pattern : tuple of ndarray
-        qx, qy [1/angstrom] and intensity.
-    energy : float
-        [eV]
-    sparse : bool
-        Where none is found, look again as :mod:`ediff_solve.lattice.sparse` does, which
-        :func:`compute_evidence` on its own does not.
+    The pattern is qx, qy [1/angstrom] and intensity, the energy in eV. Where none is found,
+    ``sparse`` looks again as :mod:`ediff_solve.lattice.sparse` does, and :func:`compute_evidence`
+    on its own does not.
     """
     spots = _centred(*check_spots(*pattern)).spots
     found = solve_pattern(*spots, energy=energy)

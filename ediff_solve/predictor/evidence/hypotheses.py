@@ -40,18 +40,11 @@ NAMES = tuple(
 class Hypothesis:
     """A symmetric lattice near a pattern's.
 
-    Parameters
-    ----------
-    order : int
-        Of its rotation group.
-    along : ndarray, shape (3,)
-        Components of the candidate's basis along the beam [1/angstrom].
-    residual : float
-        Root mean square of the metric's deviations from symmetry, in standard errors.
-    metric : float
-        The same relative to the metric.
-    change : float
-        Of the components along the beam, in standard errors.
+    - ``order``: of its rotation group.
+    - ``along``, shape (3,): components of the candidate's basis along the beam [1/angstrom].
+    - ``residual``: root mean square of the metric's deviations from symmetry, in standard errors.
+    - ``metric``: the same relative to the metric.
+    - ``change``: of the components along the beam, in standard errors.
     """
 
     order: int
@@ -64,14 +57,7 @@ class Hypothesis:
 def find_hypotheses(candidate: LatticeCandidate) -> dict[int, Hypothesis]:
     """The best symmetric lattice of each order of the rotation group.
 
-    Parameters
-    ----------
-    candidate : LatticeCandidate
-
-    Returns
-    -------
-    dict of int to Hypothesis
-        By order; those that no scale brings near are not there.
+    By order; those that no scale brings near are not there.
     """
     basis = candidate.reciprocal
     log_error = max(candidate.log_scale_error, SHARPEST_SCALE)
@@ -113,16 +99,7 @@ def hypothesis_numbers(
 ) -> tuple[np.ndarray, LatticeCandidate]:
     """Numbers of each hypothesis, and the candidate with the most symmetry that is believed.
 
-    Parameters
-    ----------
-    candidate : LatticeCandidate
-    found : dict of int to Hypothesis
-
-    Returns
-    -------
-    numbers : ndarray, shape (24,)
-        See :data:`NAMES`.
-    chosen : LatticeCandidate
+    The numbers, shape (24,), are named in :data:`NAMES`.
     """
     numbers = np.full((len(ORDERS), 4), np.nan)
     volume = abs(np.linalg.det(candidate.reciprocal))

@@ -95,19 +95,11 @@ def _code(hkl: np.ndarray) -> np.ndarray:
 
 
 def laue_scores(reflections: Reflections, symbol: str) -> np.ndarray:
-    """Agreement of reflections that the axes of a lattice make equivalent.
+    """Agreement of reflections that the axes of a lattice make equivalent; shape (15,).
 
-    Parameters
-    ----------
-    reflections : Reflections
-    symbol : str
-        Bravais lattice whose conventional basis the indices belong to.
-
-    Returns
-    -------
-    ndarray, shape (15,)
-        See :data:`NAMES`: correlation of the pairs' values, share of the reflections that have a
-        partner, and logarithm of the number of pairs; NaN for axes that the lattice does not have.
+    The indices belong to the conventional basis of the Bravais lattice ``symbol``. See
+    :data:`NAMES`: correlation of the pairs' values, share of the reflections that have a partner,
+    and logarithm of the number of pairs; NaN for axes that the lattice does not have.
     """
     found = np.full((N_SLOTS, 3), np.nan)
     hkl = reflections.hkl

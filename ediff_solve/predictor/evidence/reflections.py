@@ -25,25 +25,16 @@ RIDGE = 1e-6
 class Reflections:
     """What all patterns say of each reflection.
 
-    Parameters
-    ----------
-    hkl : ndarray of int, shape (n, 3)
-        In the conventional basis; of g and -g the one whose first index other than 0 is positive.
-    value : ndarray, shape (n,)
-        Mean residual of the logarithm of the intensity over that of a typical spot.
-    weight : ndarray, shape (n,)
-        Sum of the spots' weights, each up to 1.
-    spread : float
-        Standard deviation of the residuals.
-    skewness : float
-        Of the residuals: centric crystals have more weak reflections.
-    repeat : float
-        Correlation of the residuals of two patterns' spots of one reflection.
-    n_repeats : int
-        Pairs of such spots.
-    friedel : float
-        Correlation of the residuals of g and -g in one pattern.
-    n_friedel : int
+    - ``hkl``, int, shape (n, 3): in the conventional basis; of g and -g one, see
+      :func:`friedel_sign`.
+    - ``value``, shape (n,): mean residual of the logarithm of the intensity over a typical spot's.
+    - ``weight``, shape (n,): sum of the spots' weights, each up to 1.
+    - ``spread``: standard deviation of the residuals.
+    - ``skewness``: of the residuals: centric crystals have more weak reflections.
+    - ``repeat``: correlation of the residuals of two patterns' spots of one reflection.
+    - ``n_repeats``: pairs of such spots.
+    - ``friedel``: correlation of the residuals of g and -g in one pattern.
+    - ``n_friedel``: pairs of such spots.
     """
 
     hkl: np.ndarray
@@ -66,21 +57,10 @@ def friedel_sign(hkl: np.ndarray) -> np.ndarray:
 def residuals(
     intensity: np.ndarray, square: np.ndarray, error: np.ndarray, pattern: np.ndarray
 ) -> np.ndarray:
-    """Logarithms of intensities without what the excitation error and |g| explain.
+    """Logarithms of intensities without what the excitation error and |g| explain; shape (n,).
 
-    Parameters
-    ----------
-    intensity : ndarray, shape (n,)
-    square : ndarray, shape (n,)
-        q^2 [1/angstrom^2].
-    error : ndarray, shape (n,)
-        Excitation errors [1/angstrom].
-    pattern : ndarray of int, shape (n,)
-        0, 1, ...
-
-    Returns
-    -------
-    ndarray, shape (n,)
+    ``square`` is q^2 [1/angstrom^2], ``error`` the excitation error [1/angstrom], ``pattern`` 0, 1,
+    ... of each spot.
     """
     counts = np.maximum(np.bincount(pattern), 1)
 
@@ -112,16 +92,7 @@ def merge(
 ) -> Reflections:
     """Reflections of the spots of several patterns.
 
-    Parameters
-    ----------
-    hkl : ndarray of int, shape (n, 3)
-        In the conventional basis.
-    intensity, square, error, pattern
-        See :func:`residuals`.
-
-    Returns
-    -------
-    Reflections
+    ``hkl``, shape (n, 3), is in the conventional basis; the others are those of :func:`residuals`.
     """
     left = residuals(intensity, square, error, pattern)
     weight = 1 / (1 + (error / HALF_WEIGHT) ** 2)

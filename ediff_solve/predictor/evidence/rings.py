@@ -20,14 +20,7 @@ N_RINGS, STEP, N_ORDERS = 41, 0.05, 7
 def ring_magnitudes(patterns: list[tuple]) -> np.ndarray:
     """Magnitudes of the rings' angular orders, of a total intensity of one.
 
-    Parameters
-    ----------
-    patterns : list of tuple of ndarray
-        qx, qy [1/angstrom] and intensity of each.
-
-    Returns
-    -------
-    ndarray of float32, shape (patterns, 41, 7)
+    Of qx, qy [1/angstrom] and intensity of each pattern; float32 of shape (patterns, 41, 7).
     """
     sizes = [len(p[0]) for p in patterns]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -53,24 +53,16 @@ LINES = {
 
 
 def describe(answers: pd.DataFrame) -> dict[str, dict]:
-    """Figures of a card, by condition.
+    """Figures of a card, for "clean" and "detector".
 
-    Parameters
-    ----------
-    answers : DataFrame
-        See :func:`ediff_solve.predictor.training.judging.answer_material`.
-
-    Returns
-    -------
-    dict of str to dict
-        For "clean" and "detector". Of one pattern and of ten: ``one`` and ``ten``, accuracies of
-        the crystal system, and with ``_one`` and ``_ten`` behind them ``cannot_tell``, a share,
-        ``right_of_told``, the accuracy of the others, ``sure`` and ``right_of_sure``, the same of
-        those called sure (None without any), ``space_group_top1``, ``space_group_top5`` and, of
-        answers that tell something, ``ece``. Then ``ten_at_80_coverage``, ``axes_relative_ten``,
-        ``by_system`` (with median errors of ten patterns' axes, in angstrom and relative, and
-        ``said_ten``, the shares of what was answered), ``without_triclinic``, and for one pattern
-        ``by_spots`` and ``by_thickness``.
+    Of one pattern and of ten: ``one`` and ``ten``, accuracies of the crystal system, and with
+    ``_one`` and ``_ten`` behind them ``cannot_tell``, a share, ``right_of_told``, the accuracy of
+    the others, ``sure`` and ``right_of_sure``, the same of those called sure (None without any),
+    ``space_group_top1``, ``space_group_top5`` and, of answers that tell something, ``ece``. Then
+    ``ten_at_80_coverage``, ``axes_relative_ten``, ``by_system`` (with median errors of ten
+    patterns' axes, in angstrom and relative, and ``said_ten``, the shares of what was answered),
+    ``without_triclinic``, and for one pattern ``by_spots`` and ``by_thickness``. The answers are
+    those of :func:`ediff_solve.predictor.training.judging.answer_material`.
     """
     return {str(name): _describe(part) for name, part in answers.groupby("condition", sort=False)}
 
@@ -153,18 +145,10 @@ def _by(table: pd.DataFrame, column: str, edges: tuple[int, ...]) -> list[dict]:
 
 
 def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
-    """How answers gain with the number of patterns.
+    """How answers (see :func:`describe`) gain with the number of patterns.
 
-    Parameters
-    ----------
-    table : DataFrame
-        See :func:`ediff_solve.predictor.training.judging.answer_material`.
-
-    Returns
-    -------
-    DataFrame
-        By ``condition`` and ``patterns``: the shares ``system``, ``space_group`` and ``first_five``
-        of right answers, with 95 % intervals ``<name>_low`` and ``<name>_high`` (Wilson) and ``n``.
+    By ``condition`` and ``patterns``: the shares ``system``, ``space_group`` and ``first_five`` of
+    right answers, with 95 % intervals ``<name>_low`` and ``<name>_high`` (Wilson) and ``n``.
     """
     right = table[["condition", "patterns"]].assign(
         system=right_system(table),
@@ -182,18 +166,11 @@ def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
-    """Confidence of each kind from which :data:`SURE` of answers as confident are right.
+    """Confidence from which :data:`SURE` of answers as confident are right.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Answers of materials that no tree was grown on.
-
-    Returns
-    -------
-    dict of str to float
-        For "single" and "several"; accuracy as a rising function of confidence is what isotonic
-        regression makes of the answers, and one where it never rises so far.
+    For "single" and "several", from answers of materials that no tree was grown on. Accuracy as a
+    rising function of confidence is what isotonic regression makes of them; one where it never
+    rises so far.
     """
     found = {}
     for kind, part in _split_kinds(table).items():
@@ -208,15 +185,7 @@ def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
 def find_least_indexed(table: pd.DataFrame) -> dict[str, float]:
     """Share of the spots that all but :data:`ONE_GRAIN` of one-grain patterns have explained.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Answers of materials that no tree was grown on, with ``indexed``.
-
-    Returns
-    -------
-    dict of str to float
-        For "single" and "several".
+    For "single" and "several", from the ``indexed`` of materials that no tree was grown on.
     """
     return {
         kind: float(part["indexed"].quantile(ONE_GRAIN)) if part["indexed"].notna().any() else 0.0
@@ -237,13 +206,7 @@ def format_line(figures: dict[str, dict], key: str, form: str) -> list[str]:
 
 
 def format_figures(figures: dict[str, dict]) -> str:
-    """Lines for the terminal, a column a condition.
-
-    Parameters
-    ----------
-    figures : dict of str to dict
-        See :func:`describe`, with or without times.
-    """
+    """Lines for the terminal, a column a condition, with or without times."""
     lines = [("", list(figures))]
     for label, (key, form) in LINES.items():
         if all(key in found for found in figures.values()):

@@ -45,32 +45,12 @@ def judge_again(
 ) -> dict:
     """Ask a predictor about its test materials again, and write answers and cards anew.
 
-    Parameters
-    ----------
-    folder : Path
-        The predictor's.
-    sources : mapping of str to Path
-        Datasets of patterns by condition, of the same simulation as those that it was made of.
-        The answers are kept beside them, so that what was stopped goes on.
-    crystals : DataFrame
-        The crystals' table, the test materials among them.
-    jobs, progress
-        See :func:`ediff_solve.predictor.training.pipeline.build_predictor`.
-
-    Returns
-    -------
-    dict
-        The new card. Limits, times and what it says of second grains are those of the old one.
-
-    Raises
-    ------
-    UserError
-        A condition or a test material is missing, or patterns are.
-
-    Notes
-    -----
-    Of the materials whose patterns go with the predictor, these are asked about: on other
-    processors a simulation differs in its last digits.
+    The sources are datasets of patterns by condition, of the same simulation as those that it was
+    made of. The answers are kept beside them, so that what was stopped goes on. Of the materials
+    whose patterns go with the predictor, these are asked about: on other processors a simulation
+    differs in its last digits. Returns the new card; limits, times and what it says of second
+    grains are those of the old one. A UserError where a condition, a test material or patterns are
+    missing.
     """
     models, card = load_models(folder)
     settings = _read_example_settings(card, folder)
@@ -99,12 +79,9 @@ def judge_again(
 def judge_runs_again(
     folder: Path, runs: Mapping[str, Run], *, jobs: int = -1, progress: bool = True
 ) -> dict:
-    """:func:`judge_again` on the datasets of runs, by condition.
+    """Do the same as :func:`judge_again` on the datasets of runs, by condition.
 
-    Raises
-    ------
-    UserError
-        As :func:`judge_again`, or patterns of another simulation than the card's.
+    A UserError also where patterns are of another simulation than the card's.
     """
     made_of = read_card(folder)["simulation"]
     for condition, run in runs.items():
@@ -124,23 +101,9 @@ def _read_example_settings(card: Mapping[str, Any], folder: Path) -> dict[str, E
 def check_predictor(folder: Path) -> tuple[dict[str, dict], dict[str, float]]:
     """Compute a card's figures again, and answers to the patterns that go with the predictor.
 
-    Parameters
-    ----------
-    folder : Path
-        The predictor's.
-
-    Returns
-    -------
-    figures : dict of str to dict
-        See :func:`ediff_solve.predictor.training.card.describe`; with the times of
-        :func:`ediff_solve.predictor.training.trials.measure_times`, as taken here.
-    comparison : dict of str to float
-        See :func:`ediff_solve.predictor.training.sample.compare_answers`.
-
-    Raises
-    ------
-    UserError
-        Files that are missing or damaged, or figures that are not those of the card.
+    The figures are those of :func:`ediff_solve.predictor.training.card.describe`, with the times as
+    taken here; the comparison is that of :func:`compare_answers`. A UserError where files are
+    missing or damaged, or figures are not those of the card.
     """
     models, card = load_models(folder)
     shipped = read_answers(folder)

@@ -32,16 +32,8 @@ _POSITION, _INTENSITY = 4, 1
 def simulate_example(patterns: int = 12, seed: int = 0) -> pd.DataFrame:
     """Spots of anatase at random orientations, behind the default detector.
 
-    Parameters
-    ----------
-    patterns : int
-    seed : int
-
-    Returns
-    -------
-    DataFrame
-        A row a spot: ``frame``, ``qx``, ``qy`` [1/angstrom] and ``intensity`` [counts]; the direct
-        beam is among them, as spot finders have it.
+    A row a spot: ``frame``, ``qx``, ``qy`` [1/angstrom] and ``intensity`` [counts]; the direct beam
+    is among them, as spot finders have it.
     """
     prototypes, _ = load_prototypes(CrystalSettings().symprec)
     crystal = Crystal.from_row(next(p.row for p in prototypes if p.name == MINERAL))
@@ -73,16 +65,7 @@ def simulate_example(patterns: int = 12, seed: int = 0) -> pd.DataFrame:
 
 
 def write_example(path: Path = EXAMPLE) -> Path:
-    """Write the example again, as ``python -m ediff_solve.predictor.training.example_file`` does.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Path
-    """
+    """Write the example again, as running this module does."""
     table = simulate_example()
     with atomic_write(path) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")

@@ -62,31 +62,11 @@ def build_examples(
     cluster: str = "",
     progress: bool = True,
 ) -> Path:
-    """Compute the examples of a dataset, or what is left of them.
+    """Compute the examples of a dataset of patterns, or what is left of them; return the folder.
 
-    Parameters
-    ----------
-    patterns : Path
-        A dataset of patterns.
-    folder : Path
-        Where the files go, one a row group of the dataset.
-    settings : ExampleSettings
-    materials : set of str, optional
-        Only these.
-    jobs, cluster
-        See :func:`ediff_utils.core.workers.run_tasks`.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    UserError
-        No patterns there, an unknown condition, or a folder that cannot be written to.
+    The folder has a file a row group of the dataset. Only of the ``materials``, if any are given;
+    for jobs and cluster see :func:`ediff_utils.core.workers.run_tasks`. A UserError where there are
+    no patterns, the condition is unknown, or the folder cannot be written to.
     """
     if settings.condition not in DETECTORS:
         raise UserError(f"condition: expected one of {', '.join(DETECTORS)}")
@@ -126,26 +106,11 @@ def run_blocks(
     cluster: str = "",
     progress: bool = True,
 ) -> list[Path]:
-    """Make a file of every row group of a dataset, where it is not there yet.
+    """Make a file of every row group of a dataset, where it is not there yet; in its order.
 
-    Parameters
-    ----------
-    function : callable
-        Of the row group's table, the file and the identity, which :func:`write_block` writes, and
-        ``arguments``; runs in a worker process.
-    stage : made_from.Stage
-    identity : mapping
-        A file with another one is made again.
-    patterns, folder : Path
-        See :func:`build_examples`.
-    arguments : tuple
-    jobs, cluster, progress
-        See :func:`build_examples`.
-
-    Returns
-    -------
-    list of Path
-        The files, in the order of the dataset.
+    The function takes the row group's table, the file and the identity, which :func:`write_block`
+    writes, and the arguments; it runs in a worker process. A file with another identity is made
+    again. For the others see :func:`build_examples`.
     """
     places = [
         (path, group, Path(folder) / f"{path.stem}-{group:03d}.parquet")
@@ -187,19 +152,9 @@ def _digest(materials: frozenset[str] | None) -> str:
 
 
 def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.ndarray]:
-    """Which of a crystal's patterns are taken alone and together.
+    """Which of a crystal's n patterns are taken alone and together: numbers from 0 of each group.
 
-    Parameters
-    ----------
-    n : int
-        Patterns of the crystal.
-    settings : ExampleSettings
-    material : str
-        What is drawn hangs on its name and the seed alone.
-
-    Returns
-    -------
-    list of ndarray of int
+    What is drawn hangs on the material's name and the seed alone.
     """
     rng = np.random.default_rng([settings.seed, name_seed(material)])
     # All draw on the same few, as each has to be solved.
@@ -217,19 +172,10 @@ def choose_groups(n: int, settings: ExampleSettings, material: str) -> list[np.n
 
 
 def place_groups(table: pa.Table, settings: ExampleSettings, material: str) -> list[np.ndarray]:
-    """:func:`choose_groups` as rows of a crystal's table of patterns.
+    """Groups of :func:`choose_groups` as rows of a crystal's table of patterns.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        All of its patterns; or those that are needed, with ``position``, which of all each is, and
-        ``of``, how many there are.
-    settings : ExampleSettings
-    material : str
-
-    Returns
-    -------
-    list of ndarray of int
+    The table has all of them; or those that are needed, with ``position``, which of all each is,
+    and ``of``, how many there are.
     """
     if "position" not in table.column_names:
         return choose_groups(table.num_rows, settings, material)
@@ -274,20 +220,10 @@ def compute_examples(
     table: pa.Table,
     settings: ExampleSettings,
 ) -> list[dict]:
-    """Vectors of evidence of one crystal.
+    """Vectors of evidence of one crystal, of which the table has the patterns.
 
-    Parameters
-    ----------
-    material : str
-    table : pyarrow.Table
-        Its patterns.
-    settings : ExampleSettings
-
-    Returns
-    -------
-    list of dict
-        ``material_id, condition, patterns`` (how many together), ``spots`` (median), ``thickness``
-        (mean) and ``evidence``.
+    Of each example ``material_id, condition, patterns`` (how many together), ``spots`` (median),
+    ``thickness`` (mean) [angstrom] and ``evidence``.
     """
     patterns = show_patterns(material, table, DETECTORS[settings.condition], settings.seed)
     thickness = table["thickness"].to_numpy()
@@ -316,20 +252,9 @@ def show_patterns(
     seed: int,
     pool: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Patterns of a crystal as a detector shows them.
+    """Patterns of a crystal as a detector shows them: qx, qy [1/angstrom] and intensity of each.
 
-    Parameters
-    ----------
-    material : str
-    table : pyarrow.Table
-        Its patterns.
-    detector, seed, pool
-        See :func:`ediff_solve.detector.effects.apply_detector`.
-
-    Returns
-    -------
-    list of tuple of ndarray
-        qx, qy [1/angstrom] and intensity of each.
+    For detector, seed and pool see :func:`ediff_solve.detector.effects.apply_detector`.
     """
     qx, qy, intensity, offsets = spots(table.combine_chunks())
     seen = apply_detector(
@@ -348,22 +273,10 @@ def show_patterns(
 
 
 def read_examples(*folders: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Examples of one or more folders.
+    """Examples of one or more folders, and their vectors, float32 of shape (n, len(NAMES)).
 
-    Parameters
-    ----------
-    *folders : Path
-
-    Returns
-    -------
-    index : DataFrame
-        ``material_id, condition, patterns, spots, thickness``.
-    vectors : ndarray of float32, shape (n, len(NAMES))
-
-    Raises
-    ------
-    UserError
-        No examples there.
+    The columns are ``material_id, condition, patterns, spots, thickness``. A UserError where there
+    are no examples.
     """
     paths = [path for folder in folders for path in sorted(Path(folder).glob("*.parquet"))]
     if not paths:

@@ -15,14 +15,7 @@ _HELD_OUT = 0.1
 
 
 def hold_out(split: pd.DataFrame, seed: int) -> set[str]:
-    """Training materials that trees are not grown on.
-
-    Parameters
-    ----------
-    split : DataFrame
-        ``material_id`` and ``part``.
-    seed : int
-    """
+    """Training materials that trees are not grown on, of ``material_id`` and ``part``."""
     names = np.sort(split.loc[split["part"] == "train", "material_id"].unique())
     rng = np.random.default_rng(seed)
     return set(rng.choice(names, round(_HELD_OUT * len(names)), replace=False))
@@ -36,27 +29,11 @@ def train_predictor(
     settings: BoostingSettings,
     on_round: Callable[[str, int], None] | None = None,
 ) -> dict[str, SpaceGroupModel]:
-    """Train on the training materials' examples: single patterns, and several together.
+    """Train on the training materials' examples: ``single`` patterns, and ``several`` together.
 
-    Parameters
-    ----------
-    index, vectors
-        See :func:`ediff_solve.predictor.training.examples.read_examples`.
-    crystals, split : DataFrame
-        Labels and axes, and which material is on which side.
-    settings : BoostingSettings
-    on_round : callable, optional
-        Called with the kind and the number of the round.
-
-    Returns
-    -------
-    dict of str to SpaceGroupModel
-        ``single`` and ``several``.
-
-    Raises
-    ------
-    UserError
-        No examples of training materials.
+    Examples are of :func:`ediff_solve.predictor.training.examples.read_examples`; ``crystals`` has
+    labels and axes, ``split`` which material is on which side. ``on_round`` is called with the kind
+    and the number of the round. A UserError where there are no examples of training materials.
     """
     train = set(split.loc[split["part"] == "train", "material_id"])
     rows = np.flatnonzero(index["material_id"].isin(train))

@@ -71,27 +71,15 @@ def answer_material(
 ) -> list[dict]:
     """Ask about the single patterns and the groups of one crystal.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    material : str
-    table : pyarrow.Table
-        Its patterns, all of them or with ``position`` and ``of``
-        (:func:`ediff_solve.predictor.training.examples.place_groups`).
-    settings : ExampleSettings
-    truth : mapping
-        ``space_group`` and ``a, b, c`` of the conventional cell [angstrom].
-
-    Returns
-    -------
-    list of dict
-        A row an answer: ``material_id, condition, patterns`` (how many together), ``spots``
-        (median), ``thickness`` (mean) [angstrom], ``status, true_system, system, confidence,
-        true_space_group, space_group``, ``rank`` of the right space group among the answers,
-        counted from 1, ``indexed``, the share of the spots that the lattice explains, ``length_1``
-        to ``length_3`` of the axes, shortest first, and ``error_1`` to ``error_3`` of those that
-        were found [angstrom], infinite without a lattice. Where nothing can be told there is no
-        system, confidence is 0, and the rank is behind all.
+    For the table of its patterns see :func:`ediff_solve.predictor.training.examples.place_groups`;
+    the truth has ``space_group`` and ``a, b, c`` of the conventional cell [angstrom]. A row an
+    answer: ``material_id, condition, patterns`` (how many together), ``spots`` (median),
+    ``thickness`` (mean) [angstrom], ``status, true_system, system, confidence, true_space_group,
+    space_group``, ``rank`` of the right space group among the answers, counted from 1, ``indexed``,
+    the share of the spots that the lattice explains, ``length_1`` to ``length_3`` of the axes,
+    shortest first, and ``error_1`` to ``error_3`` of those that were found [angstrom], infinite
+    without a lattice. Where nothing can be told there is no system, confidence is 0, and the rank
+    is behind all.
     """
     patterns = show_patterns(material, table, DETECTORS[settings.condition], settings.seed)
     thickness = table["thickness"].to_numpy()
@@ -156,31 +144,11 @@ def ask_dataset(
     jobs: int = -1,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Ask a predictor about the crystals of a dataset, or about those that are left.
+    """Ask the predictor of a folder about the crystals of a dataset, or about those that are left.
 
-    Parameters
-    ----------
-    predictor : Path
-        Its folder.
-    patterns : Path
-        The dataset.
-    folder : Path
-        Where answers are kept, a file a row group of the dataset.
-    settings : ExampleSettings
-    labels : DataFrame
-        ``material_id, space_group, a, b, c`` of the crystals that are asked about.
-    jobs, progress
-        See :func:`ediff_solve.predictor.training.examples.build_examples`.
-
-    Returns
-    -------
-    DataFrame
-        See :func:`answer_material`.
-
-    Raises
-    ------
-    UserError
-        No predictor or no patterns there, or a folder that cannot be written to.
+    Answers (:func:`answer_material`) are kept in ``folder``, a file a row group of the dataset. The
+    labels have ``material_id, space_group, a, b, c`` [angstrom] of the crystals that are asked
+    about. A UserError where there is no predictor, no patterns, or the folder cannot be written to.
     """
     labels = labels[["material_id", *_TRUTH]]
     card = read_card(predictor)

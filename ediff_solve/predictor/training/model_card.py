@@ -22,17 +22,7 @@ _LIMITS = """
 
 
 def format_card(card: Mapping[str, Any]) -> str:
-    """Markdown of a card.
-
-    Parameters
-    ----------
-    card : mapping
-        See :func:`ediff_solve.predictor.training.pipeline.build_predictor`.
-
-    Returns
-    -------
-    str
-    """
+    """Markdown of a card of :func:`ediff_solve.predictor.training.pipeline.build_predictor`."""
     conditions = list(card["detectors"])
     materials = card["materials"]
     parts = [
@@ -64,13 +54,7 @@ def format_card(card: Mapping[str, Any]) -> str:
 
 
 def write_readme(card: Mapping[str, Any], folder: Path) -> Path:
-    """Write :func:`format_card` beside the predictor.
-
-    Raises
-    ------
-    UserError
-        The file cannot be written.
-    """
+    """Write :func:`format_card` beside the predictor; a UserError where that cannot be done."""
     path = Path(folder) / README
     with atomic_write(path) as partial:
         partial.write_text(format_card(card), encoding="utf-8")

@@ -118,25 +118,10 @@ def build_predictor(
 ) -> dict:
     """Make examples, train, ask about materials that were not trained on, and write it all.
 
-    Parameters
-    ----------
-    runs : dict of str to Run
-        "clean" and "detector", or one of them: whose patterns.
-    folder : Path
-        Where the predictor goes.
-    settings : PredictorSettings
-    jobs, progress
-        See :func:`ediff_solve.predictor.training.examples.build_examples`.
-
-    Returns
-    -------
-    dict
-        The model card.
-
-    Raises
-    ------
-    UserError
-        Patterns that are not there, or are not of the same crystals.
+    The runs of "clean" and "detector", or of one of them, have the patterns; the predictor goes
+    into ``folder``. For jobs see :func:`ediff_solve.predictor.training.examples.build_examples`.
+    Returns the model card. A UserError where patterns are not there, or are not of the same
+    crystals.
     """
     times = [time.perf_counter()]
     crystals, index, vectors = _gather_examples(runs, settings, jobs, progress)

@@ -32,14 +32,9 @@ _KEY = ["material_id", "condition", "patterns"]
 
 
 def write_answers(answers: pd.DataFrame, folder: Path) -> Path:
-    """Write the answers to all test examples.
+    """Write the answers to all test examples into the predictor's folder.
 
-    Parameters
-    ----------
-    answers : DataFrame
-        See :func:`ediff_solve.predictor.training.judging.answer_material`.
-    folder : Path
-        The predictor's.
+    See :func:`ediff_solve.predictor.training.judging.answer_material`.
     """
     path = Path(folder) / ANSWERS
     table = pa.Table.from_pandas(answers, schema=SCHEMA, preserve_index=False)
@@ -51,10 +46,7 @@ def write_answers(answers: pd.DataFrame, folder: Path) -> Path:
 def read_answers(folder: Path) -> pd.DataFrame:
     """Read what :func:`write_answers` wrote.
 
-    Raises
-    ------
-    UserError
-        Not there, damaged, or of another version of the program.
+    A UserError where it is not there, damaged, or of another version of the program.
     """
     return _read(Path(folder) / ANSWERS, SCHEMA.names).to_pandas()
 
@@ -79,17 +71,7 @@ def write_sample(
 ) -> Path:
     """Write the patterns that the examples of some test materials are made of.
 
-    Parameters
-    ----------
-    runs : mapping of str to Run
-        By condition.
-    settings : mapping of str to ExampleSettings
-        By condition.
-    materials : iterable of str
-        The test's; :data:`MATERIALS` of them are drawn.
-    crystals : DataFrame
-    folder : Path
-        The predictor's.
+    Runs and settings are by condition; of the materials :data:`MATERIALS` are drawn.
     """
     names = np.unique(list(materials))
     seed = next(iter(settings.values())).seed
@@ -125,27 +107,10 @@ def _used(run: Run, settings: ExampleSettings, drawn: np.ndarray, condition: str
 def read_sample(
     settings: Mapping[str, ExampleSettings], folder: Path
 ) -> Iterator[tuple[str, str, pa.Table, list[np.ndarray]]]:
-    """The patterns that go with a predictor.
+    """The patterns in a predictor's folder; settings are by condition.
 
-    Parameters
-    ----------
-    settings : mapping of str to ExampleSettings
-        By condition.
-    folder : Path
-        The predictor's.
-
-    Yields
-    ------
-    condition, material : str
-    patterns : pyarrow.Table
-        The material's, as simulated.
-    groups : list of ndarray of int
-        Which of them make each example.
-
-    Raises
-    ------
-    UserError
-        No patterns there.
+    Yields condition, material, the material's patterns as simulated, and which of them make each
+    example. A UserError where there are no patterns.
     """
     table = _read(Path(folder) / PATTERNS, (*_COLUMNS, "condition", "position", "of"))
     for condition in table["condition"].unique().to_pylist():
@@ -160,23 +125,7 @@ def answer_sample(
 ) -> pd.DataFrame:
     """Answers to the patterns that go with a predictor, from their spots.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    settings : mapping of str to ExampleSettings
-        By condition.
-    folder : Path
-        The predictor's.
-
-    Returns
-    -------
-    DataFrame
-        See :func:`ediff_solve.predictor.training.judging.answer_material`.
-
-    Raises
-    ------
-    UserError
-        No patterns there.
+    See :func:`read_sample` and :func:`ediff_solve.predictor.training.judging.answer_material`.
     """
     rows: list[dict] = []
     for condition, material, part, _ in read_sample(settings, folder):
@@ -188,17 +137,9 @@ def answer_sample(
 def compare_answers(made: pd.DataFrame, shipped: pd.DataFrame) -> dict[str, float]:
     """Whether answers that were made again are those that were written.
 
-    Parameters
-    ----------
-    made, shipped : DataFrame
-        See :func:`ediff_solve.predictor.training.judging.answer_material`.
-
-    Returns
-    -------
-    dict
-        ``answers``, how many were made again, ``same``, the share of them with the same status,
-        crystal system, space group and, within :data:`NEAR`, confidence, and ``largest``, the
-        largest difference of confidence.
+    ``answers``, how many were made again, ``same``, the share of them with the same status, crystal
+    system, space group and, within :data:`NEAR`, confidence, and ``largest``, the largest
+    difference of confidence.
     """
     numbered = [
         table.assign(number=table.groupby(_KEY).cumcount()).set_index([*_KEY, "number"])

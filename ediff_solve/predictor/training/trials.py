@@ -39,17 +39,8 @@ def _measure_time(predictor: Predictor, patterns: Sequence[tuple]) -> float:
 def measure_times(predictor: Predictor, groups: Sequence[Sequence[tuple]]) -> dict[str, float]:
     """How long a predictor takes over one pattern and over several together.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    groups : sequence of sequence of tuple of ndarray
-        Patterns of each crystal.
-
-    Returns
-    -------
-    dict of str to float
-        ``ms_one``, over all patterns alone, and ``ms_ten``, over the groups: medians [ms of
-        processor time, a single thread].
+    The groups are patterns of each crystal. ``ms_one``, over all patterns alone, and ``ms_ten``,
+    over the groups: medians [ms of processor time, a single thread].
     """
     # Compiles, or reads what is compiled.
     predictor.predict(groups[0])
@@ -64,13 +55,9 @@ def measure_times(predictor: Predictor, groups: Sequence[Sequence[tuple]]) -> di
 def time_sample(
     predictor: Predictor, settings: Mapping[str, ExampleSettings], folder: Path
 ) -> dict[str, dict[str, float]]:
-    """:func:`measure_times` by condition, on ten patterns of each of some test materials.
+    """Times (:func:`measure_times`) by condition, on ten patterns of each of some test materials.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    settings, folder
-        See :func:`ediff_solve.predictor.training.sample.read_sample`.
+    See :func:`ediff_solve.predictor.training.sample.read_sample`.
     """
     groups: dict[str, list[list[tuple]]] = {condition: [] for condition in settings}
     for condition, material, table, chosen in read_sample(settings, folder):
@@ -86,22 +73,13 @@ def find_mixtures(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Whether the predictor notices that every pattern has the spots of a second grain on it.
 
-    The second grain is a pattern of another test material, turned at random and up to as strong as
-    the first, before the detector looks at both.
+    The second grain is a pattern of another test material (:func:`read_sample`), turned at random
+    and up to as strong as the first, before the detector looks at both.
 
-    Parameters
-    ----------
-    predictor : Predictor
-    settings, folder
-        See :func:`ediff_solve.predictor.training.sample.read_sample`.
-
-    Returns
-    -------
-    dict
-        By condition and by "single" and "several": ``noticed``, the share of mixtures of which too
-        few spots are explained, ``false_alarms``, that of the same patterns without a second
-        grain, ``accuracy`` and ``sure``, of the crystal system of the stronger grain and how many
-        mixtures are called sure, ``sure_and_wrong`` of all mixtures, and ``n``.
+    By condition and by "single" and "several": ``noticed``, the share of mixtures of which too few
+    spots are explained, ``false_alarms``, that of the same patterns without a second grain,
+    ``accuracy`` and ``sure``, of the crystal system of the stronger grain and how many mixtures are
+    called sure, ``sure_and_wrong`` of all mixtures, and ``n``.
     """
     sample = list(read_sample(settings, folder))
     answers: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}

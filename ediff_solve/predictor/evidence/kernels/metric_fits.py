@@ -78,30 +78,18 @@ def fit_groups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best symmetric lattice of each order, over the groups that several metrics obey.
 
-    Parameters
-    ----------
-    reduced, changes : ndarray, shape (m, 3, 3)
-        Reduced bases of the same lattice at several scales along the beam [1/angstrom], and the
-        integer matrices that make them of the basis.
-    basis : ndarray, shape (3, 3)
-        Rows are reciprocal vectors, as measured [1/angstrom].
-    variances : ndarray, shape (3,)
-        Of their components in the plane.
-    inverse : ndarray, shape (3, 3)
-        Inverse covariance of their components along the beam.
-    operators, products, tolerances
-        See :func:`ediff_solve.lattice.kernels.metric_groups.find_groups`.
-    orders : ndarray of int, shape (k,)
-        Of the groups that are looked for.
+    ``reduced`` and ``changes``, shape (m, 3, 3), are reduced bases of the same lattice at several
+    scales along the beam [1/angstrom], and the integer matrices that make them of ``basis``, whose
+    rows are reciprocal vectors, as measured [1/angstrom]. ``variances``, shape (3,), are those of
+    their components in the plane, ``inverse``, shape (3, 3), is the inverse covariance of those
+    along the beam. For operators, products and tolerances see
+    :func:`ediff_solve.lattice.kernels.metric_groups.find_groups`; ``orders``, shape (k,), are those
+    of the groups that are looked for.
 
-    Returns
-    -------
-    along : ndarray, shape (k, 3)
-        Components of the basis along the beam [1/angstrom]; NaN where there is none.
-    figures : ndarray, shape (k, 3)
-        Residual and metric, root mean squares of the metric's deviations, in standard errors and
-        relative to it, and change of the components, in standard errors. Of the best the squares
-        of residual and change add up to least.
+    Returns the components along the beam, shape (k, 3) [1/angstrom], NaN where there are none, and
+    figures, shape (k, 3): residual and metric, root mean squares of the metric's deviations, in
+    standard errors and relative to it, and change of the components, in standard errors. Of the
+    best the squares of residual and change add up to least.
     """
     along, figures = np.full((len(orders), 3), np.nan), np.full((len(orders), 3), np.nan)
     most = len(reduced) * len(tolerances)

@@ -53,16 +53,9 @@ def _partners(
 def pattern_symmetry(x: np.ndarray, y: np.ndarray, intensity: np.ndarray) -> np.ndarray:
     """How well a pattern agrees with itself turned and mirrored, and its shortest vectors.
 
-    Parameters
-    ----------
-    x, y, intensity : ndarray, shape (n,)
-        Spots without the direct beam, strongest first [1/angstrom].
-
-    Returns
-    -------
-    ndarray, shape (16,)
-        See :data:`NAMES`: the share of spots, and of the square roots of their intensities, that a
-        rotation and the best mirror take onto spots; lengths [1/angstrom].
+    Spots, shape (n,), without the direct beam, strongest first [1/angstrom]. Shape (16,), see
+    :data:`NAMES`: the share of spots, and of the square roots of their intensities, that a rotation
+    and the best mirror take onto spots; lengths [1/angstrom].
     """
     found = np.full(2 * len(FOLDS) + 8, np.nan)
     n = min(x.shape[0], MOST_SPOTS)

@@ -18,20 +18,9 @@ def decompose(
 ) -> np.ndarray:
     """Sum over spots of I max(0, 1 - |q - m step| / step) exp(i p phi), of many patterns.
 
-    Parameters
-    ----------
-    qx, qy, intensity : ndarray, shape (spots,)
-        One pattern after another [1/angstrom].
-    offsets : ndarray of int64, shape (patterns + 1,)
-        Pattern j owns spots offsets[j] to offsets[j + 1].
-    n_rings, n_orders : int
-        m and p are below these.
-    step : float
-        [1/angstrom]
-
-    Returns
-    -------
-    ndarray of complex64, shape (patterns, n_rings, n_orders)
+    Spots, shape (spots,), are one pattern after another [1/angstrom]: j owns offsets[j] to
+    offsets[j + 1]. The sums are complex64, shape (patterns, n_rings, n_orders), by m and p; the
+    step is in 1/angstrom.
     """
     n = offsets.shape[0] - 1
     out = np.zeros((n, n_rings, n_orders), np.complex64)
