@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-forests bench-scan clean
+.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-forests bench-grower bench-scan clean
 
 help:
 	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, data/runs/<preset>/ holds the outcome"
@@ -20,6 +20,7 @@ help:
 	@echo "make lab                                     open the notebooks in JupyterLab"
 	@echo "make bench [CRYSTALS=...]                    time the simulation against py4DSTEM, abTEM and quantem"
 	@echo "make bench-forests PRESET=quick              hold cheaper forests against the paper's on a run's patterns"
+	@echo "make bench-grower PRESET=quick               time trees of all features beside scikit-learn's"
 	@echo "make bench-scan PRESET=quick                 Bragg detection beside py4DSTEM's; from Bragg lists to maps"
 	@echo "make clean [PRESET=quick]                    forget the tables and models of a run"
 
@@ -71,6 +72,9 @@ bench: $(STAMP) $(BENCH_STAMPS)
 
 bench-forests: $(STAMP)
 	$(BIN)/python benchmarks/forests.py --run '$(PRESET)' $(ARGS)
+
+bench-grower: $(STAMP)
+	$(BIN)/python benchmarks/grower.py --run '$(PRESET)' $(ARGS)
 
 bench-scan: $(STAMP)
 	$(BIN)/python benchmarks/bragg.py

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import cases
 import click
@@ -29,6 +30,7 @@ from summary import to_markdown
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run
 from ediff_utils.core.progress import tqdm
+from ediff_utils.crystals.crystal import SYSTEMS
 from ediff_utils.figures.scaling import compute_power_law
 from ediff_utils.forest.binning import draw_sample, find_cuts, to_bins
 from ediff_utils.forest.grower import bootstrap, grow_tree
@@ -40,53 +42,69 @@ SHARES = (0.1, 0.3, 1.0)
 DEPTH = int(HYPERPARAMETERS["crystal_system"]["depth"].value)
 
 
-def grow_ours(columns: np.ndarray, classes: np.ndarray, weights: np.ndarray, seed: int):
-    """A tree of ours on bytes, whose thresholds are bytes too."""
+class Data(NamedTuple):
+    """The same patterns for either.
+
+    Parameters
+    ----------
+    columns : ndarray of uint8, shape (n_features, n)
+    rows : ndarray of float32, shape (n, n_features)
+        Feature by feature in memory, which scikit-learn is faster with.
+    classes : ndarray of int, shape (n,)
+    """
+
+    columns: np.ndarray
+    rows: np.ndarray
+    classes: np.ndarray
+
+
+def make_data(columns: np.ndarray, classes: np.ndarray, own: np.ndarray) -> Data:
+    """Those of some patterns."""
+    columns = np.ascontiguousarray(columns[:, own])
+    return Data(columns, columns.T.astype(np.float32), classes[own])
+
+
+def grow_ours(data: Data, weights: np.ndarray, seed: int) -> DecisionTreeClassifier:
+    """A tree of ours; its thresholds are bytes, as scikit-learn's are."""
     rng = np.random.default_rng(seed)
-    options = {"n_classes": int(classes.max()) + 1, "max_depth": DEPTH, "rng": rng}
-    grown = grow_tree(columns, classes, weights, **options)
-    bytes_ = np.tile(np.arange(255.0), (len(columns), 1))
-    return to_tree(grown, bytes_, regression=False)
+    options = {"n_classes": len(SYSTEMS), "max_depth": DEPTH, "rng": rng}
+    grown = grow_tree(data.columns, data.classes, weights, **options)
+    cuts = np.tile(np.arange(255.0), (len(data.columns), 1))
+    return to_tree(grown, cuts, regression=False)
 
 
-def grow_theirs(columns: np.ndarray, classes: np.ndarray, weights: np.ndarray, seed: int):
-    """A tree of scikit-learn's on the same."""
+def grow_theirs(data: Data, weights: np.ndarray, seed: int) -> DecisionTreeClassifier:
+    """A tree of scikit-learn's."""
     tree = DecisionTreeClassifier(max_depth=DEPTH, random_state=seed)
-    return tree.fit(columns.T.astype(np.float32), classes, sample_weight=weights)
+    return tree.fit(data.rows, data.classes, sample_weight=weights)
 
 
-def measure(
-    grow: Callable,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    seeds: range,
-) -> dict[str, float]:
+def measure(grow: Callable, train: Data, test: Data, seeds: range) -> dict[str, float]:
     """Time, nodes and accuracy of a few trees.
 
     Parameters
     ----------
     grow : callable
         :func:`grow_ours` or :func:`grow_theirs`.
-    train, test : tuple
-        Bins of shape (n_features, n) and classes of shape (n,).
+    train, test : Data
     seeds : range
         One a tree.
 
     Returns
     -------
     dict
-        ``seconds`` of processor time and ``nodes`` a tree, ``right``: share of the test patterns.
+        ``seconds`` of processor time of the fastest tree, ``nodes`` a tree, ``right``: share of the
+        test patterns that the trees together are right about.
     """
-    columns, classes = train
-    seconds, nodes, shares = [], [], 0.0
+    seconds, nodes, shares = [], [], np.zeros((len(test.classes), len(SYSTEMS)))
     for seed in seeds:
-        weights = bootstrap(len(classes), np.random.default_rng(seed))
+        weights = bootstrap(len(train.classes), np.random.default_rng(seed))
         start = time.process_time()
-        tree = grow(columns, classes, weights, seed)
+        tree = grow(train, weights, seed)
         seconds.append(time.process_time() - start)
         nodes.append(tree.tree_.node_count)
-        shares = shares + tree.predict_proba(test[0].T.astype(np.float32))
-    right = float(np.mean(shares.argmax(axis=1) == test[1]))
+        shares += tree.predict_proba(test.rows)
+    right = float(np.mean(shares.argmax(axis=1) == test.classes))
     return {"seconds": min(seconds), "nodes": float(np.mean(nodes)), "right": right}
 
 
@@ -98,14 +116,14 @@ def compare(run: Run, materials: int, patterns: int, trees: int, seed: int) -> d
     columns = to_bins([vectors], cuts, len(vectors))
     binning = time.process_time() - start
     del vectors
-    _, classes = np.unique(labels["crystal_system"], return_inverse=True)
-    known = np.ascontiguousarray(columns[:, test]), classes[test]
+    classes = labels["crystal_system"].map(SYSTEMS.index).to_numpy()
+    known = make_data(columns, classes, test)
     # Compiled, or read from the cache, before any is timed.
-    grow_ours(columns[:, :100].copy(), np.arange(100) % 6, np.ones(100, int), 0)
+    grow_ours(known, np.ones(len(test), int), seed)
     sizes = [round(share * len(train)) for share in SHARES]
     rows = []
     for size in tqdm(sizes, desc="sizes"):
-        part = np.ascontiguousarray(columns[:, train[:size]]), classes[train[:size]]
+        part = make_data(columns, classes, train[:size])
         seeds = range(seed, seed + trees)
         ours, theirs = (measure(grow, part, known, seeds) for grow in (grow_ours, grow_theirs))
         faster = theirs["seconds"] / ours["seconds"]
