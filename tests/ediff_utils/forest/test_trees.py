@@ -107,8 +107,9 @@ def test_trees_are_kept_in_checkpoints(grown, tmp_path):
     cuts, _, numbers = grown
     vectors, _ = make_vectors(100, 3)
     trees = [to_tree(tree, cuts, regression=True) for tree in numbers]
-    Checkpoint(tmp_path, {}).save(0, trees)
-    loaded = Checkpoint(tmp_path, {}).load()
+    identity = {"settings": {"seed": 0}}
+    Checkpoint(tmp_path, identity).save(0, trees)
+    loaded = Checkpoint(tmp_path, identity).load()
     assert len(loaded) == 6
     for one, other in zip(trees, loaded, strict=True):
         np.testing.assert_array_equal(one.predict(vectors), other.predict(vectors))
