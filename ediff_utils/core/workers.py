@@ -71,11 +71,12 @@ def open_client(cluster: str | Client) -> Iterator[Client]:
         yield cluster
         return
     try:
-        client = Client(cluster, timeout="20s")
+        # As the default one it would leave its mark on Dask where it cannot connect.
+        client = Client(cluster, timeout="20s", set_as_default=False)
     except (OSError, ValueError) as error:
         detail = str(error).split("\n")[0]
         raise UserError(f"cluster: no Dask scheduler at {cluster}: {detail}") from None
-    with client:
+    with client, client.as_current():
         yield client
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import distributed
 import pandas as pd
 import pytest
@@ -100,11 +101,15 @@ def test_an_error_comes_as_it_is(client):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1:9", "nonsense://x:1"])
 def test_no_cluster_there(crystals, tmp_path, monkeypatch, address):
-    connect = distributed.Client
-    monkeypatch.setattr(distributed, "Client", lambda given, timeout: connect(given, timeout="1s"))
+    connect, before = distributed.Client, dask.config.get("scheduler", None)
+    monkeypatch.setattr(
+        distributed, "Client", lambda given, **how: connect(given, **(how | {"timeout": "1s"}))
+    )
     settings = SETTINGS.model_copy(update={"cluster": address})
     with pytest.raises(UserError, match=f"^cluster: no Dask scheduler at {address}: ") as caught:
         run(crystals, tmp_path / "patterns", settings)
     assert "\n" not in str(caught.value)
+    # Nor is Dask itself left waiting for one.
+    assert dask.config.get("scheduler", None) == before
     # Without one it goes on here.
     assert run(crystals, tmp_path / "patterns").n_patterns == 20 * 6
