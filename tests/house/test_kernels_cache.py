@@ -36,7 +36,7 @@ print(digest.hexdigest())
 def checksum(cache: Path) -> str:
     environment = os.environ | {
         "NUMBA_CACHE_DIR": str(cache),
-        "PYTHONPATH": str(HELPERS),
+        "PYTHONPATH": os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]),
     }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
