@@ -79,6 +79,11 @@ def test_the_contracts_hold():
             "from ediff_solve.lattice.joint import solve_patterns",
             "no module imports itself by way of others",
         ),
+        (
+            "ediff_solve/predictor/evidence/rings.py",
+            "from ediff_utils.paper.features import N_FEATURES",
+            "the predictor's evidence does not change with the paper's features",
+        ),
     ],
 )
 def test_a_breach_is_noticed(copy, file, line, contract):
