@@ -38,18 +38,6 @@ from ediff_utils.crystals import sources
 from ediff_utils.crystals.sources import prepare_crystals
 
 
-@pytest.fixture(scope="module")
-def crystals() -> pd.DataFrame:
-    return make_table()
-
-
-@pytest.fixture(scope="module")
-def finished(crystals, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished") / "patterns"
-    run(crystals, folder)
-    return folder
-
-
 @pytest.fixture
 def begun(crystals, tmp_path) -> Path:
     """Claimed as :func:`run` would, nothing simulated yet."""

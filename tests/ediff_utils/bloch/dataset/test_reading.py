@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from dataset_runs import NAMES, SETTINGS, checksums, copy_dataset, make_table, run
+from dataset_runs import NAMES, SETTINGS, checksums, copy_dataset, run
 from sample_crystals import make_crystal
 from scipy import stats
 
@@ -30,18 +29,6 @@ from ediff_utils.crystals.crystal import Crystal
 
 RANDOM = SETTINGS.model_copy(update={"sampling": "random", "thicknesses": (150.0,)})
 RANGE = RANDOM.model_copy(update={"thickness_range": (50.0, 350.0)})
-
-
-@pytest.fixture(scope="module")
-def crystals() -> pd.DataFrame:
-    return make_table()
-
-
-@pytest.fixture(scope="module")
-def finished(crystals, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished") / "patterns"
-    run(crystals, folder)
-    return folder
 
 
 cached = cache(make_crystal)

@@ -26,18 +26,6 @@ from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.crystal import Crystal
 
 
-@pytest.fixture(scope="module")
-def crystals() -> pd.DataFrame:
-    return make_table()
-
-
-@pytest.fixture(scope="module")
-def finished(crystals, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("finished") / "patterns"
-    run(crystals, folder)
-    return folder
-
-
 @pytest.fixture
 def copied(finished, tmp_path) -> Path:
     return copy_dataset(finished, tmp_path / "patterns")
