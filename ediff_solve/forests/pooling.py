@@ -15,9 +15,9 @@ from ediff_utils.core.settings import ForestSettings
 from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.paper.aggregation import draw_patterns
 from ediff_utils.paper.checkpoints import TreeCount, tree_workers
-from ediff_utils.paper.feature_files import Features
+from ediff_utils.paper.feature_files import Features, FeatureSet
 from ediff_utils.paper.labels import label_patterns
-from ediff_utils.paper.training import fit_forest, new_forest
+from ediff_utils.paper.training import fit_forest, new_forest, prepare_vectors
 
 
 def compute_pooled(
@@ -37,8 +37,7 @@ def compute_pooled(
     features, crystals, split
         A UserError where there are no training or no test materials.
     settings : ForestSettings
-        ``patterns_per_prediction`` patterns are pooled; trees and depth as for single patterns. A
-        pool is one sample, and there are few of them: every tree draws from all.
+        ``patterns_per_prediction`` patterns are pooled; trees and depth as for single patterns.
     classes : tuple of str
         Crystal systems; others are left out.
     draws : int
@@ -59,14 +58,16 @@ def compute_pooled(
             raise UserError(f"split: expected {name} patterns of the forests' crystal systems")
     n, seed = settings.patterns_per_prediction, settings.seed
     pools = [_pool(features, parts["train"], n, seed + draw) for draw in range(draws)]
-    vectors = np.asfortranarray(np.concatenate([vectors for vectors, _ in pools]))
-    target = pd.concat([table for _, table in pools])["true_system"].to_numpy()
-    forest = new_forest("crystal_system", settings.model_copy(update={"max_samples": 1.0}))
+    vectors = np.concatenate([vectors for vectors, _ in pools])
+    table = pd.concat([table for _, table in pools], ignore_index=True)
+    pooled = prepare_vectors(FeatureSet(table, vectors), np.arange(len(vectors)), settings)
+    target = table["true_system"].to_numpy()
+    forest = new_forest("crystal_system", settings)
     what = {"desc": "trees on pools grown", "unit": "trees", "disable": not progress}
     bar = tqdm(total=forest.n_estimators, **what)
     count = TreeCount(bar.update)
     with bar, tree_workers(settings.cluster, settings.jobs, count.early):
-        forest = fit_forest(forest, vectors, target, count)
+        forest = fit_forest(forest, pooled, target, count)
     vectors, table = _pool(features, parts["test"], n, seed)
     return _answer(forest, vectors, table)
 

@@ -87,11 +87,9 @@ def simulate_random(
     )
 
 
-def comparison_settings(
-    hierarchy: Hierarchy, settings: ProtocolSettings, **changes: object
-) -> ForestSettings:
+def comparison_settings(hierarchy: Hierarchy, trees: float, **changes: object) -> ForestSettings:
     """How forests that are compared are trained: as a hierarchy was, with a share of its trees."""
-    fraction = forest_settings(hierarchy.about).tree_fraction * settings.protocol_trees
+    fraction = forest_settings(hierarchy.about).tree_fraction * trees
     return forest_settings(hierarchy.about, tree_fraction=fraction, **changes)
 
 
@@ -124,7 +122,7 @@ def train_protocols(
     return forests
 
 
-def _hold_out(features: Features, split: pd.DataFrame) -> FeatureSet:
+def hold_out(features: Features, split: pd.DataFrame) -> FeatureSet:
     """Vectors of the test materials, in memory."""
     test = split.loc[split["part"] == "test", "material_id"]
     rows = np.flatnonzero(features.index["material_id"].isin(test))
@@ -147,17 +145,17 @@ def compute_cross(
     low, high, n, n_materials``, with 95 % intervals.
     """
     rows = []
-    held_out = {name: _hold_out(sources[name], split) for name in {p.orientations for p in forests}}
+    held_out = {name: hold_out(sources[name], split) for name in {p.orientations for p in forests}}
     for test in forests:
         turned = turn(held_out[test.orientations], test.rotation, settings.seed)
         for train, hierarchy in forests.items():
             names = dict(zip(_PAIR, (*train, *test), strict=True))
-            asked = _ask(hierarchy, turned, crystals, split, settings)
+            asked = ask_forest(hierarchy, turned, crystals, split, settings)
             rows += [names | {"patterns": patterns} | row for patterns, row in asked.items()]
     return pd.DataFrame(rows)
 
 
-def _ask(
+def ask_forest(
     hierarchy: Hierarchy,
     features: Features,
     crystals: pd.DataFrame,
@@ -195,7 +193,8 @@ def detect_test_patterns(
         qx, qy, intensity = (a.astype(float) for a in (qx, qy, intensity))
         seen = apply_detector(qx, qy, intensity, offsets, names, numbers, settings, seed)
         shown = seen.qx, seen.qy, seen.intensity, seen.offsets
-        vectors.append(compute_features(*shown, feature_settings.normalisation))
+        how = (feature_settings.normalisation, feature_settings.round_off)
+        vectors.append(compute_features(*shown, *how))
         index.append(table.select(list(feature_files.INDEX)).to_pandas())
     if not index:
         raise UserError("split: expected patterns of test materials, found none")
@@ -215,7 +214,7 @@ def compute_behind_detector(
     """
     trained = {"train_grid": GRID, "train_random": MICROSCOPE}
     return {
-        name: _headline(_ask(forests[protocol], seen, crystals, split, settings))
+        name: _headline(ask_forest(forests[protocol], seen, crystals, split, settings))
         for name, protocol in trained.items()
     }
 
@@ -252,6 +251,11 @@ def summarise(cross: pd.DataFrame) -> dict[str, dict[str, object]]:
         name: _headline({key: keyed.loc[(*train, *test, key)] for key in ("one", "ten")})
         for name, (train, test) in HEADLINES.items()
     }
+
+
+def summarise_rows(table: pd.DataFrame) -> dict[str, object]:
+    """What :func:`summarise` has of a pair, of a table of one row for "one" and one for "ten"."""
+    return _headline(table.set_index("patterns").to_dict("index"))
 
 
 def _headline(cells: Mapping[str, Mapping[str, float]]) -> dict[str, object]:

@@ -194,6 +194,18 @@ def random_orientations(n: int, rng: np.random.Generator) -> np.ndarray:
     return Rotation.from_quat(rng.normal(size=(n, 4))).as_matrix()
 
 
+def tilt_orientations(
+    orientations: np.ndarray, angle: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Orientations, shape (n, 3, 3), each tilted by one angle [degree] to a side drawn at random.
+
+    About an axis in the plane of the pattern, so that the pattern does not turn about the beam.
+    """
+    side = rng.uniform(0, 2 * np.pi, len(orientations))
+    axes = np.column_stack([np.cos(side), np.sin(side), np.zeros(len(side))])
+    return orientations @ Rotation.from_rotvec(np.radians(angle) * axes).as_matrix()
+
+
 def grid_orientations(crystal: Crystal, n: int) -> np.ndarray:
     """The paper's orientations of one crystal: so many zone axes, of which it takes 100.
 

@@ -48,6 +48,9 @@ class SimulationSettings(Settings):
 
     sampling: Literal["grid", "random"] = Field("grid", description="how orientations are chosen")
     orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
+    tilt: float = Field(
+        0.0, ge=0, le=30, description="of every zone axis of the grid, to any side [degree]"
+    )
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
     thickness_range: tuple[float, float] | None = Field(
         None, description="each pattern's thickness drawn from it, instead of those [angstrom]"
@@ -83,31 +86,21 @@ class FeatureSettings(Settings):
         200.0, gt=0, description="which of the simulated ones [angstrom]; None: all"
     )
     normalisation: Literal["scattered", "incident"] = "scattered"
+    round_off: Literal["zero", "kept"] = Field(
+        "zero", description="the argument of a coefficient that is nothing else"
+    )
+    position_noise: float = Field(
+        0.0, ge=0, description="standard deviation along qx and along qy [1/angstrom]"
+    )
     precision: Literal["float32", "float16"] = Field("float32", description="of the file")
 
 
 class ForestSettings(Settings):
     """The 13 forests: see :mod:`ediff_utils.paper.models`. Defaults are the paper's table 1."""
 
-    max_features: float = Field(
-        1.0, gt=0, le=1, description="fraction of the features a split sees"
-    )
     tree_fraction: float = Field(1.0, gt=0, le=1, description="of the number of trees of table 1")
-    max_samples: float = Field(
-        1.0, gt=0, le=1, description="patterns that a tree draws, as a fraction of all"
-    )
-    min_samples_leaf: int = Field(1, ge=1, description="patterns that a leaf holds at least")
-    coarse_features: bool = Field(
-        False, description="trees are grown on rounded features, which is faster"
-    )
-    lattice_features: float | None = Field(
-        None, gt=0, le=1, description="as max_features, of the lattice's forests; None: the same"
-    )
-    lattice_samples: float | None = Field(
-        None, gt=0, le=1, description="as max_samples, of the lattice's forests; None: the same"
-    )
-    lattice_leaf: int | None = Field(
-        None, ge=1, description="as min_samples_leaf, of the lattice's forests; None: the same"
+    grower: Literal["own", "scikit-learn"] = Field(
+        "own", description="of the trees; scikit-learn's is the reference, for few patterns"
     )
     include_triclinic: bool = Field(False, description="triclinic as a seventh class")
     test_size: float = Field(0.25, gt=0, lt=1, description="fraction of the materials")
@@ -126,6 +119,8 @@ class ProtocolSettings(Settings):
     protocol_trees: float = Field(
         1.0, gt=0, le=1, description="share of the system forest's trees that is compared"
     )
+    ablation_crystals: int = Field(0, ge=0, description="of the table of vectors; 0: all")
+    ablation_trees: float = Field(1.0, gt=0, le=1, description="as protocol_trees, there")
 
 
 class ScanSettings(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -144,13 +145,13 @@ class RotatedFeatures:
         return out
 
 
-def match_materials(features: Features, others: Features) -> Features:
-    """Patterns of those materials that others have too; ``features`` themselves if all have."""
-    kept = features.index["material_id"].isin(set(others.index["material_id"])).to_numpy()
+def keep_materials(features: Features, names: Collection[str]) -> Features:
+    """Patterns of some materials; ``features`` themselves if they have no others."""
+    kept = features.index["material_id"].isin(names).to_numpy()
     if kept.all():
         return features
-    names = "\n".join(sorted(set(features.index["material_id"][kept])))
-    return FeatureSubset(features, np.flatnonzero(kept), hashlib.sha256(names.encode()).hexdigest())
+    own = "\n".join(sorted(set(features.index["material_id"][kept])))
+    return FeatureSubset(features, np.flatnonzero(kept), hashlib.sha256(own.encode()).hexdigest())
 
 
 def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> Features:
@@ -211,13 +212,18 @@ def build_features(
     )
     columns = [*INDEX, "qx", "qy", "intensity"]
     total = count_patterns(patterns, settings.thickness)
+    rng = np.random.default_rng(0)
     with (
         atomic_write(path) as partial,
         tqdm(total=total, desc="features", unit="patterns", disable=not progress) as bar,
         pq.ParquetWriter(partial, schema, compression="zstd", use_dictionary=["material_id"]) as f,
     ):
         for table in iterate_patterns(patterns, columns, settings.thickness, _BLOCK):
-            vectors = compute_features(*spots(table), normalisation=settings.normalisation)
+            qx, qy, intensity, offsets = spots(table)
+            if settings.position_noise:
+                qx, qy = (q + rng.normal(0, settings.position_noise, len(q)) for q in (qx, qy))
+            how = (settings.normalisation, settings.round_off)
+            vectors = compute_features(qx, qy, intensity, offsets, *how)
             flat = pa.array(vectors.ravel().astype(number.to_pandas_dtype()))
             lists = pa.FixedSizeListArray.from_arrays(flat, N_FEATURES)
             arrays = [table[name].combine_chunks() for name in INDEX]

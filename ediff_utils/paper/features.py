@@ -20,9 +20,6 @@ _ROUND_OFF = 1e-5
 #: The same as a fraction of the whole pattern: a spot on a ring, in single precision, leaks so
 #: much into the next one.
 _LEAKAGE = 3e-6
-#: What is left of a coarse vector: bits of a magnitude behind its leading one, and steps of a turn.
-COARSE_BITS, COARSE_TURN = 4, 128
-
 #: Where the circle of arguments is cut open [radian]. Mirrors and two-fold axes make coefficients
 #: real, and for a negative one rounding would choose between -pi and pi, were the cut there.
 _CUT = -np.pi + 0.01
@@ -41,16 +38,18 @@ def transform(
     return radial_transform(x, y, height, offsets, N_RADIAL, N_ANGULAR, STEP)
 
 
-def _to_vectors(coefficients: np.ndarray) -> np.ndarray:
+def _to_vectors(coefficients: np.ndarray, round_off: str) -> np.ndarray:
     """Coefficients, complex (n, 41, 13), as vectors, float32 (n, 1066).
 
     533 magnitudes, then 533 arguments from 0.01 - pi to 0.01 + pi [radian]; the argument of a
-    vanishing coefficient is 0.
+    vanishing coefficient is 0, unless round-off is kept.
     """
     n = len(coefficients)
     magnitude = np.abs(coefficients)
-    argument = _wrap(np.angle(coefficients))
-    argument[_vanishing(magnitude)] = 0
+    argument = np.angle(coefficients)
+    if round_off == "zero":
+        argument = _wrap(argument)
+        argument[_vanishing(magnitude)] = 0
     both = np.concatenate([magnitude.reshape(n, -1), argument.reshape(n, -1)], axis=1)
     return both.astype(np.float32)
 
@@ -73,24 +72,6 @@ def to_coefficients(vectors: np.ndarray) -> np.ndarray:
     return (magnitude * np.exp(1j * argument)).reshape(len(vectors), N_RADIAL, N_ANGULAR)
 
 
-def coarsen(vectors: np.ndarray) -> None:
-    """Round vectors, float32 (n, 1066), so that few values are left of each feature, in place.
-
-    Magnitudes are rounded to :data:`COARSE_BITS` bits behind the leading one, arguments to 1 /
-    :data:`COARSE_TURN` of a turn. A tree sorts the values of a feature at every node, which takes
-    half the time where they are some two hundred instead of all different.
-    """
-    half = vectors.shape[1] // 2
-    bits = vectors[:, :half].view(np.uint32)
-    dropped = 23 - COARSE_BITS
-    bits += np.uint32(1 << (dropped - 1))
-    bits &= np.uint32(0xFFFFFFFF ^ ((1 << dropped) - 1))
-    arguments = vectors[:, half:]
-    arguments *= np.float32(COARSE_TURN / (2 * np.pi))
-    np.rint(arguments, out=arguments)
-    arguments *= np.float32(2 * np.pi / COARSE_TURN)
-
-
 def normalise(intensity: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Divide the intensities of each pattern by their sum, so that counts and fractions compare."""
     sizes = np.diff(offsets)
@@ -106,6 +87,7 @@ def compute_features(
     intensity: np.ndarray,
     offsets: np.ndarray,
     normalisation: str = "scattered",
+    round_off: str = "zero",
 ) -> np.ndarray:
     """Vectors of many patterns, as the forests take them.
 
@@ -116,6 +98,10 @@ def compute_features(
     normalisation : {"scattered", "incident"}
         "scattered": intensities as fractions of the sum over a pattern's spots, which is all that a
         measured pattern in counts allows. "incident": as they come.
+    round_off : {"zero", "kept"}
+        The argument of a coefficient that symmetry extinguishes. "zero": 0, so that a tree can see
+        the symmetry of a pattern. "kept": that of what rounding leaves, with the circle cut at pi,
+        as a plain reading of the paper has it.
 
     Returns
     -------
@@ -137,7 +123,9 @@ def compute_features(
     for start in range(0, len(offsets) - 1, 20_000):
         part = offsets[start : start + 20_001]
         own = slice(part[0], part[-1])
-        blocks.append(_to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0])))
+        blocks.append(
+            _to_vectors(transform(qx[own], qy[own], intensity[own], part - part[0]), round_off)
+        )
     return np.concatenate(blocks)
 
 
@@ -152,7 +140,8 @@ def rotate_vectors(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
     vanishing = _vanishing(magnitude.reshape(shape))
     shift = np.radians(np.asarray(angle, dtype=float))[:, None] * np.arange(N_ANGULAR)
     turned = _wrap(argument.reshape(shape) + shift[:, None, :].astype(np.float32))
-    turned[vanishing] = 0
+    # Where round-off was kept, it stays.
+    turned[vanishing & (argument.reshape(shape) == 0)] = 0
     # The argument of order 0 says nothing but that it is a sum of intensities.
     turned[:, :, 0] = argument.reshape(shape)[:, :, 0]
     return np.concatenate([magnitude, turned.reshape(len(vectors), -1)], axis=1)

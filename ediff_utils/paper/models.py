@@ -254,7 +254,13 @@ def read_about(folder: Path) -> dict:
 
 
 def forest_settings(about: Mapping[str, Any], **changes: object) -> ForestSettings:
-    """Settings that models were trained with, some of them changed."""
+    """Settings that models were trained with, some of them changed.
+
+    A UserError where an earlier version made them, with settings that are no more.
+    """
+    gone = sorted(set(about["settings"]) - set(ForestSettings.model_fields))
+    if gone:
+        raise UserError(f"models.json: made with {', '.join(gone)}, as nothing is now; train again")
     return check(ForestSettings, where="models.json: ", **{**about["settings"], **changes})
 
 

@@ -41,12 +41,8 @@ def compute_environment() -> dict[str, object]:
     }
 
 
-#: What may be taken off table 1.
-_OF_FORESTS = (
-    *("max_features", "max_samples", "min_samples_leaf"),
-    *("lattice_features", "lattice_samples", "lattice_leaf"),
-    *("coarse_features", "tree_fraction", "include_triclinic"),
-)
+#: How forests may differ from table 1.
+_OF_FORESTS = ("tree_fraction", "include_triclinic", "grower")
 
 
 def describe_run(
@@ -54,7 +50,7 @@ def describe_run(
 ) -> dict[str, object]:
     """Describe a run by what its stages wrote down of themselves: ``protocol`` of ``results.json``.
 
-    ``settings`` has ``patterns_per_prediction``; ``forests`` says what was taken off table 1. A
+    ``settings`` has ``patterns_per_prediction``; ``forests`` says how they differ from table 1. A
     stage that has not been run is a UserError.
     """
     simulation = read_simulation_settings(run.patterns)

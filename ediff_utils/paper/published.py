@@ -119,6 +119,7 @@ BEAM_ENERGY = _exact(300.0, "keV", SIMULATION)
 Q_MAX = _exact(2.0, "1/angstrom", SIMULATION)
 PATTERNS_20_NM = _exact(3.6e6, "", SIMULATION)
 PATTERNS_ALL = _about(360e6, "", CONCLUSION)
+PATTERNS_TRIGONAL = _about(0.2e6, "", FORESTS, "'slightly' more than triclinic, 3.6 less 3.4")
 PATTERNS_WITHOUT_TRICLINIC = _about(3.4e6, "", FORESTS)
 
 # --- features -------------------------------------------------------------------------------------

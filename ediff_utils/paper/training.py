@@ -1,6 +1,7 @@
 """Training: the forests of table 1 grown on the training part of the materials.
 
-Trees, depths and features a split are table 1 of Gleason et al. 2024.
+Trees, their depth and all features in every split are table 1 of Gleason et al. 2024. The trees are
+grown by :mod:`ediff_utils.forest`, or by scikit-learn.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,9 +29,11 @@ from ediff_utils.core.made_from import Identity
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import ForestSettings
 from ediff_utils.crystals.groups import ALL_SYSTEMS, SYSTEMS
+from ediff_utils.forest.binning import draw_sample, find_cuts, to_bins
+from ediff_utils.forest.grower import grow_trees
+from ediff_utils.forest.trees import to_forest, to_tree
 from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
 from ediff_utils.paper.feature_files import Features
-from ediff_utils.paper.features import coarsen
 from ediff_utils.paper.labels import label_patterns
 from ediff_utils.paper.models import (
     ABOUT,
@@ -47,6 +51,8 @@ from ediff_utils.paper.published import HYPERPARAMETERS
 
 #: Trees fitted between two steps of the progress bar.
 _BATCH = 8
+#: Patterns that become bytes at once.
+_BLOCK = 20_000
 #: Where the work is done and how the forests are asked is no property of theirs.
 _NOT_OF_FORESTS = {"jobs", "cluster", "patterns_per_prediction"}
 
@@ -65,45 +71,91 @@ def _forest_plan(
             yield "lattice", name, rows
 
 
-def new_forest(kind: str, settings: ForestSettings) -> Forest:
-    """An untrained forest with the hyperparameters of table 1.
+class Bins(NamedTuple):
+    """Vectors of patterns as bytes, for :func:`ediff_utils.forest.grower.grow_trees`.
 
-    ``tree_fraction``, ``max_features``, ``max_samples`` and ``min_samples_leaf`` scale table 1 down
-    where time is short, those that begin with ``lattice`` the lattice's forests.
+    Parameters
+    ----------
+    columns : ndarray of uint8, shape (n_features, n)
+    cuts : ndarray, shape (n_features, 255)
+    """
+
+    columns: np.ndarray
+    cuts: np.ndarray
+
+
+def new_forest(kind: str, settings: ForestSettings) -> Forest:
+    """An untrained forest with the hyperparameters of table 1, all features in every split.
+
+    Of its trees there are ``tree_fraction``.
     """
     table = HYPERPARAMETERS[kind]
-    names = ("max_features", "max_samples", "min_samples_leaf")
-    features, samples, leaf = (getattr(settings, name) for name in names)
-    if kind == "lattice":
-        own = (settings.lattice_features, settings.lattice_samples, settings.lattice_leaf)
-        pairs = zip(own, (features, samples, leaf), strict=True)
-        features, samples, leaf = (mine if mine is not None else all_ for mine, all_ in pairs)
-    arguments = {
-        "n_estimators": max(1, round(table["trees"] * settings.tree_fraction)),
-        "max_depth": table["depth"],
-        "max_features": features,
-        "max_samples": samples if samples < 1 else None,
-        "min_samples_leaf": leaf,
-        "random_state": settings.seed,
-        "n_jobs": -1 if settings.cluster else settings.jobs,
-    }
-    return (RandomForestRegressor if kind == "lattice" else RandomForestClassifier)(**arguments)
+    return (RandomForestRegressor if kind == "lattice" else RandomForestClassifier)(
+        n_estimators=max(1, round(table["trees"] * settings.tree_fraction)),
+        max_depth=table["depth"],
+        max_features=1.0,
+        random_state=settings.seed,
+        n_jobs=-1 if settings.cluster else settings.jobs,
+    )
+
+
+def prepare_vectors(
+    features: Features, rows: np.ndarray, settings: ForestSettings
+) -> Bins | np.ndarray:
+    """Vectors of some rows, in the form in which :func:`fit_forest` learns from them.
+
+    Bytes for our grower, whose cuts are chosen from these rows alone; float32, (n, n_features), for
+    scikit-learn, in Fortran order: its trees ask for one feature of many patterns.
+    """
+    if settings.grower == "scikit-learn":
+        return features.take(rows, order="F")
+    cuts = find_cuts(features.take(rows[draw_sample(len(rows), settings.seed)]))
+    blocks = (features.take(rows[i : i + _BLOCK]) for i in range(0, len(rows), _BLOCK))
+    return Bins(to_bins(blocks, cuts, len(rows)), cuts)
 
 
 def fit_forest(
     forest: Forest,
-    features: np.ndarray,
+    vectors: Bins | np.ndarray,
     target: np.ndarray,
     step: Callable[[int], object],
     checkpoint: Checkpoint | None = None,
 ) -> Forest:
-    """Fit a forest a few trees at a time, which gives the same trees as all at once.
+    """Grow a forest a few trees at a time, which gives the same trees as all at once.
 
-    ``features``, float32 (n, 1066), are sooner learnt from in Fortran order: a tree asks for one
-    feature of many patterns. ``target`` has shape (n,) or (n, 3). ``step`` is told how many trees
-    have been added; ``checkpoint`` keeps the trees as they come, and has those of an earlier,
-    stopped run.
+    ``vectors`` are those of :func:`prepare_vectors`; ``target`` has shape (n,) or (n, 3). ``step``
+    is told how many trees have been added; ``checkpoint`` keeps the trees as they come, and has
+    those of an earlier, stopped run.
     """
+    if not isinstance(vectors, Bins):
+        return _fit_theirs(forest, vectors, target, step, checkpoint)
+    classes, codes = None, target
+    if isinstance(forest, RandomForestClassifier):
+        classes, codes = np.unique(target, return_inverse=True)
+    options = {"n_classes": 0 if classes is None else len(classes)}
+    options |= {"max_depth": forest.max_depth, "seed": forest.random_state}
+    trees = checkpoint.load() if checkpoint else []
+    step(len(trees))
+    while len(trees) < forest.n_estimators:
+        numbers = range(len(trees), min(len(trees) + _BATCH, forest.n_estimators))
+        grown = grow_trees(vectors.columns, codes, numbers, **options)
+        new = [to_tree(tree, vectors.cuts, regression=classes is None) for tree in grown]
+        if checkpoint:
+            checkpoint.save(len(trees), new)
+        trees += new
+        step(len(new))
+    names = ("max_depth", "max_features", "random_state", "n_jobs")
+    return to_forest(trees, classes, **{name: getattr(forest, name) for name in names})
+
+
+def _fit_theirs(
+    forest: Forest,
+    features: np.ndarray,
+    target: np.ndarray,
+    step: Callable[[int], object],
+    checkpoint: Checkpoint | None,
+) -> Forest:
+    """The same by scikit-learn's own ``fit``."""
     total = forest.n_estimators
     forest.set_params(warm_start=True)
     grown = checkpoint.load() if checkpoint else []
@@ -196,17 +248,13 @@ def prepare_hierarchy(
 
 def _find_kept(folder: Path, wanted: Identity, only_system: bool) -> list[str] | None:
     """Files of a folder that need not be made again; None where none has to be made."""
-    found = made_from.read(folder / ABOUT)
-    if not FORESTS.is_same(found and _of_classes(found), _of_classes(wanted)):
+    if not FORESTS.is_same(made_from.read(folder / ABOUT), wanted):
         return []
     about = read_about(folder)
-    lattices = replace(FORESTS, name="forests of lattices")
-    same = lattices.is_same(found, {"settings": wanted["settings"]})
-    if same and (only_system or len(about["files"]) > 1):
+    if only_system or len(about["files"]) > 1:
         return None
-    # What differs, or is not there yet, are other forests than these.
-    names = [f"{name}.skops" for name in about["files"] if not name.startswith("lattice-")]
-    return [name for name in names if _is_whole(folder / name, about["sha256"])]
+    whole = _is_whole(folder / "crystal_system.skops", about["sha256"])
+    return ["crystal_system.skops"] if whole else []
 
 
 def _load(folder: Path, about: dict[str, object], progress: bool) -> Hierarchy:
@@ -217,13 +265,6 @@ def _load(folder: Path, about: dict[str, object], progress: bool) -> Hierarchy:
 
 def _is_whole(path: Path, digests: Mapping[str, str]) -> bool:
     return path.exists() and file_sha256(path) == digests.get(path.stem)
-
-
-def _of_classes(identity: Identity) -> Identity:
-    """The part of an identity that forests which tell classes have."""
-    settings = identity.get("settings", {})
-    own = {name: value for name, value in settings.items() if not name.startswith("lattice")}
-    return {**identity, "settings": own}
 
 
 def _grow_forests(
@@ -244,7 +285,7 @@ def _grow_forests(
     plan = [job for job in plan if forest_file(*job[:2]) not in without]
     untrained = [new_forest(kind, settings) for kind, _, _ in plan]
     total = sum(forest.n_estimators for forest in untrained)
-    rows_before, vectors = np.empty(0), np.empty(0)
+    rows_before, vectors = np.empty(0), None
     bar = tqdm(total=total, desc="trees grown", unit="trees", disable=not progress)
     count = TreeCount(bar.update)
     with bar, tree_workers(settings.cluster, settings.jobs, count.early):
@@ -253,14 +294,12 @@ def _grow_forests(
             bar.set_postfix_str(f"{kind} {system}".strip())
             checkpoint = None
             if checkpoints:
-                origin = identity if kind == "lattice" else _of_classes(identity)
-                checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), origin)
+                checkpoint = Checkpoint(checkpoints / f"{kind}-{system}".strip("-"), identity)
             target = labels[list(LATTICE) if kind == "lattice" else kind].to_numpy()[rows]
-            if not np.array_equal(rows, rows_before):
-                del vectors
-                vectors = features.take(labels.index.to_numpy()[rows], order="F")
-                if settings.coarse_features:
-                    coarsen(vectors)
+            # Space groups and lattices of a system are of the same patterns.
+            if vectors is None or not np.array_equal(rows, rows_before):
+                vectors = None
+                vectors = prepare_vectors(features, labels.index.to_numpy()[rows], settings)
                 rows_before = rows
             # Taken from the list, so that no forest stays longer than whoever asked for it needs.
             forest = fit_forest(untrained.pop(0), vectors, target, count, checkpoint)

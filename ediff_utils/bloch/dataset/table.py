@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ediff_utils.bloch.orientations import grid_orientations, in_plane_rotation, random_orientations
+from ediff_utils.bloch.orientations import (
+    grid_orientations,
+    in_plane_rotation,
+    random_orientations,
+    tilt_orientations,
+)
 from ediff_utils.bloch.simulation import compute_spots, prepare
 from ediff_utils.core.seeds import name_seed
 from ediff_utils.core.settings import SimulationSettings
@@ -38,9 +43,12 @@ def _generator(crystal: Crystal, settings: SimulationSettings, what: int) -> np.
 
 def crystal_orientations(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
     """Orientations of one crystal, as the settings have them chosen; shape (n, 3, 3)."""
-    if settings.sampling == "grid":
-        return grid_orientations(crystal, settings.orientations)
-    return random_orientations(settings.orientations, _generator(crystal, settings, 0))
+    if settings.sampling == "random":
+        return random_orientations(settings.orientations, _generator(crystal, settings, 0))
+    exact = grid_orientations(crystal, settings.orientations)
+    if not settings.tilt:
+        return exact
+    return tilt_orientations(exact, settings.tilt, _generator(crystal, settings, 2))
 
 
 def crystal_thicknesses(crystal: Crystal, settings: SimulationSettings) -> np.ndarray:
