@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-forests bench-grower bench-scan clean
+.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-grower bench-scan clean
 
 help:
 	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, data/runs/<preset>/ holds the outcome"
@@ -19,7 +19,6 @@ help:
 	@echo "make test                                    run the checks and the tests"
 	@echo "make lab                                     open the notebooks in JupyterLab"
 	@echo "make bench [CRYSTALS=...]                    time the simulation against py4DSTEM, abTEM and quantem"
-	@echo "make bench-forests PRESET=quick              hold cheaper forests against the paper's on a run's patterns"
 	@echo "make bench-grower PRESET=quick               time trees of all features beside scikit-learn's"
 	@echo "make bench-scan PRESET=quick                 Bragg detection beside py4DSTEM's; from Bragg lists to maps"
 	@echo "make clean [PRESET=quick]                    forget the tables and models of a run"
@@ -69,9 +68,6 @@ bench: $(STAMP) $(BENCH_STAMPS)
 	$(BIN)/python benchmarks/scaling.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
 	$(BIN)/python benchmarks/reductions.py $(if $(CRYSTALS),--crystals '$(CRYSTALS)')
 	$(BIN)/python benchmarks/summary.py
-
-bench-forests: $(STAMP)
-	$(BIN)/python benchmarks/forests.py --run '$(PRESET)' $(ARGS)
 
 bench-grower: $(STAMP)
 	$(BIN)/python benchmarks/grower.py --run '$(PRESET)' $(ARGS)

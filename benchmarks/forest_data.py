@@ -1,8 +1,7 @@
-"""Patterns of a run that forests are compared on, and the files that hand them on."""
+"""Patterns of a run that forests are compared on."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,9 @@ from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import FeatureSettings, ForestSettings
 from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper.aggregation import draw_patterns
-from ediff_utils.paper.features import N_FEATURES, coarsen, compute_features
+from ediff_utils.paper.features import N_FEATURES, compute_features
 from ediff_utils.paper.labels import make_split
 from ediff_utils.paper.predictions import read_table
-
-#: Bins of a feature, as many as a byte tells apart.
-BINS = 256
 
 
 def _read_rows(parts: list[Path], columns: list[str], wanted: pc.Expression) -> pa.Table:
@@ -104,47 +100,3 @@ def draw(
     if not all(map(len, parts)):
         raise UserError(f"{run.data}: too few materials with patterns to divide them")
     return labels[[*columns]], vectors[rows], *parts
-
-
-def to_bins(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Replace each feature by the number of its quantile bin, the bins being the training part's.
-
-    Single precision holds what would fit into a byte, for scikit-learn takes nothing smaller.
-    """
-    binned = np.empty_like(train), np.empty_like(test)
-    for feature in range(train.shape[1]):
-        edges = np.quantile(train[:, feature], np.arange(1, BINS) / BINS)
-        for values, bins in zip((train, test), binned, strict=True):
-            bins[:, feature] = np.searchsorted(np.unique(edges), values[:, feature])
-    return binned
-
-
-def write_data(
-    labels: pd.DataFrame, vectors: np.ndarray, train: np.ndarray, test: np.ndarray, folder: Path
-) -> float:
-    """Write what :func:`draw` returns for the processes that fit.
-
-    Returns
-    -------
-    float
-        Processor time to turn the training vectors from rows to columns [s].
-    """
-    known, unknown = vectors[train], vectors[test]
-    start = time.process_time()
-    turned = np.asfortranarray(known)
-    seconds = time.process_time() - start
-    binned = to_bins(known, unknown)
-    rounded = np.asfortranarray(known)
-    coarsen(rounded)
-    # A file keeps the order in memory, so that nobody else turns anything.
-    for name, arrays in {
-        "rows": (known, unknown),
-        "columns": (turned, unknown),
-        "coarse": (rounded, unknown),
-        "bins": binned,
-    }.items():
-        for part, values in zip(("train", "test"), arrays, strict=True):
-            np.save(folder / f"{part}-{name}.npy", values)
-    np.save(folder / "target.npy", labels["crystal_system"].to_numpy()[train].astype(str))
-    labels.iloc[test].reset_index(drop=True).to_parquet(folder / "labels.parquet")
-    return seconds

@@ -194,13 +194,19 @@ def _change_vectors(
 
 
 def tabulate(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for readers: what is changed, and the accuracies from one pattern and from ten."""
+    """The table for readers: accuracies from one pattern and from ten, and what each change costs.
+
+    The cost is against the first row, in points.
+    """
     accuracy = table.pivot_table("accuracy", "change", "patterns")
     accuracy = accuracy.loc[[change for change in CHANGES if change in accuracy.index]]
+    lost = accuracy.iloc[0] - accuracy
     return pd.DataFrame(
         {
             "vectors": [CHANGES[change] for change in accuracy.index],
             "one pattern": [f"{100 * a:.1f} %" for a in accuracy["one"]],
             "ten patterns": [f"{100 * a:.1f} %" for a in accuracy["ten"]],
+            "lost, one": [f"{100 * a:.1f}" for a in lost["one"]],
+            "lost, ten": [f"{100 * a:.1f}" for a in lost["ten"]],
         }
     )

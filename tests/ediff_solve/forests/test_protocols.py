@@ -12,7 +12,7 @@ from ediff_solve.forests import protocols
 from ediff_solve.forests.pooling import _pool_features, compute_pooled
 from ediff_solve.forests.protocols import GRID, HEADLINES, MICROSCOPE, PROTOCOLS, Protocol
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.settings import ForestSettings, ProtocolSettings
+from ediff_utils.core.settings import ForestSettings
 from ediff_utils.crystals.groups import SYSTEMS
 from ediff_utils.paper.feature_files import FeatureSet, turn
 from ediff_utils.paper.features import N_ANGULAR, N_FEATURES, N_RADIAL, _to_vectors
@@ -20,9 +20,7 @@ from ediff_utils.paper.labels import make_split
 from ediff_utils.paper.predictions import compute_predictions
 from ediff_utils.paper.training import new_forest
 
-SETTINGS = ForestSettings(
-    tree_fraction=0.2, max_features=0.1, jobs=1, patterns_per_prediction=3, test_size=0.5
-)
+SETTINGS = ForestSettings(tree_fraction=0.2, jobs=1, patterns_per_prediction=3, test_size=0.5)
 
 
 def patterns_of(crystals: pd.DataFrame, rotation: np.ndarray, seed: int) -> FeatureSet:
@@ -37,7 +35,7 @@ def patterns_of(crystals: pd.DataFrame, rotation: np.ndarray, seed: int) -> Feat
     phase = 0.35 * number[:, None] + rng.normal(scale=0.05, size=(len(index), N_ANGULAR))
     phase = phase + np.radians(rotation)[:, None] * np.arange(N_ANGULAR)
     coefficients = np.repeat(np.exp(1j * phase)[:, None, :], N_RADIAL, axis=1)
-    return FeatureSet(index, _to_vectors(coefficients))
+    return FeatureSet(index, _to_vectors(coefficients, "zero"))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +134,7 @@ def test_trained_forests_are_cut_to_the_trees_that_are_compared(
     crossed, sources, crystals, split, tmp_path
 ):
     forests = crossed[0]
-    fewer = protocols.comparison_settings(forests[GRID], ProtocolSettings(protocol_trees=0.5))
+    fewer = protocols.comparison_settings(forests[GRID], 0.5)
     cut = protocols.train_protocols(
         sources, crystals, split, fewer, tmp_path, trained=forests, progress=False
     )[GRID]
@@ -166,7 +164,7 @@ def test_relatives_stay_on_one_side(sources, crystals, tmp_path):
 
 def test_no_test_patterns(sources, split):
     with pytest.raises(UserError, match="patterns of test materials"):
-        protocols._hold_out(sources["grid"], split.assign(part="train"))
+        protocols.hold_out(sources["grid"], split.assign(part="train"))
 
 
 def test_the_figure_shows_every_accuracy(crossed):

@@ -20,6 +20,7 @@ from ediff_utils.bloch.orientations import (
     lattice_fixed_orientation,
     laue_operations,
     random_orientations,
+    tilt_orientations,
     zone_axes,
 )
 
@@ -243,3 +244,16 @@ def test_grid_orientations(name):
     np.testing.assert_allclose(matrices[:, :, 2], axes_of(name)[:12], atol=1e-9)
     rotation = np.array([in_plane_rotation(m) for m in matrices])
     np.testing.assert_allclose((rotation + 180) % 360, 180, atol=1e-6)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.1, 1.0, 30.0])
+def test_tilts_are_by_the_angle_to_any_side_without_a_turn(angle):
+    exact = random_orientations(400, np.random.default_rng(1))
+    tilted = tilt_orientations(exact, angle, np.random.default_rng(2))
+    np.testing.assert_allclose(np.linalg.det(tilted), 1)
+    between = Rotation.from_matrix(np.swapaxes(exact, 1, 2) @ tilted).as_rotvec(degrees=True)
+    np.testing.assert_allclose(np.linalg.norm(between, axis=1), angle, atol=1e-6)
+    np.testing.assert_allclose(between[:, 2], 0, atol=1e-6)
+    if angle:
+        sides = np.arctan2(between[:, 1], between[:, 0])
+        assert kstest(sides, "uniform", (-np.pi, 2 * np.pi)).pvalue > 1e-3

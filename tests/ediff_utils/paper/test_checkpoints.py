@@ -16,9 +16,10 @@ from ediff_utils.paper.checkpoints import Checkpoint, TreeCount, tree_workers
 from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import make_split
 from ediff_utils.paper.models import Hierarchy, load_hierarchy
-from ediff_utils.paper.training import fit_forest, new_forest, prepare_hierarchy
+from ediff_utils.paper.training import fit_forest, new_forest, prepare_hierarchy, prepare_vectors
 
-SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, max_samples=0.5, jobs=1)
+SETTINGS = ForestSettings(tree_fraction=0.125, jobs=1)
+THEIRS = SETTINGS.model_copy(update={"grower": "scikit-learn"})
 #: What trees are made from.
 ONE = {"settings": {"a": 1}}
 
@@ -32,6 +33,10 @@ def data():
         crystals,
         make_split(crystals, SETTINGS),
     )
+
+
+def vectors_of(features, settings=SETTINGS):
+    return prepare_vectors(features, np.arange(len(features.index)), settings)
 
 
 class Stopped(Exception):
@@ -61,16 +66,18 @@ def same_trees(ours, theirs) -> bool:
 
 @pytest.mark.parametrize("stop", [1, 9, 17, 24])
 @pytest.mark.parametrize("kind", ["crystal_system", "lattice"])
-def test_a_forest_goes_on_where_it_was(data, tmp_path, kind, stop):
+@pytest.mark.parametrize("settings", [SETTINGS, THEIRS], ids=["own", "scikit-learn"])
+def test_a_forest_goes_on_where_it_was(data, tmp_path, kind, stop, settings):
     features, crystals, _ = data
+    vectors = vectors_of(features, settings)
     labels = crystals.set_index("material_id").loc[features.index["material_id"]]
     target = labels[["a", "b", "c"] if kind == "lattice" else kind].to_numpy()
     forest = new_forest(kind, SETTINGS).set_params(n_estimators=24)
-    expected = fit_forest(forest, features.vectors, target, lambda n: None)
+    expected = fit_forest(forest, vectors, target, lambda n: None)
     with pytest.raises(Stopped):
         fit_forest(
             new_forest(kind, SETTINGS).set_params(n_estimators=24),
-            features.vectors,
+            vectors,
             target,
             stop_after(stop),
             Checkpoint(tmp_path, ONE),
@@ -78,7 +85,7 @@ def test_a_forest_goes_on_where_it_was(data, tmp_path, kind, stop):
     steps: list[int] = []
     forest = new_forest(kind, SETTINGS).set_params(n_estimators=24)
     checkpoint = Checkpoint(tmp_path, ONE)
-    grown = fit_forest(forest, features.vectors, target, steps.append, checkpoint)
+    grown = fit_forest(forest, vectors, target, steps.append, checkpoint)
     # the first step is what was there
     assert steps[0] >= stop
     assert sum(steps) == 24
@@ -92,7 +99,7 @@ def test_trees_of_another_training_are_thrown_away(tmp_path, data, capsys):
     features, crystals, _ = data
     target = crystals.set_index("material_id").loc[features.index["material_id"], "crystal_system"]
     forest = new_forest("crystal_system", SETTINGS)
-    fit_forest(forest, features.vectors, target, lambda n: None, Checkpoint(tmp_path, ONE))
+    fit_forest(forest, vectors_of(features), target, lambda n: None, Checkpoint(tmp_path, ONE))
     assert len(Checkpoint(tmp_path, ONE).load()) == 10
     assert capsys.readouterr().err == ""
     assert Checkpoint(tmp_path, {"settings": {"a": 2}}).load() == []
@@ -106,13 +113,15 @@ def test_damaged_trees_are_grown_again(tmp_path, data):
     target = crystals.set_index("material_id").loc[features.index["material_id"], "crystal_system"]
     forest = new_forest("crystal_system", SETTINGS).set_params(n_estimators=24)
     expected = fit_forest(
-        forest, features.vectors, target, lambda n: None, Checkpoint(tmp_path, ONE)
+        forest, vectors_of(features), target, lambda n: None, Checkpoint(tmp_path, ONE)
     )
     path = tmp_path / "trees-0008.skops"
     path.write_bytes(path.read_bytes()[:-40])
     steps: list[int] = []
     forest = new_forest("crystal_system", SETTINGS).set_params(n_estimators=24)
-    grown = fit_forest(forest, features.vectors, target, steps.append, Checkpoint(tmp_path, ONE))
+    grown = fit_forest(
+        forest, vectors_of(features), target, steps.append, Checkpoint(tmp_path, ONE)
+    )
     # those before the damaged file are there, the batch after it is not taken without it
     assert steps == [8, 8, 8]
     assert same_trees(grown, expected)
@@ -194,7 +203,7 @@ def test_forests_of_other_code_are_grown_again(data, tmp_path, monkeypatch, caps
     """So are the trees of a training that was stopped before the code was edited."""
     first = prepare_hierarchy(*data, SETTINGS, tmp_path, only_system=True, progress=False)
     (tmp_path / "growing").mkdir()
-    identity = training._of_classes(json_of(tmp_path)["made_from"])
+    identity = json_of(tmp_path)["made_from"]
     Checkpoint(tmp_path / "growing" / "crystal_system", identity)
     edit(monkeypatch, "ediff_utils.paper.features")
     load_hierarchy(tmp_path, only_system=True, progress=False)
@@ -214,28 +223,35 @@ def json_of(folder) -> dict:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_progress_is_told_tree_by_tree(data, jobs):
+@pytest.mark.parametrize("settings", [SETTINGS, THEIRS], ids=["own", "scikit-learn"])
+def test_progress_is_told_tree_by_tree(data, jobs, settings):
     features, crystals, _ = data
+    vectors = vectors_of(features, settings)
     target = crystals.set_index("material_id").loc[features.index["material_id"], "crystal_system"]
     steps: list[int] = []
     count = TreeCount(steps.append)
-    forest = new_forest("crystal_system", SETTINGS).set_params(n_estimators=18)
+    forest = new_forest("crystal_system", settings).set_params(n_estimators=18, n_jobs=jobs)
     with tree_workers("", jobs, count.early):
-        fit_forest(forest.set_params(n_jobs=jobs), features.vectors, target, count)
+        fit_forest(forest, vectors, target, count)
     assert sum(steps) == 18
     # one thread alone is no pool, and tells of whole batches
     assert [n for n in steps if n] == ([1] * 18 if jobs == 2 else [8, 8, 2])
 
 
-def test_on_a_dask_cluster(data, tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "task"), [(SETTINGS, "_grow_numbered"), (THEIRS, "build_trees")]
+)
+def test_on_a_dask_cluster(data, tmp_path, settings, task):
     distributed = pytest.importorskip("distributed")
-    here = prepare_hierarchy(*data, SETTINGS, tmp_path / "a", only_system=True, progress=False)
+    here = prepare_hierarchy(*data, settings, tmp_path / "a", only_system=True, progress=False)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
     ) as cluster:
-        settings = SETTINGS.model_copy(update={"cluster": cluster.scheduler_address})
-        there = prepare_hierarchy(*data, settings, tmp_path / "b", only_system=True, progress=False)
-        assert any("build_trees" in name for name in cluster.scheduler.task_prefixes)
+        on_cluster = settings.model_copy(update={"cluster": cluster.scheduler_address})
+        there = prepare_hierarchy(
+            *data, on_cluster, tmp_path / "b", only_system=True, progress=False
+        )
+        assert any(task in name for name in cluster.scheduler.task_prefixes)
     assert same_trees(there.system_forest, here.system_forest)
     assert there.about == here.about
 

@@ -21,7 +21,7 @@ from ediff_utils.paper import feature_files
 from ediff_utils.paper.feature_files import (
     FeatureSet,
     build_features,
-    match_materials,
+    keep_materials,
     read_features,
     read_settings,
     turn,
@@ -296,23 +296,54 @@ def test_the_grid_has_no_rotation(tmp_path):
     assert np.abs(free.take(np.arange(30)) - grid.vectors).max() > 1
 
 
-def test_the_materials_of_others():
+def test_some_materials():
     index = pd.DataFrame({"material_id": list("aabbc"), "pattern": [0, 1, 0, 1, 0]})
     vectors = np.arange(5 * N_FEATURES, dtype=np.float32).reshape(5, -1)
     features = FeatureSet(index, vectors, "key")
-    others = FeatureSet(pd.DataFrame({"material_id": ["c", "a", "d"]}), vectors[:3])
-    matched = match_materials(features, others)
+    matched = keep_materials(features, {"c", "a", "d"})
     assert matched.index["material_id"].tolist() == ["a", "a", "c"]
     np.testing.assert_array_equal(matched.take(np.array([2, 0])), vectors[[4, 0]])
     assert matched.key.startswith("key ")
-    fewer = match_materials(features, FeatureSet(others.index[:1], vectors[:1]))
+    fewer = keep_materials(features, {"c"})
     assert fewer.key != matched.key
-    assert match_materials(others, others) is others
-    # the same materials, so nothing is left out
-    assert match_materials(matched, others) is matched
+    # nothing is left out
+    assert keep_materials(features, {"a", "b", "c", "e"}) is features
+    assert keep_materials(matched, {"a", "c"}) is matched
 
 
 def test_a_rotation_that_is_not_known():
     index = pd.DataFrame({"material_id": ["a"], "pattern": [0]})
     with pytest.raises(UserError, match="'rotation' is missing"):
         turn(FeatureSet(index, np.zeros((1, N_FEATURES), np.float32)), "free", seed=0)
+
+
+def test_position_noise_moves_every_spot_and_is_the_same_each_time(dataset, tmp_path):
+    folder, _ = dataset
+    plain = build_features(folder, FeatureSettings(), tmp_path / "a.parquet", progress=False)
+    noisy = FeatureSettings(position_noise=0.001)
+    first, again = (
+        build_features(folder, noisy, tmp_path / name, progress=False) for name in ("b", "c")
+    )
+    np.testing.assert_array_equal(first.vectors, again.vectors)
+    half = N_FEATURES // 2
+    sums = (v.vectors[:, :half:13].sum(axis=1) for v in (plain, first))
+    # Rings share a spot's intensity between them, wherever it is, up to the outermost.
+    np.testing.assert_allclose(*sums, rtol=0.01)
+    assert np.all(np.abs(first.vectors - plain.vectors)[:, :half].max(axis=1) > 1e-4)
+
+
+def test_round_off_is_kept_where_asked_for(tmp_path):
+    crystals = pd.DataFrame([standardise(make_structure("zinc blende"), 0.01)])
+    crystals["material_id"] = "zinc blende"
+    settings = SimulationSettings(sampling="grid", orientations=4, q_max=0.9, jobs=1)
+    dataset_stage.simulate_dataset(crystals, settings, tmp_path / "patterns", progress=False)
+    zero, kept = (
+        build_features(
+            tmp_path / "patterns", FeatureSettings(round_off=how), tmp_path / how, progress=False
+        ).vectors
+        for how in ("zero", "kept")
+    )
+    half = N_FEATURES // 2
+    np.testing.assert_array_equal(zero[:, :half], kept[:, :half])
+    # The first axes of the grid are corners of the sector, with rotation axes along the beam.
+    assert np.count_nonzero(kept[:, half:]) > 1.2 * np.count_nonzero(zero[:, half:])

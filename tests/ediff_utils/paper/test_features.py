@@ -20,7 +20,6 @@ from ediff_utils.paper.features import (
     STEP,
     _to_vectors,
     basis_function,
-    coarsen,
     compute_features,
     normalise,
     reconstruct,
@@ -113,7 +112,7 @@ def test_an_n_fold_pattern_has_only_orders_that_n_divides(fold, spots):
     assert np.abs(coefficients[:, others]).max() < 1e-5
     np.testing.assert_allclose(coefficients[:, ~others], fold * one(spots)[:, ~others], atol=3e-5)
     # and as a vector: no argument made up out of round-off
-    vector = _to_vectors(coefficients[None])[0].reshape(2, N_RADIAL, N_ANGULAR)
+    vector = _to_vectors(coefficients[None], "zero")[0].reshape(2, N_RADIAL, N_ANGULAR)
     assert not vector[1][:, others].any()
 
 
@@ -121,7 +120,7 @@ def test_a_spot_on_a_ring_has_no_direction_in_the_next_one():
     """In single precision it leaks a millionth of itself there, whose argument is round-off."""
     for q in np.arange(1, 40) * np.float32(STEP):
         for nearby in (np.nextafter(q, np.float32(0)), q, np.nextafter(q, np.float32(9))):
-            vector = _to_vectors(one(np.array([[nearby * 0.6, nearby * 0.8, 1.0]]))[None])
+            vector = _to_vectors(one(np.array([[nearby * 0.6, nearby * 0.8, 1.0]]))[None], "zero")
             arguments = vector[0, 533:].reshape(N_RADIAL, N_ANGULAR)
             assert np.count_nonzero(arguments.any(axis=1)) == 1
 
@@ -202,7 +201,7 @@ def test_a_large_batch_is_cut_into_blocks():
 def test_vectors_and_coefficients(spots):
     """Magnitudes come first, in the order of (m, p), then the arguments."""
     coefficients = one(spots)
-    vector = _to_vectors(coefficients[None])
+    vector = _to_vectors(coefficients[None], "zero")
     np.testing.assert_allclose(vector[0, :533], np.abs(coefficients).ravel(), atol=1e-7)
     again = to_coefficients(vector)
     # what _to_vectors takes for round-off loses its argument, not its magnitude
@@ -320,22 +319,24 @@ def test_real_coefficients_do_not_hang_on_rounding():
     assert np.abs(turned - arguments).max() < 1e-3
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_coarse_vectors(order):
-    rng = np.random.default_rng(0)
-    magnitude = np.exp(rng.uniform(-12, 2, (500, N_FEATURES // 2)))
-    magnitude[rng.random(magnitude.shape) < 0.1] = 0
-    argument = rng.uniform(-np.pi, np.pi, magnitude.shape)
-    vectors = np.asarray(np.hstack([magnitude, argument]), np.float32, order=order)
-    before = vectors.copy()
-    coarsen(vectors)
-    half = N_FEATURES // 2
-    np.testing.assert_allclose(vectors[:, :half], before[:, :half], rtol=2.0**-5)
-    np.testing.assert_allclose(vectors[:, half:], before[:, half:], atol=1.001 * np.pi / 128)
-    assert np.array_equal(vectors[:, :half] == 0, before[:, :half] == 0)
-    assert len(np.unique(vectors[:, :half])) < 16 * 22
-    assert len(np.unique(vectors[:, half:])) <= 129
-    # Rounding once more changes nothing.
-    again = vectors.copy(order)
-    coarsen(again)
-    np.testing.assert_allclose(again, vectors, rtol=1e-6)
+def test_round_off_is_an_argument_only_where_it_is_kept():
+    """Four equal spots in a square: of the orders 0 to 12 all but 0, 4, 8, 12 are extinguished."""
+    angle = np.radians(17 + 90 * np.arange(4))
+    spots = np.cos(angle) * 0.71, np.sin(angle) * 0.71, np.full(4, 0.25), np.array([0, 4])
+    shape = (N_RADIAL, N_ANGULAR)
+    magnitude, zero = (v.reshape(shape) for v in np.split(compute_features(*spots)[0], 2))
+    kept = np.split(compute_features(*spots, round_off="kept")[0], 2)[1].reshape(shape)
+    ring = magnitude[:, 0] > 0
+    extinguished = np.arange(N_ANGULAR) % 4 > 0
+    assert not zero[ring][:, extinguished].any()
+    assert np.count_nonzero(kept[ring][:, extinguished]) >= 9
+    np.testing.assert_allclose(np.exp(1j * kept[ring][:, ::4]), np.exp(1j * zero[ring][:, ::4]))
+
+
+def test_kept_round_off_stays_when_a_pattern_is_turned():
+    angle = np.radians(17 + 90 * np.arange(4))
+    spots = np.cos(angle) * 0.71, np.sin(angle) * 0.71, np.full(4, 0.25), np.array([0, 4])
+    kept = compute_features(*spots, round_off="kept")
+    before, after = (np.split(v[0], 2)[1] for v in (kept, rotate_vectors(kept, np.array([40.0]))))
+    known = (before != 0) & (np.arange(len(before)) % N_ANGULAR > 0)
+    assert np.all(after[known] != 0)

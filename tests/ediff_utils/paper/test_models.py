@@ -29,6 +29,7 @@ from ediff_utils.paper.feature_files import FeatureSet
 from ediff_utils.paper.labels import label_patterns, make_split
 from ediff_utils.paper.models import (
     Hierarchy,
+    forest_settings,
     load_hierarchy,
 )
 from ediff_utils.paper.training import (
@@ -36,10 +37,11 @@ from ediff_utils.paper.training import (
     fit_forest,
     new_forest,
     prepare_hierarchy,
+    prepare_vectors,
 )
 from ediff_utils.paper.votes import difference_confidence, tree_votes
 
-SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, jobs=1)
+SETTINGS = ForestSettings(tree_fraction=0.125, jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -208,14 +210,19 @@ def test_features_that_are_not_finite(hierarchy, features, value):
 # --- growing --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("trees", [1, 8, 10, 17])
 @pytest.mark.parametrize("kind", ["crystal_system", "lattice"])
-def test_a_forest_grown_in_batches_is_the_forest_grown_at_once(features, crystals, kind, trees):
+def test_by_scikit_learn_in_batches_is_its_forest_at_once(features, crystals, kind, trees):
     labels = crystals.set_index("material_id").loc[features.index["material_id"]]
     columns = ["a", "b", "c"] if kind == "lattice" else "crystal_system"
     target = labels[columns].to_numpy()
-    steps = []
-    grown = new_forest(kind, SETTINGS).set_params(n_estimators=trees, random_state=5)
-    grown = fit_forest(grown, features.vectors, target, steps.append)
-    at_once = new_forest(kind, SETTINGS).set_params(n_estimators=trees, random_state=5)
+    steps: list[int] = []
+    theirs = SETTINGS.model_copy(update={"grower": "scikit-learn"})
+    vectors = prepare_vectors(features, np.arange(len(target)), theirs)
+    assert isinstance(vectors, np.ndarray)
+    # Few features a split, or a hundred patterns would take a minute.
+    how = {"n_estimators": trees, "random_state": 5, "max_features": 0.02}
+    grown = new_forest(kind, SETTINGS).set_params(**how)
+    grown = fit_forest(grown, vectors, target, steps.append)
+    at_once = new_forest(kind, SETTINGS).set_params(**how)
     at_once.fit(features.vectors, target)
     assert sum(steps) == trees == len(grown.estimators_)
     assert not grown.warm_start
@@ -223,6 +230,68 @@ def test_a_forest_grown_in_batches_is_the_forest_grown_at_once(features, crystal
         np.testing.assert_array_equal(ours.tree_.threshold, theirs.tree_.threshold)
         np.testing.assert_array_equal(ours.tree_.feature, theirs.tree_.feature)
         np.testing.assert_array_equal(ours.tree_.value, theirs.tree_.value)
+
+
+@pytest.mark.parametrize("kind", ["crystal_system", "lattice"])
+def test_our_trees_answer_as_scikit_learns(kind):
+    """Of patterns that neither has seen, with noise enough that trees err."""
+    crystals = make_crystals(60)
+    features = make_features(crystals, n_patterns=4)
+    noise = np.random.default_rng(3).normal(size=features.vectors.shape)
+    features = FeatureSet(features.index, (features.vectors / 4 + noise).astype(np.float32))
+    labels = crystals.set_index("material_id").loc[features.index["material_id"]]
+    target = labels[["a", "b", "c"] if kind == "lattice" else "crystal_system"].to_numpy()
+    rows = np.arange(0, len(target), 2)
+    error = {}
+    for grower in ("own", "scikit-learn"):
+        chosen = SETTINGS.model_copy(update={"grower": grower, "tree_fraction": 0.5})
+        vectors = prepare_vectors(features, rows, chosen)
+        forest = fit_forest(new_forest(kind, chosen), vectors, target[rows], lambda n: None)
+        found = forest.predict(features.vectors[1::2])
+        wrong = np.abs(found - target[1::2]) if kind == "lattice" else found != target[1::2]
+        error[grower] = wrong.mean()
+    assert error["scikit-learn"] > 0
+    assert error["own"] == pytest.approx(error["scikit-learn"], rel=0.25)
+
+
+@pytest.mark.parametrize("grower", ["own", "scikit-learn"])
+def test_the_grower_is_one_setting(crystals, features, split, tmp_path, grower, monkeypatch):
+    fitted = []
+    fit = RandomForestClassifier.fit
+    monkeypatch.setattr(
+        RandomForestClassifier, "fit", lambda *a, **k: fitted.append(a) or fit(*a, **k)
+    )
+    chosen = SETTINGS.model_copy(update={"grower": grower})
+    found = prepare_hierarchy(
+        features, crystals, split, chosen, tmp_path, only_system=True, progress=False
+    )
+    assert bool(fitted) == (grower == "scikit-learn")
+    assert found.about["settings"]["grower"] == grower
+    assert found.n_trees == 10
+
+
+def test_cuts_are_of_the_training_rows_alone(features):
+    rows = np.arange(0, len(features.index), 3)
+    others = np.setdiff1d(np.arange(len(features.index)), rows)
+    changed = features.vectors.copy()
+    changed[others] += 100
+    first = prepare_vectors(features, rows, SETTINGS)
+    second = prepare_vectors(FeatureSet(features.index, changed), rows, SETTINGS)
+    for ours, theirs in zip(first, second, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_threads_do_not_change_a_forest(features, crystals, split, hierarchy, tmp_path, jobs):
+    chosen = SETTINGS.model_copy(update={"jobs": jobs})
+    found = prepare_hierarchy(features, crystals, split, chosen, tmp_path, progress=False)
+    for ours, theirs in (
+        (found.system_forest, hierarchy.system_forest),
+        (found.lattice["cubic"], hierarchy.lattice["cubic"]),
+    ):
+        for a, b in zip(ours.estimators_, theirs.estimators_, strict=True):
+            np.testing.assert_array_equal(a.tree_.threshold, b.tree_.threshold)
+            np.testing.assert_array_equal(a.tree_.value, b.tree_.value)
 
 
 @pytest.mark.parametrize("kind", ["crystal_system", "space_group", "lattice"])
@@ -240,50 +309,43 @@ def test_forests_have_the_hyperparameters_of_table_1(kind):
     assert forest.max_features == 1.0
 
 
-def test_lattice_forests_have_settings_of_their_own():
-    settings = ForestSettings(max_samples=0.25, min_samples_leaf=5, lattice_samples=1.0)
-    own = settings.model_copy(update={"lattice_leaf": 2, "lattice_features": 0.5})
-    for kind in ("crystal_system", "space_group"):
-        assert new_forest(kind, own).get_params() == new_forest(kind, settings).get_params()
-        assert new_forest(kind, own).max_samples == 0.25
-    forest = new_forest("lattice", own)
-    assert (forest.max_samples, forest.min_samples_leaf, forest.max_features) == (None, 2, 0.5)
-    assert new_forest("lattice", settings).min_samples_leaf == 5
+def test_settings_that_are_gone(hierarchy):
+    about = {"settings": hierarchy.about["settings"] | {"max_features": 0.03, "coarse": True}}
+    with pytest.raises(UserError, match=r"models\.json: made with coarse, max_features, .* again"):
+        forest_settings(about)
 
 
-def test_forests_that_do_not_change_are_kept(crystals, split, tmp_path, monkeypatch):
+def test_the_system_forest_is_kept_when_the_others_are_added(
+    crystals, split, tmp_path, monkeypatch
+):
     keyed = FeatureSet(make_features(crystals).index, make_features(crystals).vectors, key="k")
-    first = prepare_hierarchy(keyed, crystals, split, SETTINGS, tmp_path, progress=False)
+    options = {"progress": False}
+    first = prepare_hierarchy(
+        keyed, crystals, split, SETTINGS, tmp_path, only_system=True, **options
+    )
     grown = []
     monkeypatch.setattr(
         "ediff_utils.paper.training.fit_forest",
         lambda forest, *rest: grown.append(forest) or fit_forest(forest, *rest),
     )
-    other = SETTINGS.model_copy(update={"lattice_leaf": 4})
-    found = prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
-    assert len(grown) == len(first.lattice) > 0
-    assert all(isinstance(forest, RandomForestRegressor) for forest in grown)
-    assert all(forest.min_samples_leaf == 4 for forest in found.lattice.values())
+    found = prepare_hierarchy(keyed, crystals, split, SETTINGS, tmp_path, **options)
+    assert len(grown) == len(found.lattice) + len(found.space_group) == 12
     np.testing.assert_array_equal(
         found.system_votes(keyed.vectors), first.system_votes(keyed.vectors)
     )
-    assert found.space_group.keys() == first.space_group.keys()
     grown.clear()
     # A file that is not the one that was written is no forest to keep.
-    (tmp_path / "space_group-cubic.skops").write_bytes(b"cut")
-    prepare_hierarchy(
-        keyed, crystals, split, other.model_copy(update={"lattice_leaf": 5}), tmp_path
-    )
-    assert len(grown) == 1 + len(first.lattice)
-    prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
+    shutil.rmtree(tmp_path)
+    prepare_hierarchy(keyed, crystals, split, SETTINGS, tmp_path, only_system=True, **options)
+    (tmp_path / "crystal_system.skops").write_bytes(b"cut")
     grown.clear()
-    # What is on disk is the new hierarchy.
-    prepare_hierarchy(keyed, crystals, split, other, tmp_path, progress=False)
-    assert not grown
-    # Settings of all forests make all of them anew.
-    all_new = other.model_copy(update={"min_samples_leaf": 3})
-    prepare_hierarchy(keyed, crystals, split, all_new, tmp_path, progress=False)
-    assert len(grown) == 1 + len(first.space_group) + len(first.lattice)
+    prepare_hierarchy(keyed, crystals, split, SETTINGS, tmp_path, **options)
+    assert len(grown) == 13
+    # Other settings make all of them anew.
+    grown.clear()
+    other = SETTINGS.model_copy(update={"seed": 4})
+    prepare_hierarchy(keyed, crystals, split, other, tmp_path, **options)
+    assert len(grown) == 13
 
 
 def test_thirteen_forests_without_triclinic(hierarchy):

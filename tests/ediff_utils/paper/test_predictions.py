@@ -22,7 +22,7 @@ from ediff_utils.paper.predictions import (
 )
 from ediff_utils.paper.training import prepare_hierarchy
 
-SETTINGS = ForestSettings(tree_fraction=0.125, max_features=0.02, jobs=1)
+SETTINGS = ForestSettings(tree_fraction=0.125, jobs=1)
 
 
 @pytest.fixture(scope="module")

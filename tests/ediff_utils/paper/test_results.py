@@ -225,7 +225,7 @@ def test_protocol_counts_crystals(run, monkeypatch):
     sources, systems = ["prototype", "variant", "variant"], ["cubic", "cubic", "trigonal"]
     crystals = pd.DataFrame({"source": sources, "crystal_system": systems})
     split = pd.DataFrame({"part": ["train", "test", "train"]})
-    about = {"settings": ForestSettings(max_features=0.1).model_dump(exclude_none=True)}
+    about = {"settings": ForestSettings(tree_fraction=0.1).model_dump(exclude_none=True)}
     stages = {"read_simulation_settings": SimulationSettings(orientations=20, sampling="random")}
     stages |= {"read_feature_settings": FeatureSettings(thickness=200.0), "read_about": about}
     for name, said in stages.items():
@@ -239,4 +239,4 @@ def test_protocol_counts_crystals(run, monkeypatch):
     assert protocol["split"]["test_materials"] == 1
     assert (protocol["orientations"], protocol["thickness_angstrom"]) == (20, 200.0)
     assert protocol["in_plane_rotation"] == "uniformly random"
-    assert protocol["forests"]["max_features"] == 0.1
+    assert protocol["forests"]["tree_fraction"] == 0.1

@@ -256,7 +256,7 @@ def test_forests_trained_on_simulated_crystals_find_gold(tmp_path):
         }
     )
     split = pd.DataFrame({"material_id": ["Au", "Mg"], "part": "train"})
-    forests = ForestSettings(tree_fraction=0.25, max_features=0.05, jobs=1)
+    forests = ForestSettings(tree_fraction=0.25, jobs=1)
     features = FeatureSet(index, np.concatenate([*vectors, hexagonal]))
     hierarchy = prepare_hierarchy(features, crystals, split, forests, tmp_path, progress=False)
 
