@@ -153,8 +153,10 @@ def _row(table, quantity, protocol):
 
 
 def test_table_has_every_row_of_the_abstract_and_figure_5(table):
-    assert _row(table, "crystal system accuracy", "1 pattern")["paper"] == "67 %"
-    assert _row(table, "crystal system accuracy", "10 patterns")["paper"] == "79 %"
+    for reading in ("plainest reading", "round-off zeroed"):
+        quantity = f"crystal system accuracy, {reading}"
+        assert _row(table, quantity, "1 pattern")["paper"] == "67 %"
+        assert _row(table, quantity, "10 patterns")["paper"] == "79 %"
     space_group = "space group accuracy, range of cubic to tetragonal"
     assert _row(table, space_group, "10 patterns")["paper"] == "70 to 90 %"
     lattice = "median lattice error, range of cubic to tetragonal"
