@@ -22,6 +22,7 @@ from predictor_world import CARD, make_world
 
 from ediff_solve.__main__ import main
 from ediff_solve.detector.effects import CLEAN, DetectorSettings
+from ediff_solve.forests.ablation import CHANGES
 from ediff_solve.forests.protocols import detect_test_patterns
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.reading import open_frames
@@ -163,6 +164,12 @@ class TestSmokeRun:
                 assert 0 < part[name]["ten"] < 1
                 assert part[name]["n"]["one"] > part[name]["n"]["ten"] > 0
         assert len(results["protocols"]["cross"]) == 32
+        changes = pd.DataFrame(results["ablation"]["rows"])
+        assert changes.groupby("patterns")["change"].agg(list).to_dict() == {
+            patterns: list(CHANGES) for patterns in ("one", "ten")
+        }
+        assert 0 < results["plain_reading"]["one"] < 1
+        assert results["plain_reading"]["n"]["one"] == results["crystal_system"]["one"]["n"]
         for part in results["behind_detector"].values():
             assert 0 <= part["one"] <= 1
             assert part["n"]["ten"] == results["train_random_test_random"]["n"]["ten"]
@@ -185,7 +192,8 @@ class TestSmokeRun:
     def test_a_second_run_trains_nothing_again(self, smoke):
         project, _ = smoke
         stamps = {p: p.stat().st_mtime_ns for p in (project / "data/runs/smoke").rglob("*.skops")}
-        assert len(stamps) == 13 + 1 + 4 + 2
+        # Also the seven-class one, the protocols, those by prototype, the changes and the headline.
+        assert len(stamps) == 13 + 1 + 4 + 2 + len(CHANGES) + 1
         done = ediff(project, "reproduce", "--preset", "smoke", "--only", "03")
         assert done.returncode == 0, done.stderr[-3000:]
         assert stamps == {p: p.stat().st_mtime_ns for p in stamps}
@@ -216,7 +224,7 @@ class TestSmokeRun:
         expected = {f"figure_{i}" for i in range(1, 8)} | {f"figure_S{i}" for i in range(1, 11)}
         scan = {"scan_frames", "scan_detection", "scan_origins", "scan_calibration"}
         scan |= {"scan_particles", "scan_truth"}
-        assert expected | scan | {"aggregation", "calibration", "protocols"} <= figures
+        assert expected | scan | {"aggregation", "calibration", "protocols", "ablation"} <= figures
         assert {"unknown", "unknown_patterns", "unknown_growth"} <= figures
 
     def test_nothing_tracked_is_written_until_it_is_published(self, smoke):
