@@ -55,6 +55,23 @@ def train(
 
 
 @main.command()
+@click.argument("run")
+def ablation(run: str) -> None:
+    """Print what a published run's accuracy on the grid is made of, as Markdown."""
+    import pandas as pd
+
+    from ediff_solve.forests.ablation import tabulate
+    from ediff_utils.core import paths
+    from ediff_utils.paper import results
+    from ediff_utils.paper.comparison import to_markdown
+
+    found = results.read_results(paths.Run(run).published).get("ablation")
+    if not found:
+        raise UserError(f"run '{run}': no table of changes; it is made by notebook 07")
+    click.echo(to_markdown(tabulate(pd.DataFrame(found["rows"]))), nl=False)
+
+
+@main.command()
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the figures into")
 @click.option("--again", is_flag=True, help="first ask about all test patterns of two runs again")

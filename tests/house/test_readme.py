@@ -13,7 +13,10 @@ from functools import reduce
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from ediff_solve.__main__ import main
+from ediff_solve.forests.ablation import CHANGES
 from ediff_solve.predictor.store import read_card
 from ediff_solve.predictor.training.model_card import format_card
 from ediff_utils.core.paths import ROOT, Run
@@ -29,6 +32,22 @@ RUNS = {"22,740 real crystals": "paper", "embedded crystals": "quick"}
 def test_table_of_results():
     runs = {heading: results.read_results(Run(name).published) for heading, name in RUNS.items()}
     assert to_markdown(summary_table(runs)) in README
+
+
+def test_table_of_what_the_accuracy_is_made_of():
+    done = CliRunner().invoke(main, ["ablation", "paper"])
+    assert done.exit_code == 0
+    assert done.stdout.count("\n") == 2 + len(CHANGES)
+    assert done.stdout in README
+
+
+def test_a_run_without_that_table(monkeypatch, tmp_path):
+    monkeypatch.setattr("ediff_utils.core.paths.FIGURES", tmp_path)
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "results.json").write_text("{}")
+    done = CliRunner().invoke(main, ["ablation", "bare"])
+    assert done.exit_code == 2
+    assert done.stderr == "Error: run 'bare': no table of changes; it is made by notebook 07\n"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
