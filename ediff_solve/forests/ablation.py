@@ -7,10 +7,8 @@ microscope shows none. Each row of the table takes one of these away, from train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +18,13 @@ from ediff_utils.bloch.dataset import manifest, writing
 from ediff_utils.core.paths import Run
 from ediff_utils.core.settings import ForestSettings
 from ediff_utils.paper import feature_files
-from ediff_utils.paper.feature_files import Features, RotatedFeatures, keep_materials, turn
+from ediff_utils.paper.feature_files import (
+    AlteredFeatures,
+    Features,
+    keep_materials,
+    rotate,
+    turn,
+)
 from ediff_utils.paper.features import N_ANGULAR, N_FEATURES
 from ediff_utils.paper.labels import make_split
 from ediff_utils.paper.published import PATTERNS_TRIGONAL, PATTERNS_WITHOUT_TRICLINIC
@@ -43,42 +47,15 @@ CHANGES: Mapping[str, str] = {
 }
 #: A coefficient below this share of its ring's order 0 is weak.
 _WEAK = 0.003
-_BLOCK = 20_000
 
 
-@dataclass(frozen=True)
-class AlteredFeatures:
-    """Others' vectors, changed by a function of a block of them and a generator.
-
-    ``name`` tells one change from another.
-    """
-
-    base: Features
-    alter: Callable[[np.ndarray, np.random.Generator], np.ndarray]
-    name: str
-
-    @property
-    def index(self) -> pd.DataFrame:
-        return self.base.index
-
-    @property
-    def key(self) -> str:
-        return f"{self.base.key} {self.name}" if self.base.key else ""
-
-    def take(self, rows: np.ndarray, order: Literal["C", "F"] = "C") -> np.ndarray:
-        out = self.base.take(rows, order)
-        for start in range(0, len(out), _BLOCK):
-            own = slice(start, start + _BLOCK)
-            rng = np.random.default_rng(int(rows[start]))
-            out[own] = self.alter(out[own], rng)
-        return out
-
-
-def drown_weak(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def drown_weak(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Vectors, float32 (n, 1066), whose weak coefficients are complex normal noise instead.
 
-    Those below 0.3 % of T[m, 0] of their ring, and the noise is of that root mean square.
+    Those below 0.3 % of T[m, 0] of their ring, and the noise is of that root mean square. It hangs
+    on the first of their ``rows`` alone.
     """
+    rng = np.random.default_rng(int(rows[0]))
     shape = (len(vectors), -1, N_ANGULAR)
     magnitude, argument = (half.reshape(shape) for half in np.split(vectors, 2, axis=1))
     level = np.broadcast_to(_WEAK * magnitude[:, :, :1], magnitude.shape)
@@ -90,7 +67,7 @@ def drown_weak(vectors: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out.reshape(len(vectors), -1)
 
 
-def keep_magnitudes(vectors: np.ndarray, _rng: np.random.Generator) -> np.ndarray:
+def keep_magnitudes(vectors: np.ndarray, _rows: np.ndarray) -> np.ndarray:
     """Vectors without their arguments, which become 0."""
     out = vectors.copy()
     out[:, N_FEATURES // 2 :] = 0
@@ -187,7 +164,7 @@ def _change_vectors(
         return turn(base, "free", seed)
     if name == "turn":
         angle = np.random.default_rng(seed).uniform(-float(size), float(size), len(base.index))
-        return RotatedFeatures(base, angle, f"{change} {seed}")
+        return rotate(base, angle, f"{change} {seed}")
     if change == "weak":
         return AlteredFeatures(base, drown_weak, change)
     return AlteredFeatures(base, keep_magnitudes, change) if change == "magnitudes" else base

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -118,15 +118,14 @@ class FeatureSubset:
 
 
 @dataclass(frozen=True)
-class RotatedFeatures:
-    """Vectors of other ones' patterns after a turn about the beam.
+class AlteredFeatures:
+    """Others' vectors, changed block by block.
 
-    By an angle for each, (n,), from qx towards qy [degree]; ``name`` tells one set of angles from
-    another.
+    ``alter`` takes vectors and their rows in ``base``; ``name`` tells one change from another.
     """
 
     base: Features
-    angle: np.ndarray
+    alter: Callable[[np.ndarray, np.ndarray], np.ndarray]
     name: str
 
     @property
@@ -141,8 +140,16 @@ class RotatedFeatures:
         out = self.base.take(rows, order)
         for start in range(0, len(out), _BLOCK):
             own = slice(start, start + _BLOCK)
-            out[own] = rotate_vectors(out[own], self.angle[rows[own]])
+            out[own] = self.alter(out[own], rows[own])
         return out
+
+
+def rotate(features: Features, angle: np.ndarray, name: str) -> AlteredFeatures:
+    """Vectors of the same patterns after a turn about the beam, from qx towards qy.
+
+    By an angle for each, (n,) [degree]; ``name`` tells one set of angles from another.
+    """
+    return AlteredFeatures(features, lambda own, rows: rotate_vectors(own, angle[rows]), name)
 
 
 def keep_materials(features: Features, names: Collection[str]) -> Features:
@@ -167,11 +174,11 @@ def turn(features: Features, rotation: Literal["fixed", "free"], seed: int) -> F
     # Modulo whole turns, and rounding.
     is_fixed = np.all(np.abs((own + 180) % 360 - 180) < _NO_TURN)
     if rotation == "fixed":
-        return features if is_fixed else RotatedFeatures(features, -own, "fixed")
+        return features if is_fixed else rotate(features, -own, "fixed")
     if not is_fixed:
         return features
     angle = np.random.default_rng(seed).uniform(0, 360, len(own))
-    return RotatedFeatures(features, angle, f"free {seed}")
+    return rotate(features, angle, f"free {seed}")
 
 
 def build_features(
