@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ediff_utils.bloch.dataset import checks, manifest, writing
-from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import NOTEBOOKS, ROOT, Run, atomic_write
+from ediff_utils.core.errors import UserError, import_extra
+from ediff_utils.core.paths import ROOT, Run, atomic_write, find_shipped
 from ediff_utils.core.settings import (
     CrystalSettings,
     Preset,
@@ -30,7 +30,7 @@ from ediff_utils.paper import results
 
 def list_notebooks() -> list[Path]:
     """The numbered notebooks, in order."""
-    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    return sorted(find_shipped("notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def name_run(preset: str | Path, crystals: str | None) -> str:
@@ -68,8 +68,7 @@ def gather_parameters(
 def _check_declared(names: Iterable[str]) -> None:
     """Raise a UserError that names the first parameter that no notebook would look at."""
     # Here, since a dataset needs no notebooks and this takes a while.
-    import papermill
-
+    papermill = import_extra("papermill")
     declared = {name for path in list_notebooks() for name in papermill.inspect_notebook(str(path))}
     for name in names:
         if name not in declared:
@@ -81,9 +80,7 @@ def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> 
 
     The run keeps the executed copy. What the notebook raised as the user's mistake is a UserError.
     """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
+    papermill = import_extra("papermill")
     declared = papermill.inspect_notebook(str(notebook))
     own = {name: value for name, value in parameters.items() if name in declared}
     executed = run.notebooks / notebook.name
@@ -98,7 +95,7 @@ def run_notebook(notebook: Path, run: Run, parameters: Mapping[str, object]) -> 
             progress_bar=False,
             stderr_file=sys.stderr,
         )
-    except PapermillExecutionError as error:
+    except papermill.PapermillExecutionError as error:
         if error.ename == UserError.__name__:
             raise UserError(error.evalue) from None
         raise
@@ -122,7 +119,7 @@ def reproduce(
     run = Run(name or name_run(preset, crystals))
     chosen = [path for path in list_notebooks() if path.name.startswith(only)]
     if not chosen:
-        raise UserError(f"notebook '{only}': expected the start of a name under {NOTEBOOKS}")
+        raise UserError(f"notebook '{only}': expected the start of a name such as 06_gold_scan")
     _check_declared(overrides or {})
     os.environ["EDIFF_PROGRESS"] = "terminal"
     for number, notebook in enumerate(chosen, start=1):

@@ -21,11 +21,11 @@ from ediff_solve.predictor.spot_checks import (
 )
 from ediff_solve.predictor.store import load_models
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import DATA
+from ediff_utils.core.paths import ROOT, find_shipped
 from ediff_utils.crystals.groups import N_GROUPS, symbol
 
-#: Where the predictors that ship lie, and the one that is meant where none is named.
-SHIPPED = DATA / "models"
+#: Where a user's own predictors lie, and the one that is meant where none is named.
+MODELS = ROOT / "data" / "models"
 DEFAULT = "default"
 #: Space groups that an answer lists.
 TOP = 5
@@ -114,9 +114,9 @@ class Answer:
 
 
 def find_predictor(name_or_path: str | Path) -> Path:
-    """The folder of a predictor that ships, by its name, or the folder that is given."""
+    """The folder of a predictor that ships or is one's own, by its name, or the one given."""
     path = Path(name_or_path)
-    return path if path.is_dir() else SHIPPED / str(name_or_path)
+    return path if path.is_dir() else find_shipped(f"data/models/{name_or_path}")
 
 
 def check_energy(energy: float) -> None:

@@ -1,29 +1,32 @@
 """Predictors on disk: a folder with a model card and a file of boosters for each kind of question.
 
 ``card.json`` says what the predictor was trained on, how well it does, and the checksums of the
-other files, which are gzipped JSON around LightGBM's own text. Nothing in them is executed.
+other files, which are numpy archives of plain arrays. Nothing in them is executed, and they do not
+depend on the versions of what they were trained with.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import io
 import json
+import zipfile
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 
-from ediff_solve.predictor.boosting import Booster, SpaceGroupModel, shorten
+from ediff_solve.predictor.boosting import Booster, SpaceGroupModel
 from ediff_solve.predictor.evidence import NAMES, VERSION
+from ediff_solve.predictor.trees import check_trees
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write
 
 #: One pattern on its own, and several of one crystal.
 KINDS = ("single", "several")
 #: Counts up when files of an older program can no longer be understood.
-FORMAT = 1
+FORMAT = 2
 CARD = "card.json"
 #: What the numbers that trees ask for are called.
 _FEATURES = hashlib.sha256("\n".join(NAMES).encode()).hexdigest()
@@ -33,23 +36,41 @@ _PACKAGES = ("ediff-utils", "lightgbm", "numpy", "scipy", "numba")
 
 
 def _file(folder: Path, kind: str) -> Path:
-    return folder / f"{kind}.json.gz"
+    return folder / f"{kind}.npz"
 
 
-def _pack(booster: Booster) -> dict:
-    return {
-        "classes": booster.classes.tolist(),
-        "temperature": booster.temperature,
-        "model": None if booster.model is None else shorten(booster.model.model_to_string()),
-    }
+def _pack(name: str, booster: Booster) -> dict[str, np.ndarray]:
+    own = {"classes": booster.classes, "temperature": np.array(booster.temperature)}
+    if booster.trees is not None:
+        own |= booster.trees._asdict()
+    return {f"{name}.{key}": array for key, array in own.items()}
 
 
-def _unpack(packed: dict) -> Booster:
-    text = packed["model"]
-    model = None if text is None else lightgbm.Booster(model_str=text, params={"verbosity": -1})
-    if model is not None and model.num_feature() != len(NAMES):
-        raise ValueError("another number of features")
-    return Booster(model, np.array(packed["classes"]), float(packed["temperature"]))
+def _unpack(name: str, arrays: Mapping[str, np.ndarray]) -> Booster:
+    start = f"{name}."
+    own = {key.removeprefix(start): a for key, a in arrays.items() if key.startswith(start)}
+    classes, temperature = own.pop("classes"), float(own.pop("temperature"))
+    if not own and len(classes) == 1:
+        return Booster(None, classes, temperature)
+    return Booster(check_trees(own, len(NAMES), len(classes)), classes, temperature)
+
+
+def _write(model: SpaceGroupModel) -> bytes:
+    """The same model is the same file: a numpy archive has no times in it."""
+    arrays = _pack("system", model.system)
+    for k, booster in model.groups.items():
+        arrays |= _pack(f"group {k}", booster)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **arrays)
+    return archive.getvalue()
+
+
+def _read(data: bytes) -> SpaceGroupModel:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    system = _unpack("system", arrays)
+    groups = {int(k): _unpack(f"group {k}", arrays) for k in system.classes}
+    return SpaceGroupModel(system, groups)
 
 
 def save_models(models: dict[str, SpaceGroupModel], card: dict, folder: Path) -> None:
@@ -60,12 +81,7 @@ def save_models(models: dict[str, SpaceGroupModel], card: dict, folder: Path) ->
     """
     digests = {}
     for kind, model in models.items():
-        packed = {
-            "system": _pack(model.system),
-            "groups": {str(k): _pack(booster) for k, booster in model.groups.items()},
-        }
-        # Without a time in its head the same model is the same file.
-        data = gzip.compress(json.dumps(packed).encode(), compresslevel=9, mtime=0)
+        data = _write(model)
         with atomic_write(_file(folder, kind)) as partial:
             partial.write_bytes(data)
         digests[kind] = hashlib.sha256(data).hexdigest()
@@ -125,9 +141,7 @@ def load_models(folder: Path) -> tuple[dict[str, SpaceGroupModel], dict]:
         if hashlib.sha256(data).hexdigest() != digest:
             raise UserError(f"{path}: cut short, changed, or not the one that {CARD} speaks of")
         try:
-            packed = json.loads(gzip.decompress(data))
-            groups = {int(k): _unpack(booster) for k, booster in packed["groups"].items()}
-            models[kind] = SpaceGroupModel(_unpack(packed["system"]), groups)
-        except (OSError, EOFError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError):
+            models[kind] = _read(data)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
             raise UserError(f"{path}: not a predictor's boosters; train it again") from None
     return models, card

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -55,7 +54,7 @@ def compute_predictor_maps(
     found = [grain for grain in grains if grain.vector is not None]
     vectors = np.array([grain.vector for grain in found]).reshape(-1, len(NAMES))
     model = predictor.models["single"]
-    systems = model.systems(vectors, joblib.effective_n_jobs(settings.jobs))
+    systems = model.systems(vectors)
     maps = build_maps(lists, kept, ALL_SYSTEMS, systems[:, ::-1], settings)
     rows = kept.x * lists.shape[1] + kept.y
     for name in ("indexed", "one_grain"):

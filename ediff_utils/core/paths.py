@@ -11,14 +11,25 @@ from pathlib import Path
 
 from ediff_utils.core.errors import UserError
 
-ROOT = Path(os.environ.get("EDIFF_ROOT", Path(__file__).resolve().parents[2]))
-NOTEBOOKS = ROOT / "notebooks"
-DATA = ROOT / "data"
-PRESETS = DATA / "presets"
-CACHE = DATA / "cache"
-EXAMPLE = DATA / "examples" / "anatase.csv"
-RUNS = DATA / "runs"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parent
+_IS_CHECKOUT = (_CHECKOUT / "pyproject.toml").is_file()
+#: The notebooks, presets, examples and predictors that come with the package. Never written to.
+SHIPPED = _CHECKOUT if _IS_CHECKOUT else _PACKAGE / "shipped"
+#: Names the folder that runs, caches and figures go to.
+HOME = "EDIFF_HOME"
+#: By default the checkout; of an installed package, where the user is.
+ROOT = Path(os.environ.get(HOME) or (_CHECKOUT if _IS_CHECKOUT else Path.cwd())).absolute()
+CACHE = ROOT / "data" / "cache"
+RUNS = ROOT / "data" / "runs"
 FIGURES = ROOT / "figures"
+EXAMPLE = SHIPPED / "data" / "examples" / "anatase.csv"
+
+
+def find_shipped(name: str) -> Path:
+    """A file or folder such as ``data/presets``: the user's own, where there is one."""
+    own = ROOT / name
+    return own if own.exists() else SHIPPED / name
 
 
 class _In:

@@ -16,10 +16,10 @@ from pymatgen.core import Lattice, Structure
 from ediff_solve.__main__ import main
 from ediff_solve.figures.unknown import plot_answer
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.known import match_known, read_known
 from ediff_solve.predictor.report import format_answer, format_number
 from ediff_solve.predictor.store import save_models
+from ediff_solve.predictor.training.boosting import BoostingSettings
 from ediff_solve.predictor.training.fitting import train_predictor
 from ediff_utils.core.errors import UserError
 

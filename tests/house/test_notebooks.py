@@ -26,8 +26,8 @@ from ediff_solve.forests.ablation import CHANGES
 from ediff_solve.forests.protocols import detect_test_patterns
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.reading import open_frames
-from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.store import save_models
+from ediff_solve.predictor.training.boosting import BoostingSettings
 from ediff_solve.predictor.training.fitting import train_predictor
 from ediff_utils.core import paths
 from ediff_utils.core.errors import UserError

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from ediff_solve.predictor.boosting import BoostingSettings, SpaceGroupModel, train_model
+from ediff_solve.predictor.boosting import SpaceGroupModel
+from ediff_solve.predictor.training.boosting import BoostingSettings, train_model
 from ediff_utils.core.errors import UserError
 
 #: Of the training materials, those that tell when to stop and how sure to be.

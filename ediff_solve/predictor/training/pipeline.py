@@ -13,8 +13,9 @@ import pandas as pd
 from pydantic import Field
 
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import BoostingSettings, SpaceGroupModel
+from ediff_solve.predictor.boosting import SpaceGroupModel
 from ediff_solve.predictor.store import KINDS, save_models
+from ediff_solve.predictor.training.boosting import BoostingSettings
 from ediff_solve.predictor.training.card import TEN, describe, find_least_indexed, find_thresholds
 from ediff_solve.predictor.training.examples import (
     DETECTORS,

@@ -13,9 +13,9 @@ from predictor_world import CARD, make_world
 
 from ediff_solve.__main__ import main
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.spot_checks import MOST_PATTERNS, check_patterns, gather_notes
 from ediff_solve.predictor.store import save_models
+from ediff_solve.predictor.training.boosting import BoostingSettings
 from ediff_solve.predictor.training.fitting import train_predictor
 from ediff_utils.core.errors import UserError
 

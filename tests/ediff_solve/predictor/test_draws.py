@@ -14,7 +14,6 @@ from predictor_world import CARD, make_world
 from ediff_solve.__main__ import main
 from ediff_solve.figures.unknown import figure_growth, figure_patterns
 from ediff_solve.predictor.answering import Predictor
-from ediff_solve.predictor.boosting import BoostingSettings
 from ediff_solve.predictor.draws import (
     Draws,
     read_truth,
@@ -25,6 +24,7 @@ from ediff_solve.predictor.indexing import compute_strays
 from ediff_solve.predictor.known import look_up
 from ediff_solve.predictor.report import read_patterns
 from ediff_solve.predictor.store import save_models
+from ediff_solve.predictor.training.boosting import BoostingSettings
 from ediff_solve.predictor.training.example_file import MINERAL, simulate_example
 from ediff_solve.predictor.training.fitting import train_predictor
 from ediff_utils.core.errors import UserError

@@ -119,7 +119,7 @@ def predictor():
     from predictor_world import CARD, make_world
 
     from ediff_solve.predictor.answering import Predictor
-    from ediff_solve.predictor.boosting import BoostingSettings
+    from ediff_solve.predictor.training.boosting import BoostingSettings
     from ediff_solve.predictor.training.fitting import train_predictor
 
     groups = {"cF": 225, "hP": 194, "oP": 47}

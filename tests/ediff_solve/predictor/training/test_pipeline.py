@@ -110,11 +110,11 @@ def test_a_second_run_computes_nothing_again(trained):
     }
     stamps = [path.stat().st_mtime_ns for path in files]
     few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
-    before = (root / "data/models/default/several.json.gz").read_bytes()
+    before = (root / "data/models/default/several.npz").read_bytes()
     found = run(root, "train", "-p", "singles", "2", "-p", "boosting", few, "--name", "again")
     assert found.returncode == 0, found.stderr
     assert [path.stat().st_mtime_ns for path in files] == stamps
-    assert (root / "data/models/again/several.json.gz").read_bytes() == before
+    assert (root / "data/models/again/several.npz").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,138 @@
+"""Boosters are grown by LightGBM (Ke et al. 2017) and kept as plain arrays.
+
+Each booster's temperature is fitted on materials that it was not trained on (Guo et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from pydantic import Field
+from scipy.optimize import minimize_scalar
+
+from ediff_solve.predictor.boosting import SMALLEST, Booster, SpaceGroupModel, soften
+from ediff_solve.predictor.trees import read_trees
+from ediff_utils.core.errors import UserError, import_extra
+from ediff_utils.core.settings import Settings
+from ediff_utils.crystals.groups import system_of
+
+#: Temperatures that are tried.
+TEMPERATURES = (0.3, 4.0)
+
+
+class BoostingSettings(Settings):
+    """How trees are grown; see LightGBM's documentation of the parameters of those names."""
+
+    rounds: int = Field(600, ge=1, description="at most; fewer where more do not help")
+    patience: int = Field(20, ge=1, description="rounds without a gain that end it")
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    num_leaves: int = Field(63, ge=2)
+    min_data_in_leaf: int = Field(20, ge=1)
+    feature_fraction: float = Field(0.3, gt=0, le=1)
+    bagging_fraction: float = Field(0.7, gt=0, le=1)
+    max_bin: int = Field(63, ge=3, le=255)
+    group_rounds: int = Field(300, ge=1, description="the same for the space groups of a system")
+    group_leaves: int = Field(15, ge=2)
+    jobs: int = Field(2, ge=1, description="threads")
+    seed: int = Field(0, ge=0)
+
+
+def _fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which the right classes, given by their positions, are likeliest."""
+
+    def loss(logarithm: float) -> float:
+        own = soften(probabilities, np.exp(logarithm))[np.arange(len(truth)), truth]
+        return -float(np.log(np.maximum(own, SMALLEST)).mean())
+
+    bounds = tuple(np.log(TEMPERATURES))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def _train_booster(
+    vectors: np.ndarray,
+    classes: np.ndarray,
+    held_out: np.ndarray,
+    settings: BoostingSettings,
+    *,
+    groups: bool = False,
+    on_round: Callable[[int], None] | None = None,
+) -> Booster:
+    """Grow trees on some rows until they help no more on the others."""
+    known = np.unique(classes[~held_out])
+    if not len(known):
+        raise UserError("examples: expected some to train on, found none")
+    if len(known) == 1:
+        return Booster(None, known)
+    position = np.searchsorted(known, classes)
+    position[position == len(known)] = 0
+    judged = held_out & (known[position] == classes)
+    parameters = {
+        "objective": "multiclass",
+        "num_class": len(known),
+        "metric": "multi_logloss",
+        "learning_rate": settings.learning_rate,
+        "num_leaves": settings.group_leaves if groups else settings.num_leaves,
+        "min_data_in_leaf": settings.min_data_in_leaf,
+        "feature_fraction": settings.feature_fraction,
+        "bagging_fraction": settings.bagging_fraction,
+        "bagging_freq": 1,
+        "max_bin": settings.max_bin,
+        "num_threads": settings.jobs,
+        "seed": settings.seed,
+        "deterministic": True,
+        "force_col_wise": True,
+        "verbosity": -1,
+    }
+    lightgbm = import_extra("lightgbm")
+    train = lightgbm.Dataset(vectors[~held_out], position[~held_out], free_raw_data=True)
+    callbacks = []
+    if on_round is not None:
+        callbacks.append(lambda environment: on_round(environment.iteration + 1))
+    validation = []
+    if judged.any():
+        validation = [train.create_valid(vectors[judged], position[judged])]
+        callbacks.append(lightgbm.early_stopping(settings.patience, verbose=False))
+    model = lightgbm.train(
+        parameters,
+        train,
+        settings.group_rounds if groups else settings.rounds,
+        valid_sets=validation,
+        callbacks=callbacks,
+    )
+    # What is kept has no more trees than were of use.
+    text = model.model_to_string(num_iteration=model.best_iteration)
+    booster = Booster(read_trees(text), known)
+    if judged.any():
+        found = _fit_temperature(booster.probabilities(vectors[judged]), position[judged])
+        booster = replace(booster, temperature=found)
+    return booster
+
+
+def train_model(
+    vectors: np.ndarray,
+    space_groups: np.ndarray,
+    held_out: np.ndarray,
+    settings: BoostingSettings,
+    on_round: Callable[[int], None] | None = None,
+) -> SpaceGroupModel:
+    """Train the boosters of all systems on vectors, float32 of shape (n, features).
+
+    The rows that are ``held_out``, bool of shape (n,), tell when to stop, and the temperature; they
+    are of materials of their own. A UserError where there is nothing to train on.
+    """
+    systems = system_of(space_groups)
+    system = _train_booster(vectors, systems, held_out, settings, on_round=on_round)
+    groups = {}
+    for k in system.classes:
+        own = systems == k
+        groups[int(k)] = _train_booster(
+            vectors[own],
+            space_groups[own],
+            held_out[own],
+            settings,
+            groups=True,
+            on_round=on_round,
+        )
+    return SpaceGroupModel(system, groups)
