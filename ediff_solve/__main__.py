@@ -35,7 +35,7 @@ def train(
     clean: str, detector: str, name: str, parameter: tuple[tuple[str, str], ...], jobs: int
 ) -> None:
     """Train the predictor on two datasets at random orientations; goes on where it stopped."""
-    from ediff_solve.predictor.answering import SHIPPED
+    from ediff_solve.predictor.answering import MODELS
     from ediff_solve.predictor.training.pipeline import PredictorSettings, build_predictor
     from ediff_utils.core import paths
     from ediff_utils.core.settings import check
@@ -46,12 +46,12 @@ def train(
     runs = {condition: paths.Run(run) for condition, run in names.items() if run}
     if not runs:
         raise UserError("--clean, --detector: expected the name of a run")
-    card = build_predictor(runs, SHIPPED / name, settings, jobs=jobs)
+    card = build_predictor(runs, MODELS / name, settings, jobs=jobs)
     for condition in runs:
         figures = {key: card[condition][key] for key in ("one", "ten", "space_group_top1_ten")}
         line = ", ".join(f"{key} {value:.1%}" for key, value in figures.items())
         click.echo(f"{condition:10} {line}")
-    click.echo(f"\nPredictor: {SHIPPED / name}")
+    click.echo(f"\nPredictor: {MODELS / name}")
 
 
 @main.command()

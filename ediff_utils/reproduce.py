@@ -14,7 +14,7 @@ from typing import Any
 
 from ediff_utils.bloch.dataset import checks, manifest, writing
 from ediff_utils.core.errors import UserError, import_extra
-from ediff_utils.core.paths import ROOT, Run, atomic_write, find_shipped
+from ediff_utils.core.paths import NOTEBOOKS, ROOT, Run, atomic_write
 from ediff_utils.core.settings import (
     CrystalSettings,
     Preset,
@@ -30,7 +30,7 @@ from ediff_utils.paper import results
 
 def list_notebooks() -> list[Path]:
     """The numbered notebooks, in order."""
-    return sorted(find_shipped("notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
 def name_run(preset: str | Path, crystals: str | None) -> str:

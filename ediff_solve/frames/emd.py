@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ediff_utils.core.errors import UserError
+from ediff_utils.core.errors import UserError, import_extra
 
 #: How the calibrations of py4DSTEM and its users spell 1/angstrom.
 INVERSE_ANGSTROM = ("A^-1", "Å^-1", "1/A", "1/Å", "A-1")
@@ -26,7 +26,7 @@ def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple
     qy, intensity, shape (n_spots,).
     """
     where = _choose(path, node)
-    import py4DSTEM
+    py4DSTEM = import_extra("py4DSTEM")
 
     group, _, name = where.rpartition("/")
     # before 0.13 a list is named, not pointed at

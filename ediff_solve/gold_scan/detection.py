@@ -18,6 +18,7 @@ from ediff_solve.frames.stream import Looks
 from ediff_solve.gold_scan.kernels.columns import merge_spots
 from ediff_solve.gold_scan.render import GoldScan, prepare_gold_scan, scatter_positions
 from ediff_solve.gold_scan.settings import GoldScanSettings
+from ediff_utils.core.errors import import_extra
 
 #: Spots of each of some frames, a row a spot.
 Spots = Sequence[np.ndarray]
@@ -185,21 +186,20 @@ def _run_py4dstem(
     frames: np.ndarray, looks: Looks, **options: object
 ) -> tuple[float, list[np.ndarray]]:
     """Seconds of processor time; row, column and correlation of each frame's spots."""
-    from py4DSTEM import Probe
-    from py4DSTEM.braggvectors.diskdetection import _find_Bragg_disks_stack
-
+    probe_of = import_extra("py4DSTEM").Probe
+    find_disks = import_extra("py4DSTEM.braggvectors.diskdetection")._find_Bragg_disks_stack
     shape, radius = frames.shape[1:], looks.settings.radius
     centre, radii = (shape[0] // 2, shape[1] // 2), (radius, 2 * radius + 2)
     rows, columns = np.indices(shape)
     distance = np.hypot(rows - centre[0], columns - centre[1])
     # py4DSTEM prints what it does
     with contextlib.redirect_stdout(io.StringIO()):
-        probe = Probe(np.clip(radius + 0.5 - distance, 0, 1))
+        probe = probe_of(np.clip(radius + 0.5 - distance, 0, 1))
         kernel = probe.get_kernel(mode="sigmoid", origin=centre, radii=radii)
     own = looks.detector
     common = {"minPeakSpacing": own.spacing, "edgeBoundary": own.edge, "maxNumPeaks": 1000}
     start = time.process_time()
-    found = _find_Bragg_disks_stack(frames, getattr(kernel, "data", kernel), **common | options)
+    found = find_disks(frames, getattr(kernel, "data", kernel), **common | options)
     seconds = time.process_time() - start
     names = ("qx", "qy", "intensity")
     return seconds, [np.column_stack([p.data[name] for name in names]) for p in found]

@@ -39,9 +39,7 @@ def compare_with_truth(
     if truth is None or true_a is None:
         return Report()
     positions, domains = truth
-    models = {FORESTS: (maps, particles)}
-    if answers.maps is not None and answers.particles is not None:
-        models[PREDICTOR] = (answers.maps, answers.particles)
+    models = {FORESTS: (maps, particles), PREDICTOR: (answers.maps, answers.particles)}
     tables = {
         name: (
             scores.compute_confusion(own, positions),
@@ -49,8 +47,6 @@ def compare_with_truth(
         )
         for name, (own, found) in models.items()
     }
-    if answers.maps is None:
-        return Report(tables)
     flags = scores.compute_flags(answers.maps, positions)
     return Report(tables, flags, scores.summarise_flags(flags, answers.maps, positions))
 

@@ -23,11 +23,13 @@ ROOT = Path(os.environ.get(HOME) or (_CHECKOUT if _IS_CHECKOUT else Path.cwd()))
 CACHE = ROOT / "data" / "cache"
 RUNS = ROOT / "data" / "runs"
 FIGURES = ROOT / "figures"
+NOTEBOOKS = SHIPPED / "notebooks"
+PRESETS = SHIPPED / "data" / "presets"
 EXAMPLE = SHIPPED / "data" / "examples" / "anatase.csv"
 
 
 def find_shipped(name: str) -> Path:
-    """A file or folder such as ``data/presets``: the user's own, where there is one."""
+    """A file or folder such as ``data/models/default``: the user's own, where there is one."""
     own = ROOT / name
     return own if own.exists() else SHIPPED / name
 

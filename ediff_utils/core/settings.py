@@ -13,7 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ediff_utils.core.errors import UserError
-from ediff_utils.core.paths import find_shipped
+from ediff_utils.core.paths import PRESETS, find_shipped
 
 
 def _not_zero(value: int) -> int:
@@ -225,7 +225,7 @@ def load_preset(name_or_path: str | Path) -> dict[str, object]:
     if path.suffix not in (".yml", ".yaml"):
         path = find_shipped(f"data/presets/{name_or_path}.yml")
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in find_shipped("data/presets").glob("*.yml")))
+        known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yml")))
         raise UserError(f"{path}: no such preset; expected one of {known}, or a YAML file")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

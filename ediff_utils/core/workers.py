@@ -10,7 +10,7 @@ import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
-from ediff_utils.core.errors import UserError
+from ediff_utils.core.errors import UserError, import_extra
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -63,16 +63,13 @@ def open_client(cluster: str | Client) -> Iterator[Client]:
 
     A UserError where there is no scheduler, or Dask is not installed.
     """
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UserError("cluster: needs the package 'distributed'; install it first") from None
+    distributed = import_extra("distributed")
     if not isinstance(cluster, str):
         yield cluster
         return
     try:
         # As the default one it would leave its mark on Dask where it cannot connect.
-        client = Client(cluster, timeout="20s", set_as_default=False)
+        client = distributed.Client(cluster, timeout="20s", set_as_default=False)
     except (OSError, ValueError) as error:
         detail = str(error).split("\n")[0]
         raise UserError(f"cluster: no Dask scheduler at {cluster}: {detail}") from None

@@ -23,7 +23,7 @@ import requests
 from pymatgen.core import Structure
 
 from ediff_utils.core import made_from, paths
-from ediff_utils.core.errors import UserError
+from ediff_utils.core.errors import UserError, import_extra
 from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
 from ediff_utils.crystals.files import TABLE_COLUMNS
@@ -100,12 +100,11 @@ def _write(table: pd.DataFrame, path: Path, identity: made_from.Identity | None 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Say in one line what the Materials Project, or the way to it, objects to."""
-    from mp_api.client.core import MPRestError
-
+    their_error = import_extra("mp_api.client.core").MPRestError
     try:
         yield
     # The client passes on whatever an answer that is not the expected JSON runs into.
-    except (MPRestError, requests.RequestException, ValueError, KeyError) as error:
+    except (their_error, requests.RequestException, ValueError, KeyError) as error:
         refused = any(f"status code {code}" in str(error) for code in (401, 403))
         if refused or "valid API key" in str(error):
             raise UserError(
@@ -123,10 +122,9 @@ def _open_client() -> MPRester:
             f"'export {_KEY}=...', or choose other crystals"
         )
     # The import takes seconds, which other crystals need not wait for.
-    from mp_api.client import MPRester
-
+    client = import_extra("mp_api.client")
     with _one_line_errors():
-        return MPRester(
+        return client.MPRester(
             key,
             # The client itself reads this variable when it is imported, too early for a test.
             endpoint=os.environ.get(_ENDPOINT) or None,

@@ -13,7 +13,8 @@ from packaging.specifiers import SpecifierSet
 from ediff_utils.core.paths import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-WANTED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+EXTRAS = PROJECT["optional-dependencies"]
+WANTED = [*PROJECT["dependencies"], *EXTRAS["reproduce"], *EXTRAS["test"]]
 
 
 def conda_requirements() -> dict[str, Requirement]:
@@ -28,8 +29,11 @@ def conda_requirements() -> dict[str, Requirement]:
 def test_environment_asks_for_the_same_versions():
     conda = conda_requirements()
     python = conda.pop("python")
-    assert python.specifier == SpecifierSet(PROJECT["requires-python"])
-    wanted = {r.name.lower(): r.specifier for r in map(Requirement, WANTED)}
+    assert python.specifier == SpecifierSet(PROJECT["requires-python"]) & SpecifierSet("<3.12")
+    wanted: dict[str, SpecifierSet] = {}
+    for requirement in map(Requirement, WANTED):
+        name = requirement.name.lower()
+        wanted[name] = wanted.get(name, SpecifierSet()) & requirement.specifier
     assert {name: r.specifier for name, r in conda.items()} == wanted
 
 

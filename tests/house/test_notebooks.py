@@ -119,7 +119,7 @@ def ediff(project, *arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "ediff_solve", *arguments],
         cwd=project,
-        env=os.environ | {"EDIFF_ROOT": str(project)} | environment,
+        env=os.environ | {"EDIFF_HOME": str(project)} | environment,
         capture_output=True,
         text=True,
         check=False,

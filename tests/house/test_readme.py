@@ -88,7 +88,7 @@ def test_the_paper_from_python(tmp_path):
         snippet = snippet.replace(large, small)
     done = subprocess.run(
         [sys.executable, "-c", f"if __name__ == '__main__':\n{textwrap.indent(snippet, '    ')}"],
-        env=os.environ | {"EDIFF_ROOT": str(tmp_path)},
+        env=os.environ | {"EDIFF_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

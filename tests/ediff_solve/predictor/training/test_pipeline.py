@@ -20,7 +20,7 @@ SMALL = ["-p", "max_crystals", "16", "-p", "jobs", "2", "--crystals", "embedded"
 
 
 def run(root, *arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"EDIFF_ROOT": str(root), "EDIFF_PROGRESS": "off"}
+    environment = os.environ | {"EDIFF_HOME": str(root), "EDIFF_PROGRESS": "off"}
     return subprocess.run(
         [sys.executable, "-m", "ediff_solve", *arguments],
         env=environment,

@@ -383,7 +383,7 @@ class TestCommand:
         done = subprocess.run(
             [*command, "--preset", "few.yml", "--name", "x"],
             cwd=project,
-            env=os.environ | {"EDIFF_ROOT": str(project)},
+            env=os.environ | {"EDIFF_HOME": str(project)},
             capture_output=True,
             text=True,
             check=False,
