@@ -27,11 +27,11 @@ from forest_data import draw
 from sklearn.tree import DecisionTreeClassifier
 from summary import to_markdown
 
+from ediff_solve.figures.scaling import compute_power_law
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import Run
 from ediff_utils.core.progress import tqdm
 from ediff_utils.crystals.crystal import SYSTEMS
-from ediff_utils.figures.scaling import compute_power_law
 from ediff_utils.forest.binning import draw_sample, find_cuts, to_bins
 from ediff_utils.forest.grower import bootstrap, grow_tree
 from ediff_utils.forest.trees import to_tree

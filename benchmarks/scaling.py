@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 from cases import ONE, choose_orientation, record
 
+from ediff_solve.figures.scaling import FIT_FROM, compute_power_law, figure_scaling, read_scaling
 from ediff_utils.bloch.simulation import find_beams, inversion_centre, prepare, simulate_orientation
 from ediff_utils.core.paths import FIGURES
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.crystal import Crystal
 from ediff_utils.crystals.sources import load_crystals
-from ediff_utils.figures.scaling import FIT_FROM, compute_power_law, figure_scaling, read_scaling
 from ediff_utils.figures.style import save_figure
 
 #: Crystals of a table that are looked through for ones of every volume.

@@ -2,28 +2,164 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ediff_utils import __version__
-from ediff_utils.__main__ import PARAMETER, OneLineErrors, read_overrides
+from ediff_utils.__main__ import AS_JSON, HOME, PARAMETER, SETTINGS, Commands, read_overrides
 from ediff_utils.__main__ import main as paper
 from ediff_utils.core.errors import UserError
 
-
-@click.group(
-    cls=OneLineErrors,
-    commands=dict(paper.commands),
-    context_settings={"help_option_names": ["-h", "--help"]},
+ENERGY = click.option(
+    "--energy", default=300.0, show_default=True, help="of the electrons, the voltage [kV]"
 )
+
+
+@click.group(cls=Commands, commands=dict(paper.commands), context_settings=SETTINGS)
 @click.version_option(__version__)
+@HOME
 def main() -> None:
     """Crystal system, space group and lattice from electron diffraction patterns."""
 
 
-@main.command()
+@main.command(epilog="Example: ediff completion bash >> ~/.bashrc")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what a shell needs to complete ediff's commands and options."""
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "ediff", "_EDIFF_COMPLETE").source())
+
+
+@main.command(
+    epilog="Example: ediff simulate anatase.cif --zone 1 1 0 -t 200 -o spots.csv --figure spots.png"
+)
+@click.argument("crystal", type=click.Path(path_type=Path))
+@click.option("--zone", type=float, nargs=3, required=True, help="zone axis u v w")
+@click.option("-t", "--thickness", default=200.0, show_default=True, help="[angstrom]")
+@ENERGY
+@click.option("--q-max", default=2.0, show_default=True, help="[1/angstrom]")
+@click.option("--rotation", default=0.0, help="of the pattern, from qx towards qy [degree]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="spots as .csv or .parquet")
+@click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the spots into")
+@AS_JSON
+def simulate(
+    crystal: Path,
+    zone: tuple[float, float, float],
+    thickness: float,
+    energy: float,
+    q_max: float,
+    rotation: float,
+    output: Path | None,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Simulate the spots of CRYSTAL, a CIF, along a zone axis, with multiple scattering."""
+    from ediff_solve.figures.zone import figure_zone
+    from ediff_utils.bloch.zone import format_zone, simulate_zone, tabulate_zone, write_zone
+    from ediff_utils.core.progress import show_compiling
+    from ediff_utils.core.settings import CrystalSettings, SimulationSettings, check
+    from ediff_utils.crystals.crystal import Crystal
+    from ediff_utils.crystals.sources import load_crystals
+    from ediff_utils.figures.style import save_figure
+
+    own: dict[str, Any] = {"thicknesses": (thickness,), "energy": 1e3 * energy, "q_max": q_max}
+    settings = check(SimulationSettings, **own)
+    found = load_crystals(CrystalSettings(crystals=str(crystal), max_volume=1e5), progress=False)
+    if len(found.table) != 1:
+        raise UserError(f"{crystal}: {len(found.table)} crystals; expected one, in a CIF")
+    row = found.table.iloc[0]
+    with show_compiling():
+        pattern = simulate_zone(Crystal.from_row(row), zone, settings, rotation)
+    spots = tabulate_zone(pattern)
+    name = f"{row['formula']}, {row['space_group_symbol']} ({row['space_group']})"
+    title = f"{name}, [{' '.join(f'{u:g}' for u in zone)}], {thickness:g} Å, {energy:g} kV"
+    click.echo(spots.to_json(orient="records") if as_json else format_zone(title, pattern, spots))
+    if output:
+        click.echo(f"Spots: {write_zone(spots, output)}", err=True)
+    if figure:
+        drawn = figure_zone(pattern, title, q_max)
+        click.echo(f"Figure: {save_figure(drawn, figure)}", err=True)
+
+
+@main.command(epilog="Example: ediff maps scan.hspy --pixel-size 0.015 --figure maps.png")
+@click.argument("scan", type=click.Path(path_type=Path))
+@ENERGY
+@click.option("--pixel-size", type=float, help="of the detector, if the file lacks it [1/angstrom]")
+@click.option("--ring-spacing", type=float, help="of a ring the sample is known to have [angstrom]")
+@click.option("--scan-shape", type=int, nargs=2, help="positions along x and y, of a mere stack")
+@click.option("--step", type=float, help="between positions, if the file lacks it [angstrom]")
+@click.option("--node", default="", help="which DataCube or list, where the file holds several")
+@click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
+@PARAMETER
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="folder; by default SCAN-maps"
+)
+@click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the maps into")
+@AS_JSON
+def maps(
+    scan: Path,
+    energy: float,
+    pixel_size: float | None,
+    ring_spacing: float | None,
+    scan_shape: tuple[int, int] | None,
+    step: float | None,
+    node: str,
+    model: str,
+    parameter: tuple[tuple[str, str], ...],
+    output: Path | None,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Map the crystal systems of SCAN, 4D-STEM frames or Bragg lists, by the predictor."""
+    from ediff_solve.scans.mapping import format_scan, map_scan, take_scan
+    from ediff_utils.core.progress import show_compiling
+    from ediff_utils.core.settings import ScanSettings, check
+    from ediff_utils.figures.scan import figure_7
+    from ediff_utils.figures.style import save_figure
+
+    own: dict[str, Any] = {"pixel_size": pixel_size, "ring_spacing": ring_spacing, "step": step}
+    own |= {"scan_shape": scan_shape or None, "node": node or None, "predictor": model}
+    own = {name: value for name, value in own.items() if value is not None}
+    own |= take_scan(scan) | {"energy": 1e3 * energy} | read_overrides(parameter)
+    settings = check(ScanSettings, **own)
+    folder = output or Path(f"{scan.stem}-maps")
+    with show_compiling():
+        mapped = map_scan(settings, folder)
+    click.echo(json.dumps(mapped.to_dict()) if as_json else format_scan(mapped))
+    if figure:
+        by = "the predictor's cells, where cubic"
+        drawn = figure_7(mapped.maps, mapped.lists, step=mapped.step, lattice_by=by)
+        click.echo(f"Figure: {save_figure(drawn, figure)}", err=True)
+    click.echo(f"Tables and maps: {folder}", err=True)
+
+
+@main.command(epilog="Example: ediff figure 5 --run quick")
+@click.argument("number")
+@click.option("--run", default="quick", show_default=True, help="whose stored tables are drawn")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="PNG; by default the run's own"
+)
+def figure(number: str, run: str, output: Path | None) -> None:
+    """Draw a figure again from a run's stored tables: 4, 5, 6, S5 to S9, or all of them."""
+    from ediff_solve.figures.again import draw_again
+    from ediff_utils.core.paths import Run
+
+    for path in draw_again(Run(run), number, output):
+        click.echo(path)
+
+
+@main.group()
+def predictor() -> None:
+    """Train a predictor, or check the one that there is."""
+
+
+@predictor.command(epilog="Example: ediff predictor train --name mine")
 @click.option("--clean", default="random", show_default=True, help="run whose patterns are clean")
 @click.option(
     "--detector", default="detector", show_default=True, help="run that a detector looks at"
@@ -54,7 +190,7 @@ def train(
     click.echo(f"\nPredictor: {MODELS / name}")
 
 
-@main.command()
+@main.command(epilog="Example: ediff ablation table-1")
 @click.argument("run")
 def ablation(run: str) -> None:
     """Print what a published run's accuracy on the grid is made of, as Markdown."""
@@ -71,7 +207,7 @@ def ablation(run: str) -> None:
     click.echo(to_markdown(tabulate(pd.DataFrame(found["rows"]))), nl=False)
 
 
-@main.command()
+@predictor.command(epilog="Example: ediff predictor check --figure card.png")
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the figures into")
 @click.option("--again", is_flag=True, help="first ask about all test patterns of two runs again")
@@ -80,7 +216,7 @@ def ablation(run: str) -> None:
     "--detector", default="detector", show_default=True, help="run that a detector looks at"
 )
 @click.option("--jobs", default=-1, show_default=True, help="worker processes, to ask again")
-def card(
+def check(
     model: str, figure: Path | None, again: bool, clean: str, detector: str, jobs: int
 ) -> None:
     """Compute a predictor's figures again from its answers, and some answers from their spots."""
@@ -112,15 +248,15 @@ def card(
         click.echo(f"\nFigure: {save_figure(drawn, figure)}")
 
 
-@main.command()
+@main.command(epilog="Example: ediff predict spots.csv --figure answer.png")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
-@click.option("--energy", default=300.0, show_default=True, help="of the electrons [keV]")
+@ENERGY
 @click.option("--each", is_flag=True, help="every pattern alone; otherwise all are of one crystal")
 @click.option("--node", help="which list of spots in a file of py4DSTEM")
 @click.option("--crystals", help="known crystals: a Parquet table, a CIF or a folder of CIFs")
 @click.option("--elements", default="", help="those present, such as Si,O")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@AS_JSON
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the answer into")
 @click.option(
     "--draws", default=0, help="ask about every pattern alone, and so many random draws of some"
@@ -146,35 +282,38 @@ def predict(
     """Say what crystal the spots in FILE (.csv, .npz, .parquet or py4DSTEM's .h5) are of."""
     from ediff_solve.predictor.answering import Predictor
     from ediff_solve.predictor.report import answer_file, read_patterns
+    from ediff_utils.core.progress import show_compiling
 
     if draws:
         from ediff_solve.predictor.draws import answer_draws
 
         if each or figure or crystals or elements:
             raise UserError("--draws: goes with --together, --truth, --seed and --json alone")
-        text = answer_draws(
-            Predictor.load(model),
-            read_patterns(file, node),
-            energy=1e3 * energy,
-            together=together,
-            draws=draws,
-            seed=seed,
-            truth=truth,
-            as_json=as_json,
-            progress=True,
-        )
+        with show_compiling():
+            text = answer_draws(
+                Predictor.load(model),
+                read_patterns(file, node),
+                energy=1e3 * energy,
+                together=together,
+                draws=draws,
+                seed=seed,
+                truth=truth,
+                as_json=as_json,
+                progress=True,
+            )
         click.echo(text)
         return
-    answers, text = answer_file(
-        Predictor.load(model),
-        file,
-        energy=1e3 * energy,
-        each=each,
-        node=node,
-        crystals=crystals,
-        elements=[name.strip() for name in elements.split(",") if name.strip()],
-        as_json=as_json,
-    )
+    with show_compiling():
+        answers, text = answer_file(
+            Predictor.load(model),
+            file,
+            energy=1e3 * energy,
+            each=each,
+            node=node,
+            crystals=crystals,
+            elements=[name.strip() for name in elements.split(",") if name.strip()],
+            as_json=as_json,
+        )
     click.echo(text)
     if figure:
         from ediff_solve.figures.unknown import plot_answer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from ediff_utils import __version__
 from ediff_utils.core.errors import UserError
 
 
-class OneLineErrors(click.Group):
-    """Prints a user's mistake as one line, not a traceback."""
+class Commands(click.Group):
+    """Prints a user's mistake as one line, not a traceback, and ends with exit code 2."""
 
     def invoke(self, context: click.Context) -> object:
         try:
@@ -24,8 +26,27 @@ class OneLineErrors(click.Group):
             sys.exit(2)
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+def _set_home(_context: click.Context, _option: click.Parameter, home: Path | None) -> None:
+    """Set it before any command imports what looks for it."""
+    if home is not None:
+        os.environ["EDIFF_HOME"] = str(home.absolute())
+
+
+HOME = click.option(
+    "--home",
+    envvar="EDIFF_HOME",
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=_set_home,
+    expose_value=False,
+    help="folder whose data/runs and figures are meant; by default the checkout, or where you are",
+)
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+@click.group(cls=Commands, context_settings=SETTINGS)
 @click.version_option(__version__)
+@HOME
 def main() -> None:
     """Crystal structure from electron diffraction patterns, after Gleason et al. 2024."""
 
@@ -45,7 +66,7 @@ PARAMETER = click.option(
 )
 
 
-@main.command()
+@main.command(epilog="Example: ediff reproduce --preset smoke")
 @click.option(
     "--preset", default="quick", show_default=True, help="quick, smoke, paper or a YAML file"
 )
@@ -74,7 +95,7 @@ def reproduce(
     click.echo(f"\nFigures, executed notebooks and results.json: {run.data}")
 
 
-@main.command()
+@main.command(epilog="Example: ediff dataset --preset random --crystals cifs -p orientations 20")
 @click.option("--preset", default="grid", show_default=True, help="grid, random or a YAML file")
 @_CRYSTALS
 @click.option("--name", help="name of the run; by default the preset's")
@@ -84,12 +105,14 @@ def reproduce(
     default=0,
     help="hold so many patterns, from all crystal systems, against a dense eigen-decomposition",
 )
+@AS_JSON
 def dataset(
     preset: str,
     crystals: str | None,
     name: str | None,
     parameter: tuple[tuple[str, str], ...],
     check: int,
+    as_json: bool,
 ) -> None:
     """Simulate a dataset of patterns; a run that was stopped goes on where it was."""
     from ediff_utils.core import paths
@@ -103,6 +126,9 @@ def dataset(
         overrides=read_overrides(parameter),
         check_patterns=check,
     )
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
     for key in ("n_crystals", "patterns", "spots", "gib", "minutes", "worker_peak_gib"):
         click.echo(f"{key:16} {summary[key]:>14,}")
     click.echo(f"{'failures':16} {len(summary['failures']):>14,}")
@@ -111,7 +137,7 @@ def dataset(
     click.echo(f"\nPatterns: {run.patterns}\nSummary:  {run.dataset}")
 
 
-@main.command()
+@main.command(epilog="Example: ediff publish quick")
 @click.argument("run", nargs=-1, required=True)
 def publish(run: tuple[str, ...]) -> None:
     """Copy what runs have drawn and measured to where it is committed, figures/RUN."""
@@ -122,7 +148,7 @@ def publish(run: tuple[str, ...]) -> None:
         click.echo(publish_run(Run(name)))
 
 
-@main.command()
+@main.command(epilog="Example: ediff summary quick='embedded crystals'")
 @click.argument("run", nargs=-1, required=True)
 def summary(run: tuple[str, ...]) -> None:
     """Print the rows of the paper's abstract for published runs, as Markdown: NAME=HEADING."""

@@ -28,7 +28,9 @@ MAX_POSITIONS = 2**26
 
 _SPOT_COLUMNS = ("qx", "qy", "intensity")
 _EMD_ENDINGS = (".h5", ".hdf5", ".emd")
-_ENDINGS = (".csv", ".parquet", ".npz", *_EMD_ENDINGS)
+#: Of files that hold spots and nothing else.
+LIST_ENDINGS = (".csv", ".parquet", ".npz")
+_ENDINGS = (*LIST_ENDINGS, *_EMD_ENDINGS)
 _SHAPE_KEY = b"scan_shape"
 
 

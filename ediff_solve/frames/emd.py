@@ -64,8 +64,16 @@ def _flatten(lists: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
     return {"x": x, "y": y, **columns}
 
 
-def _choose(path: Path, node: str | None) -> str:
-    """Return the path inside the file of what holds the spots."""
+def holds_lists(path: Path) -> bool:
+    """Whether a file is HDF5 with Bragg lists in it, rather than frames alone."""
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(_find_lists(file))
+    except (OSError, RuntimeError):
+        return False
+
+
+def _find_lists(file: h5py.File) -> list[str]:
     found: list[str] = []
 
     def collect(name: str, item: h5py.HLObject) -> None:
@@ -76,11 +84,17 @@ def _choose(path: Path, node: str | None) -> str:
         if (kind in _CLASSES or old) and not inside:
             found.append(name)
 
+    file.visititems(collect)
+    return found
+
+
+def _choose(path: Path, node: str | None) -> str:
+    """Return the path inside the file of what holds the spots."""
     try:
         with h5py.File(path, "r") as file:
             if not any("emd_group_type" in item.attrs for item in file.values()):
                 raise UserError(f"{path}: HDF5, but not EMD; expected a file saved by py4DSTEM")
-            file.visititems(collect)
+            found = _find_lists(file)
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: not an HDF5 file, or cut short: {error}") from None
     names = ", ".join(found)

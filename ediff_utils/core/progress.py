@@ -1,14 +1,80 @@
-"""The progress bar of long steps: a widget in a notebook, text in a terminal.
+"""The progress of long steps: a widget in a notebook, a bar in a terminal, lines in a log file.
 
-A notebook that runs under ``python -m ediff_utils reproduce`` shows its bars in the terminal from
-which that was called, and asks for text by the environment variable ``EDIFF_PROGRESS=terminal``.
+A notebook that runs under ``python -m ediff_utils reproduce`` shows its bars where that was called
+from, and asks for text by the environment variable ``EDIFF_PROGRESS=terminal``.
 """
 
+from __future__ import annotations
+
 import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-if os.environ.get("EDIFF_PROGRESS") == "terminal":
-    from tqdm import tqdm
-else:
-    from tqdm.auto import tqdm
+from tqdm import tqdm as _bar
 
-__all__ = ["tqdm"]
+#: Time between two lines of a log file [s].
+_PAUSE = 30.0
+
+
+class _Lines(_bar):
+    """A line now and then and one at the end, where nothing can be written over."""
+
+    def refresh(self, *_args: object, **_options: object) -> bool:
+        """Write a line if the last one is some time ago."""
+        now = time.monotonic()
+        if now - self.__dict__.setdefault("written", now) < _PAUSE:
+            return False
+        self.written = now
+        self.fp.write(f"{self}\n")
+        return True
+
+    def close(self) -> None:
+        """Write the last line."""
+        if not self.disable:  # type: ignore[has-type]
+            self.disable = True
+            self._decr_instances(self)
+            self.fp.write(f"{self}\n")
+
+
+def _choose() -> Any:
+    if os.environ.get("EDIFF_PROGRESS") == "terminal" or "ipykernel" not in sys.modules:
+        return _bar if sys.stderr is not None and sys.stderr.isatty() else _Lines
+    from tqdm.auto import tqdm as widget
+
+    return widget
+
+
+tqdm = _choose()
+
+__all__ = ["show_compiling", "tqdm"]
+
+
+@contextmanager
+def show_compiling() -> Iterator[None]:
+    """Show that functions are compiled, which takes a while once after an install."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        bar = None
+
+        def on_start(self, found: event.Event) -> None:
+            if self.bar is None and _is_own(found):
+                self.bar = tqdm(desc="compiled, once after an install", unit=" functions")
+
+        def on_end(self, found: event.Event) -> None:
+            if self.bar is not None and _is_own(found):
+                self.bar.update()
+
+    listener = Listener()
+    with event.install_listener("numba:compile", listener):
+        yield
+    if listener.bar is not None:
+        listener.bar.close()
+
+
+def _is_own(found: Any) -> bool:
+    function = getattr(found.data.get("dispatcher"), "py_func", None)
+    return getattr(function, "__module__", "").startswith("ediff_")

@@ -12,6 +12,6 @@ By the paper's numbers:
 
 Beyond them :mod:`~ediff_utils.figures.orders`, :mod:`~ediff_solve.figures.aggregation`,
 :mod:`~ediff_solve.figures.reliability`, :mod:`~ediff_solve.figures.protocols` and
-:mod:`~ediff_utils.figures.scaling`. All share :mod:`~ediff_utils.figures.style` and
+:mod:`~ediff_solve.figures.scaling`. All share :mod:`~ediff_utils.figures.style` and
 :mod:`~ediff_utils.figures.spots`.
 """

@@ -29,8 +29,8 @@ def format_card(card: Mapping[str, Any]) -> str:
         "# Model card",
         "Boosted trees (LightGBM) on evidence from spot patterns: crystal system, Bravais lattice, "
         "Laue class, space group. Written with the predictor, from [`card.json`](card.json); "
-        "`ediff card` computes its figures again from `answers.parquet`, and some answers from "
-        "the spots in `test_patterns.parquet`.",
+        "`ediff predictor check` computes its figures again from `answers.parquet`, and some "
+        "answers from the spots in `test_patterns.parquet`.",
         f"**Data.** {card['source']}. {materials['train']:,} crystals to train on, "
         f"{materials['test']:,} others to test, divided by {card['split_by']}. "
         "Bloch-wave patterns, "

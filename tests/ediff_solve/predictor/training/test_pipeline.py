@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
         )  # fmt: skip
         assert found.returncode == 0, found.stderr
     few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
-    found = run(root, "train", "-p", "singles", "2", "-p", "boosting", few)
+    found = run(root, "predictor", "train", "-p", "singles", "2", "-p", "boosting", few)
     assert found.returncode == 0, found.stderr
     return root, found.stdout
 
@@ -111,7 +111,9 @@ def test_a_second_run_computes_nothing_again(trained):
     stamps = [path.stat().st_mtime_ns for path in files]
     few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
     before = (root / "data/models/default/several.npz").read_bytes()
-    found = run(root, "train", "-p", "singles", "2", "-p", "boosting", few, "--name", "again")
+    found = run(
+        root, "predictor", "train", "-p", "singles", "2", "-p", "boosting", few, "--name", "again"
+    )
     assert found.returncode == 0, found.stderr
     assert [path.stat().st_mtime_ns for path in files] == stamps
     assert (root / "data/models/again/several.npz").read_bytes() == before
@@ -126,7 +128,7 @@ def test_a_second_run_computes_nothing_again(trained):
     ],
 )
 def test_mistakes(trained, arguments, line):
-    found = run(trained[0], "train", *arguments)
+    found = run(trained[0], "predictor", "train", *arguments)
     assert found.returncode == 2
     assert found.stderr.startswith("Error: ")
     assert line in found.stderr
@@ -136,7 +138,7 @@ def test_mistakes(trained, arguments, line):
 class TestCard:
     def test_its_figures_are_made_again(self, trained):
         root, _ = trained
-        found = run(root, "card", "--figure", str(root / "card.png"))
+        found = run(root, "predictor", "check", "--figure", str(root / "card.png"))
         assert found.returncode == 0, found.stderr
         assert (root / "card.png").read_bytes().startswith(b"\x89PNG")
         card = json.loads((root / "data/models/default/card.json").read_text())
@@ -156,7 +158,7 @@ class TestCard:
         card = json.loads(before["card.json"])
         card["detector"]["one"] = 1.0
         (changed / "card.json").write_text(json.dumps(card))
-        found = run(trained[0], "card", "--model", str(changed), "--again")
+        found = run(trained[0], "predictor", "check", "--model", str(changed), "--again")
         assert found.returncode == 0, found.stderr
         again = pd.read_parquet(changed / "answers.parquet")
         first = pd.read_parquet(trained[0] / "data/models/default/answers.parquet")
@@ -165,11 +167,21 @@ class TestCard:
         assert json.loads((changed / "card.json").read_text()) == json.loads(before["card.json"])
 
     def test_other_patterns_are_refused(self, trained, changed):
-        arguments = ("card", "--model", str(changed), "--again", "--clean", "detector")
+        arguments = (
+            "predictor",
+            "check",
+            "--model",
+            str(changed),
+            "--again",
+            "--clean",
+            "detector",
+        )
         found = run(trained[0], *arguments)
         assert found.returncode == 2
         assert "not simulated as" in found.stderr
-        found = run(trained[0], "card", "--model", str(changed), "--again", "--clean", "")
+        found = run(
+            trained[0], "predictor", "check", "--model", str(changed), "--again", "--clean", ""
+        )
         assert found.returncode == 2
         assert "clean: expected patterns of this condition" in found.stderr
 
@@ -183,7 +195,7 @@ class TestCard:
         card = json.loads((changed / "card.json").read_text())
         card["detector"]["ten"] = 1.01
         (changed / "card.json").write_text(json.dumps(card))
-        found = run(trained[0], "card", "--model", str(changed))
+        found = run(trained[0], "predictor", "check", "--model", str(changed))
         assert found.returncode == 2
         assert "card.json: detector.ten: expected" in found.stderr
         assert len(found.stderr.splitlines()) == 1
@@ -196,7 +208,7 @@ class TestCard:
             path.unlink()
         else:
             path.write_bytes(path.read_bytes()[:100])
-        found = run(trained[0], "card", "--model", str(changed))
+        found = run(trained[0], "predictor", "check", "--model", str(changed))
         assert found.returncode == 2
         assert f"{name}: " in found.stderr
         assert len(found.stderr.splitlines()) == 1

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
+from ediff_solve.figures.scaling import compute_power_law, figure_scaling, read_scaling
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import ROOT
-from ediff_utils.figures.scaling import compute_power_law, figure_scaling, read_scaling
 
 
 @pytest.fixture
