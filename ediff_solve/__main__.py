@@ -60,8 +60,7 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Simulate the spots of CRYSTAL, a CIF, along a zone axis, with multiple scattering."""
-    from ediff_solve.figures.zone import figure_zone
-    from ediff_utils.bloch.zone import format_zone, simulate_zone, tabulate_zone, write_zone
+    from ediff_solve.figures import zone as along
     from ediff_utils.core.progress import show_compiling
     from ediff_utils.core.settings import CrystalSettings, SimulationSettings, check
     from ediff_utils.crystals.crystal import Crystal
@@ -75,15 +74,17 @@ def simulate(
         raise UserError(f"{crystal}: {len(found.table)} crystals; expected one, in a CIF")
     row = found.table.iloc[0]
     with show_compiling():
-        pattern = simulate_zone(Crystal.from_row(row), zone, settings, rotation)
-    spots = tabulate_zone(pattern)
+        pattern = along.simulate_zone(Crystal.from_row(row), zone, settings, rotation)
+    spots = along.tabulate_zone(pattern)
     name = f"{row['formula']}, {row['space_group_symbol']} ({row['space_group']})"
     title = f"{name}, [{' '.join(f'{u:g}' for u in zone)}], {thickness:g} Å, {energy:g} kV"
-    click.echo(spots.to_json(orient="records") if as_json else format_zone(title, pattern, spots))
+    click.echo(
+        spots.to_json(orient="records") if as_json else along.format_zone(title, pattern, spots)
+    )
     if output:
-        click.echo(f"Spots: {write_zone(spots, output)}", err=True)
+        click.echo(f"Spots: {along.write_zone(spots, output)}", err=True)
     if figure:
-        drawn = figure_zone(pattern, title, q_max)
+        drawn = along.figure_zone(pattern, title, q_max)
         click.echo(f"Figure: {save_figure(drawn, figure)}", err=True)
 
 

@@ -145,7 +145,7 @@ def name_patterns(numbers: Sequence[int], n: int) -> str:
 
 
 def _spots(n: int) -> str:
-    return f"{n} spot{'s' * (n != 1)}"
+    return f"{n} spot{'' if n == 1 else 's'}"
 
 
 def _check_units(x: np.ndarray, y: np.ndarray, where: str) -> None:

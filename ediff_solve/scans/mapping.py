@@ -20,6 +20,9 @@ from ediff_utils.core.settings import ScanSettings
 from ediff_utils.paper.predictions import write_table
 from ediff_utils.paper.scan.bragg import BraggLists
 
+#: Axes that a system has as long as a, within a part of it. Cells of single positions may differ.
+_EQUAL_TO_A = {"cubic": ["b", "c"], "tetragonal": ["b"], "hexagonal": ["b"], "trigonal": ["b"]}
+_SAME_LENGTH = 0.02
 #: Names of what is written, beside orix's own files of the maps.
 LISTS, MAPS, PARTICLES = "bragg_lists.parquet", "maps.parquet", "particles.parquet"
 
@@ -51,7 +54,9 @@ class MappedScan:
         systems = {}
         for name, positions in found["system"].value_counts().items():
             own = found[found["system"] == name]
-            cell = {axis: _median(own[axis]) for axis in ("a", "b", "c")}
+            equal = own[_EQUAL_TO_A.get(str(name), [])].sub(own["a"], axis=0).abs()
+            fits = own[equal.le(_SAME_LENGTH * own["a"], axis=0).all(axis=1)]
+            cell = {axis: _median(fits[axis]) for axis in ("a", "b", "c")}
             particles = int((self.particles["aggregated"] == name).sum())
             systems[str(name)] = {"positions": int(positions), "particles": particles, **cell}
         return {

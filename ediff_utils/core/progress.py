@@ -25,6 +25,8 @@ class _Lines(_bar):
     def refresh(self, *_args: object, **_options: object) -> bool:
         """Write a line if the last one is some time ago."""
         now = time.monotonic()
+        if self.disable:  # type: ignore[has-type]
+            return False
         if now - self.__dict__.setdefault("written", now) < _PAUSE:
             return False
         self.written = now

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from pymatgen.core import Structure
-from pymatgen.io.cif import CifParser
 
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import read_table
 from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
+from ediff_utils.crystals.cif import read_cif
 from ediff_utils.crystals.symmetry import (
     Row,
     UnusableCrystalError,
@@ -87,29 +86,17 @@ def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:
     return [Candidate(str(name), source, tuple(content)) for name, *content in rows]
 
 
-def _read_cif(path: Path) -> Structure:
-    """The one structure of a CIF; an UnusableCrystalError where there is none, or several."""
-    try:
-        structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
-    # The parser meets bad files with whatever its reading of them runs into.
-    except Exception as error:
-        raise UnusableCrystalError(f"not read as a CIF: {error}") from None
-    if len(structures) != 1:
-        raise UnusableCrystalError(f"{len(structures)} structures in one CIF, expected one")
-    return structures[0]
-
-
 def label_candidate(candidate: Candidate, symprec: float, max_volume: float) -> Row | str:
     """A crystal's row of the crystals' table, or the reason why there is none.
 
     With spglib's tolerance ``symprec`` [angstrom] and the largest primitive cell [cubic angstrom].
     """
     with warnings.catch_warnings():
-        # Parsers and spglib warn of what is skipped or rounded; the table of skipped ones says it.
+        # spglib warns of what it rounds; what cannot be used is said by its reason.
         warnings.simplefilter("ignore")
         try:
             if isinstance(candidate.content, Path):
-                structure = _read_cif(candidate.content)
+                structure = read_cif(candidate.content)
             else:
                 structure = build_structure(*candidate.content)
             row = standardise(structure, symprec)

@@ -21,8 +21,8 @@ from ediff_utils.crystals.groups import crystal_system, laue_group
 Row = dict[str, Any]
 #: Atomic numbers that the table of electron scattering factors covers.
 MAX_ATOMIC_NUMBER = 103
-#: Two atoms closer than this stand on the same place [angstrom].
-_MIN_DISTANCE = 0.1
+#: No two atoms are closer than this; in H2 they are 0.74 apart [angstrom].
+MIN_DISTANCE = 0.7
 #: pymatgen's default for spglib [degrees].
 _ANGLE_TOLERANCE = 5.0
 #: Below this a cell is no cell [cubic angstrom]; solid hydrogen has 20 an atom.
@@ -30,8 +30,13 @@ _MIN_VOLUME = 1.0
 # Relabelling the standardised crystal as a rule changes nothing. Near the tolerance it may find
 # more symmetry, and then the loop follows; crystals that never settle are not used.
 _ROUNDS = 4
-#: Chiral groups whose standard cell pymatgen builds with two axes swapped: P2, P2_1, C2.
-_MIRRORED_BY_PYMATGEN = (3, 4, 5)
+#: Space groups whose crystals have a hand, by their numbers (Sohncke groups).
+_HANDED = frozenset(
+    (1, *range(3, 6), *range(16, 25), *range(75, 81), *range(89, 99), *range(143, 147))
+    + (*range(149, 156), *range(168, 174), *range(177, 183), *range(195, 200), *range(207, 215))
+)
+#: Cells that a crystal may have, by the length of their axes [angstrom].
+_SHORTEST, _LONGEST = 0.5, 1000.0
 
 
 class UnusableCrystalError(ValueError):
@@ -72,14 +77,25 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
     if wrong.size:
         raise UnusableCrystalError(f"atomic number {wrong[0]:g}, expected 1 to {MAX_ATOMIC_NUMBER}")
     cell = cell.reshape(3, 3)
+    lengths = np.linalg.norm(cell, axis=1)
+    if lengths.min() < _SHORTEST or lengths.max() > _LONGEST:
+        raise UnusableCrystalError(
+            f"axes of {lengths.min():.3g} to {lengths.max():.3g} angstrom, expected {_SHORTEST:g} "
+            f"to {_LONGEST:g}"
+        )
     volume = abs(np.linalg.det(cell))
     if volume < _MIN_VOLUME:
         raise UnusableCrystalError(f"cell volume {volume:.3g} cubic angstrom")
     structure = Structure(Lattice(cell), [Element.from_Z(int(n)) for n in z], sites.reshape(-1, 3))
-    # A neighbour list sees periodic images as well, and in small and skewed cells too.
-    if len(structure.get_neighbor_list(_MIN_DISTANCE)[0]):
-        raise UnusableCrystalError(f"two atoms closer than {_MIN_DISTANCE} angstrom")
+    if min_distance(structure) < MIN_DISTANCE:
+        raise UnusableCrystalError(f"two atoms closer than {MIN_DISTANCE:g} angstrom")
     return structure
+
+
+def min_distance(structure: Structure) -> float:
+    """Shortest distance between two atoms, or images of one, below 1 angstrom; else 1."""
+    # A neighbour list sees periodic images as well, and in small and skewed cells too.
+    return float(structure.get_neighbor_list(1.0)[3].min(initial=1.0))
 
 
 def atomic_numbers(structure: Structure) -> np.ndarray:
@@ -206,6 +222,16 @@ def _conventional(structure: Structure, symprec: float) -> tuple[Structure, Spac
         raise UnusableCrystalError(f"no conventional cell found: {error}") from None
 
 
+def _is_unchanged(analyzer: SpacegroupAnalyzer, conventional: Structure) -> bool:
+    """Whether pymatgen took spglib's own standard cell, which keeps the hand, as it is."""
+    refined = analyzer.get_refined_structure()
+    return (
+        len(refined) == len(conventional)
+        and np.allclose(refined.lattice.parameters, conventional.lattice.parameters, atol=1e-6)
+        and np.allclose(refined.frac_coords, conventional.frac_coords, atol=1e-6)
+    )
+
+
 def _restore_hand(analyzer: SpacegroupAnalyzer, primitive: Structure) -> Structure:
     """Undo the mirroring of a chiral crystal, by inversion, which leaves its lattice as it is."""
     from pymatgen.core.structure_matcher import StructureMatcher  # a second that few crystals need
@@ -255,9 +281,9 @@ def standardise(structure: Structure, symprec: float) -> Row:
         conventional, analyzer = _conventional(plain, symprec)
         number = int(analyzer.get_space_group_number())
         primitive = _find_primitive(conventional, symprec)
+        if number in _HANDED and not _is_unchanged(analyzer, conventional):
+            primitive = _restore_hand(analyzer, primitive)
         if find_space_group(primitive, symprec) == number:
-            if number in _MIRRORED_BY_PYMATGEN:
-                primitive = _restore_hand(analyzer, primitive)
             return _row(conventional, primitive, analyzer)
         plain = primitive
     raise UnusableCrystalError(f"space group not settled at symprec {symprec:g}")

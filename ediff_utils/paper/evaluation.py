@@ -95,7 +95,9 @@ def _confusion(
     check_table(table, ("true_system", "system"))
     systems = systems_of(table) if systems is None else systems
     labels = np.arange(-1, len(systems))
-    sums = confusion_matrix(*_cells(table, systems), labels=labels, sample_weight=weights)
+    sums = np.zeros((len(labels), len(labels)), int)
+    if len(table):
+        sums = confusion_matrix(*_cells(table, systems), labels=labels, sample_weight=weights)
     names = (pd.Index(systems, name=name) for name in ("true_system", "system"))
     matrix = pd.DataFrame(sums[1:, 1:], *names)
     matrix.attrs["n"] = len(table)

@@ -65,6 +65,8 @@ def test_nothing_measured_is_said(tmp_path):
 
 
 def test_records_are_those_of_the_benchmarks(tmp_path):
+    if not (ROOT / "benchmarks").exists():
+        pytest.skip("outside a checkout there are no benchmarks")
     committed = json.loads((ROOT / "benchmarks/results.json").read_text())["scaling"]
     assert sorted(read_scaling()["material_id"]) == sorted(r["material_id"] for r in committed)
     (tmp_path / "broken.json").write_text("[1")

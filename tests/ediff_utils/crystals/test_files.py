@@ -143,7 +143,7 @@ def test_table_without_formula(write_table):
         ({"numbers": [0] * 8}, "atomic number 0, expected 1 to 103"),
         ({"numbers": [104] * 8}, "atomic number 104"),
         ({"numbers": [11] * 7}, "frac_coords: expected 21 numbers for 7 sites, got 24"),
-        ({"frac_coords": [0.0] * 24}, "two atoms closer than 0.1"),
+        ({"frac_coords": [0.0] * 24}, "two atoms closer than 0.7"),
         ({"frac_coords": None}, "frac_coords"),
         ({"material_id": "good"}, "material_id repeated"),
         ({"material_id": None}, "material_id missing"),

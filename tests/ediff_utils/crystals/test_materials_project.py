@@ -14,6 +14,9 @@ from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals import materials_project
 from ediff_utils.crystals.sources import load_crystals
 
+pytest.importorskip("mp_api")
+
+
 KEY = "k" * 32
 N = 7
 CHUNK = 3

@@ -96,7 +96,9 @@ def test_forests(grown, tmp_path):
         forests, kinds, (SYSTEMS[target], np.eye(3)[target % 3]), strict=True
     ):
         fitted = kind.fit(vectors[:200], known[:200])
-        assert set(vars(fitted)) - {"_n_samples", "_n_samples_bootstrap"} <= set(vars(forest))
+        # What only the bootstrap of a fit needs.
+        of_fit = {"_n_samples", "_n_samples_bootstrap", "_sample_weight"}
+        assert set(vars(fitted)) - of_fit <= set(vars(forest))
         path = tmp_path / "forest.skops"
         skops.io.dump(forest, path)
         loaded = skops.io.load(path, trusted=list(TRUSTED))

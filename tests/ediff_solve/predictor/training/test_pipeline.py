@@ -14,7 +14,7 @@ import pytest
 
 from ediff_solve.predictor.training.model_card import format_card
 from ediff_solve.predictor.training.sample import compare_answers
-from ediff_utils.core.paths import ROOT
+from ediff_utils.core.paths import SHIPPED
 
 SMALL = ["-p", "max_crystals", "16", "-p", "jobs", "2", "--crystals", "embedded"]
 
@@ -24,7 +24,7 @@ def run(root, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "ediff_solve", *arguments],
         env=environment,
-        cwd=ROOT,
+        cwd=root,
         capture_output=True,
         text=True,
         check=False,
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
     presets = root / "data" / "presets"
     presets.mkdir(parents=True)
     for name in ("random", "detector"):
-        (presets / f"{name}.yml").write_text((ROOT / f"data/presets/{name}.yml").read_text())
+        (presets / f"{name}.yml").write_text((SHIPPED / f"data/presets/{name}.yml").read_text())
         found = run(
             root, "dataset", "--preset", name, *SMALL, "-p", "orientations", "10",
             *(["-p", "thickness_range", "[20, 300]"] if name == "detector" else []),
@@ -111,9 +111,8 @@ def test_a_second_run_computes_nothing_again(trained):
     stamps = [path.stat().st_mtime_ns for path in files]
     few = "{rounds: 5, group_rounds: 3, min_data_in_leaf: 2, jobs: 1}"
     before = (root / "data/models/default/several.npz").read_bytes()
-    found = run(
-        root, "predictor", "train", "-p", "singles", "2", "-p", "boosting", few, "--name", "again"
-    )
+    arguments = ("-p", "singles", "2", "-p", "boosting", few, "--name", "again")
+    found = run(root, "predictor", "train", *arguments)
     assert found.returncode == 0, found.stderr
     assert [path.stat().st_mtime_ns for path in files] == stamps
     assert (root / "data/models/again/several.npz").read_bytes() == before

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dask
-import distributed
 import pandas as pd
 import pytest
 from dataset_runs import SETTINGS, checksums, make_table, run
@@ -19,6 +18,9 @@ from ediff_utils.bloch.dataset.manifest import read_log
 from ediff_utils.bloch.dataset.reading import read_patterns
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.workers import run_tasks
+
+distributed = pytest.importorskip("distributed")
+
 
 #: A block takes long enough for a worker to be caught at it.
 SLOW = SETTINGS.model_copy(update={"orientations": 80, "q_max": 1.6})

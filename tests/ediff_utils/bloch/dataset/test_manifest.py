@@ -370,7 +370,7 @@ class TestCommand:
     def project(self, tmp_path_factory) -> Path:
         """A user's own crystals and preset; a table is read faster than the embedded ones."""
         root = tmp_path_factory.mktemp("project")
-        shutil.copytree(paths.ROOT / "data" / "presets", root / "data" / "presets")
+        shutil.copytree(paths.PRESETS, root / "data" / "presets")
         make_table().to_parquet(root / "mine.parquet")
         preset = "crystals: mine.parquet\nsymprec: 0.01\norientations: 4\nq_max: 1.0\njobs: 1\n"
         (root / "few.yml").write_text(preset)

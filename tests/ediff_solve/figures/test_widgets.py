@@ -1,21 +1,22 @@
 """What the widgets compute, and that they redraw when a knob is turned."""
 
-import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import pytest
 from sample_crystals import make_crystal, make_structure
 
+widgets = pytest.importorskip("ipywidgets")
+
+from ediff_solve.figures.widgets import (
+    BasisExplorer,
+    _figure_exploration,
+    compute_exploration,
+)
 from ediff_utils.bloch.dataset.table import pattern_table
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import SimulationSettings
 from ediff_utils.crystals.symmetry import standardise
 from ediff_utils.paper.features import STEP, compute_features, to_coefficients
-from ediff_utils.widgets import (
-    BasisExplorer,
-    _figure_exploration,
-    compute_exploration,
-)
 
 SETTINGS = SimulationSettings(orientations=4, thicknesses=(200.0,))
 NAMES = ("gold", "magnesium")
