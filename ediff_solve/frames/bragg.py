@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +33,20 @@ _EMD_ENDINGS = (".h5", ".hdf5", ".emd")
 LIST_ENDINGS = (".csv", ".parquet", ".npz")
 _ENDINGS = (*LIST_ENDINGS, *_EMD_ENDINGS)
 _SHAPE_KEY = b"scan_shape"
+#: What columns are called, in letters alone; and names that are about patterns, of whatever kind.
+_NAMES = {
+    "x": ("x", "rx", "scanx", "probex", "posx", "positionx", "xscan", "row", "rowindex"),
+    "y": ("y", "ry", "scany", "probey", "posy", "positiony", "yscan", "column", "columnindex"),
+    "frame": (
+        ("frame", "frames", "frameindex", "frameid", "frameno", "framenumber")
+        + ("image", "imageindex", "imageid", "imageno", "imagenumber")
+        + ("pattern", "patternindex", "patternid", "patternno", "patternnumber")
+    ),
+    "qx": ("qx",),
+    "qy": ("qy",),
+    "intensity": ("intensity",),
+}
+_PLACE = re.compile(r"frame|image|img|pattern|scan|probe|position|slice|stack|^r[xy]|^[xy]$|^pos")
 
 
 def _numbers(values: object, name: str, where: str) -> np.ndarray:
@@ -166,7 +181,26 @@ def read_bragg_lists(
     return build_checked_lists(**columns, shape=shape, radius=direct_beam_radius, where=where)
 
 
+def _rename(table: Mapping[str, object], where: str) -> dict[str, object]:
+    """Columns by their own names; a UserError where one seems to tell spots apart, but how?"""
+    found: dict[str, object] = {}
+    source: dict[str, str] = {}
+    for name, values in table.items():
+        plain = re.sub(r"[^a-z]", "", str(name).casefold())
+        known = next((own for own, others in _NAMES.items() if plain in others), str(name))
+        if known in found:
+            raise UserError(f"{where}columns {source[known]} and {name}: both are the {known}")
+        if known not in _NAMES and _PLACE.search(plain):
+            raise UserError(
+                f"{where}column {name}: not understood; expected frame, or x and y, for the "
+                "pattern that a spot belongs to"
+            )
+        found[known], source[known] = values, str(name)
+    return found
+
+
 def _with_positions(table: Mapping[str, object], where: str) -> dict[str, object]:
+    table = _rename(table, where)
     missing = [name for name in _SPOT_COLUMNS if name not in table]
     if ("x" in table) != ("y" in table):
         missing.append("y" if "x" in table else "x")
@@ -175,7 +209,8 @@ def _with_positions(table: Mapping[str, object], where: str) -> dict[str, object
         raise UserError(f"{where}no column {', '.join(missing)}; the columns there: {there}")
     zeros = np.zeros(len(np.atleast_1d(np.asarray(table["qx"]))), dtype=int)
     # Frames are positions along x.
-    positions = {"x": table.get("x", table.get("frame", zeros)), "y": table.get("y", zeros)}
+    frame = _positions(table["frame"], "frame", where) if "frame" in table else zeros
+    positions = {"x": table.get("x", frame), "y": table.get("y", zeros)}
     return positions | {name: table[name] for name in _SPOT_COLUMNS}
 
 

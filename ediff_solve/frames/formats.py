@@ -69,6 +69,7 @@ def _open_hdf5(path: Path, node: str | None) -> Stored | None:
             )
             arina = isinstance(file.get("entry/data"), h5py.Group)
             empty = len(file) == 0
+            old = file.attrs.get("version_major") == 0 and not cubes
     except (OSError, RuntimeError) as error:
         raise UserError(f"{path}: not an HDF5 file, or cut short: {error}") from None
     if empty:
@@ -77,6 +78,11 @@ def _open_hdf5(path: Path, node: str | None) -> Stored | None:
         return _open_arina(path)
     if not any(kinds):
         return None
+    if old:
+        raise UserError(
+            f"{path}: EMD 0.2, as older programs write it, is not supported; expected DataCubes of "
+            "py4DSTEM, or .hspy, as HyperSpy saves it"
+        )
     if node is not None:
         cubes = [name for name in cubes if node in (name, name.split("/")[-1])]
     if len(cubes) != 1:
@@ -173,12 +179,15 @@ def _from_signal(signal: dict) -> Stored:
     data = da.asarray(signal["data"])
     # Without one axis that belongs to the scan, the format knows no difference.
     told = any(axis.get("navigate") for axis in signal["axes"])
+    # A reader that finds no scale makes up ones.
+    made_up = all(axis.get("scale") == 1 for axis in signal["axes"])
     axes = []
     for axis in signal["axes"]:
         # Undefined units are an object of the format's own.
         units = axis.get("units")
         units = units if isinstance(units, str) and units.strip() else None
-        axes.append(Axis(axis.get("scale"), units, axis.get("navigate") if told else None))
+        scale = None if made_up else axis.get("scale")
+        axes.append(Axis(scale, units, axis.get("navigate") if told else None))
     energy = None
     node = signal.get("metadata") or {}
     for key in ("Acquisition_instrument", "TEM", "beam_energy"):

@@ -172,7 +172,10 @@ def open_frames(
         raise UserError(f"{path}: expected frames of counts, found {stored.data.dtype.name}")
     stored = _order_axes(path, stored, signal_axes)
     data, step = _shape_scan(path, stored, scan_shape)
-    sizes = [_size(axis, energy or stored.energy) for axis in stored.axes[-2:]]
+    sizes = [
+        None if _unit(axis)[0] == "length" else _size(axis, energy or stored.energy)
+        for axis in stored.axes[-2:]
+    ]
     frames = Frames(path, data, step, _common(sizes))
     low = min(frames.detector_shape)
     if low < SMALLEST_DETECTOR:
@@ -209,8 +212,11 @@ def _order_axes(path: Path, stored: Stored, signal_axes: tuple[int, int] | None)
     order = [k for k in range(n) if k not in signal] + signal
     axes = tuple(stored.axes[k] for k in order)
     scan, detector = axes[:-2], axes[-2:]
-    lengths = [_unit(axis)[0] == "length" and _size(axis) is not None for axis in detector]
-    if any(_unit(axis)[0] in ("angle", "reciprocal") for axis in scan) or any(lengths):
+    kinds = {axis: _unit(axis)[0] for axis in axes}
+    # A camera's own pixels, in micrometres beside a scan's step, tell nothing of the pattern.
+    lengths = any(kinds[axis] == "length" and _size(axis) is not None for axis in detector)
+    exchanged = lengths and not any(kinds[axis] == "length" for axis in scan)
+    if any(kinds[axis] in ("angle", "reciprocal") for axis in scan) or exchanged:
         units = ", ".join(axis.units or "none" for axis in stored.axes)
         raise UserError(
             f"{path}: the units of the axes ({units}) say that scan and detector are exchanged; "
@@ -262,7 +268,8 @@ def _size(axis: Axis, energy: float | None = None) -> float | None:
     if kind == "length":
         return unit * float(axis.scale)
     if kind == "reciprocal":
-        return float(axis.scale) / unit
+        # 1, whatever of, is what readers put where a file has none.
+        return None if axis.scale == 1 else float(axis.scale) / unit
     # Of q = 2 sin(theta / 2) / lambda the first term: 1e-4 of it is missing at 50 mrad.
     return float(axis.scale) * unit / wavelength(energy) if kind == "angle" and energy else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,10 @@ TOLERANCE = 0.03
 CENTRED = 4
 _NEEDED = ("material_id", "formula", "lattice")
 _SHOWN = ("material_id", "formula", "lattice", "space_group", "space_group_symbol")
+#: Key of what a table says of crystals that are not in it.
+LEFT_OUT = "left_out"
+#: To look a cell up, atoms may be nearer than in a crystal that is simulated [angstrom].
+_CLOSEST = 0.1
 _ELEMENT = re.compile(r"[A-Z][a-z]?")
 
 
@@ -45,6 +49,7 @@ def read_known(path: Path) -> pd.DataFrame:
         ``material_id, formula, lattice`` (the nine entries of the primitive vectors as rows
         [angstrom]), ``space_group`` and ``space_group_symbol`` where there; of tables that no run
         wrote the columns of the file, of which :func:`match_known` standardises what it needs.
+        What cannot be used is left out; ``attrs[LEFT_OUT]`` says how much of it there is, and why.
 
     Raises
     ------
@@ -64,7 +69,40 @@ def read_known(path: Path) -> pd.DataFrame:
         wanted: tuple[str, ...] = TABLE_COLUMNS
     else:
         wanted = (*_NEEDED, *(name for name in _SHOWN if name in names and name not in _NEEDED))
-    return read_table(path, wanted, others=False, what=what).to_pandas()
+    table = read_table(path, wanted, others=False, what=what).to_pandas()
+    reasons = [_look_at(*row) for row in zip(*(table[c] for c in wanted[:3]), strict=True)]
+    return _keep(table, reasons, table["material_id"], path)
+
+
+def _look_at(name: object, second: object, third: object) -> str:
+    """Why a row of a table cannot be looked at; its lattice is the second or the third column."""
+    lattice = third if isinstance(second, str) else second
+    if name is None or (lattice is third and not _ELEMENT.search(str(second))):
+        return "material_id or formula missing"
+    from ediff_utils.crystals.symmetry import flatten
+
+    try:
+        cell = flatten(lattice)
+    except (TypeError, ValueError):
+        return "lattice: expected nine numbers"
+    if cell.size != 9 or not np.isfinite(cell).all() or not np.linalg.det(cell.reshape(3, 3)):
+        return "lattice: expected nine numbers that span a cell"
+    return ""
+
+
+def _keep(
+    table: pd.DataFrame, reasons: Sequence[str], names: Iterable[object], path: Path | None
+) -> pd.DataFrame:
+    """Rows without a reason against them; a UserError where a file has none."""
+    left_out = [f"{n}: {reason}" for n, reason in zip(names, reasons, strict=True) if reason]
+    if path is not None and len(left_out) == len(reasons):
+        first = left_out[0] if left_out else "it is empty"
+        raise UserError(f"{path}: no crystal that can be used: {first}")
+    kept = table[np.array([not reason for reason in reasons], bool)].reset_index(drop=True)
+    if left_out:
+        n = f"{len(left_out)} of {len(reasons)} could not be used"
+        kept.attrs[LEFT_OUT] = f"{n}: {left_out[0]}" + (", ..." if len(left_out) > 1 else "")
+    return kept
 
 
 def _standardise(candidates: list[Candidate], path: Path | None = None) -> pd.DataFrame:
@@ -72,11 +110,10 @@ def _standardise(candidates: list[Candidate], path: Path | None = None) -> pd.Da
     from ediff_utils.crystals.files import label_candidate
 
     symprec = CrystalSettings().symprec
-    rows = [label_candidate(one, symprec, np.inf) for one in candidates]
-    found = [row for row in rows if not isinstance(row, str)]
-    if path is not None and not found:
-        raise UserError(f"{path}: no crystal that can be used: {rows[0]}")
-    return pd.DataFrame(found, columns=list(_SHOWN))
+    rows = [label_candidate(one, symprec, np.inf, _CLOSEST) for one in candidates]
+    found = pd.DataFrame([r if isinstance(r, dict) else {} for r in rows], columns=list(_SHOWN))
+    reasons = [row if isinstance(row, str) else "" for row in rows]
+    return _keep(found, reasons, [one.material_id for one in candidates], path)
 
 
 def find_known(crystals: str, run: Run) -> pd.DataFrame | None:
@@ -156,25 +193,40 @@ def match_known(
     check_elements(elements)
     cell = niggli_cell(lattice)
     volume = abs(np.linalg.det(cell))
+    left_out = crystals.attrs.get(LEFT_OUT)
     if "formula" not in crystals:
         crystals = _standardise_near(crystals, volume, elements, tolerance)
+        left_out = left_out or crystals.attrs.get(LEFT_OUT)
     shapes, ratio = _volumes(crystals, volume)
     near = np.abs(ratio - 1) < 3 * tolerance
     if elements:
         allowed = set(elements)
-        near &= [set(_ELEMENT.findall(f)) <= allowed for f in crystals["formula"]]
+        named = [set(_ELEMENT.findall(str(f))) <= allowed for f in crystals["formula"]]
+        near &= np.array(named, dtype=bool)
     rows = [n for n in np.flatnonzero(near) if same_lattice(shapes[n], cell, tolerance)]
     found = crystals.iloc[rows].drop(columns="lattice").assign(volume_ratio=ratio[rows])
     if probabilities is not None and "space_group" in found:
         found["probability"] = np.asarray(probabilities)[found["space_group"].to_numpy(int) - 1]
         found = found.sort_values("probability", ascending=False, kind="stable")
-    return found.reset_index(drop=True)
+    found = found.reset_index(drop=True)
+    found.attrs = {LEFT_OUT: left_out} if left_out else {}
+    return found
 
 
 def _volumes(crystals: pd.DataFrame, volume: float) -> tuple[np.ndarray, np.ndarray]:
     """Cells, and their volumes over that of the solved one."""
-    shapes = np.array([np.ravel(row) for row in crystals["lattice"]], float).reshape(-1, 3, 3)
+    from ediff_utils.crystals.symmetry import flatten
+
+    shapes = np.array([flatten(row) for row in crystals["lattice"]], float).reshape(-1, 3, 3)
     return shapes, np.abs(np.linalg.det(shapes)) / volume if len(shapes) else np.empty(0)
+
+
+def _elements(numbers: object) -> set[float]:
+    """Atomic numbers of a row; one that is not understood is looked at with the crystal itself."""
+    try:
+        return set(np.array(numbers, dtype=float).ravel().tolist())
+    except (TypeError, ValueError):
+        return set()
 
 
 def _standardise_near(
@@ -190,5 +242,5 @@ def _standardise_near(
         from pymatgen.core import Element
 
         allowed = {Element(name).Z for name in elements}
-        near &= [set(map(int, numbers)) <= allowed for numbers in crystals["numbers"]]
+        near &= np.array([_elements(numbers) <= allowed for numbers in crystals["numbers"]], bool)
     return _standardise(table_candidates(crystals[near], "file"))

@@ -13,7 +13,7 @@ import pandas as pd
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.predictor.answering import Answer, Predictor, check_energy
 from ediff_solve.predictor.evidence import CELL
-from ediff_solve.predictor.known import check_elements, look_up, read_known
+from ediff_solve.predictor.known import LEFT_OUT, check_elements, look_up, read_known
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.scan.bragg import BraggLists
 
@@ -67,6 +67,8 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
         for _, row in known.head(5).iterrows():
             symbol = row.get("space_group_symbol", "")
             lines.append(f"{'':16} {row['material_id']} {row['formula']} {symbol}")
+        if LEFT_OUT in known.attrs:
+            lines.append(f"{'':16} {known.attrs[LEFT_OUT]}")
     return "\n".join(lines)
 
 
@@ -120,6 +122,7 @@ def answer_file(
             row = answer.to_dict()
             if table is not None:
                 row["known"] = json.loads(table.to_json(orient="records"))
+                row["known_left_out"] = table.attrs.get(LEFT_OUT, "")
             packed.append(row)
         if each:
             for n, row in enumerate(packed):

@@ -17,6 +17,7 @@ from ediff_utils.core.progress import tqdm
 from ediff_utils.core.settings import CrystalSettings
 from ediff_utils.crystals.cif import read_cif
 from ediff_utils.crystals.symmetry import (
+    MIN_DISTANCE,
     Row,
     UnusableCrystalError,
     build_structure,
@@ -86,10 +87,13 @@ def table_candidates(table: pd.DataFrame, source: str) -> list[Candidate]:
     return [Candidate(str(name), source, tuple(content)) for name, *content in rows]
 
 
-def label_candidate(candidate: Candidate, symprec: float, max_volume: float) -> Row | str:
+def label_candidate(
+    candidate: Candidate, symprec: float, max_volume: float, closest: float = MIN_DISTANCE
+) -> Row | str:
     """A crystal's row of the crystals' table, or the reason why there is none.
 
-    With spglib's tolerance ``symprec`` [angstrom] and the largest primitive cell [cubic angstrom].
+    With spglib's tolerance ``symprec`` [angstrom], the largest primitive cell [cubic angstrom], and
+    how close two atoms may be [angstrom].
     """
     with warnings.catch_warnings():
         # spglib warns of what it rounds; what cannot be used is said by its reason.
@@ -98,8 +102,8 @@ def label_candidate(candidate: Candidate, symprec: float, max_volume: float) -> 
             if isinstance(candidate.content, Path):
                 structure = read_cif(candidate.content)
             else:
-                structure = build_structure(*candidate.content)
-            row = standardise(structure, symprec)
+                structure = build_structure(*candidate.content, closest)
+            row = standardise(structure, symprec, closest)
         except UnusableCrystalError as error:
             return str(error)
     if row["volume"] > max_volume:

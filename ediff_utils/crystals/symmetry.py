@@ -51,16 +51,25 @@ def volume_reason(volume: float, max_volume: float) -> str:
     return f"primitive volume {volume:.0f} above {max_volume:g} cubic angstrom"
 
 
-def build_structure(lattice: object, numbers: object, frac_coords: object) -> Structure:
+def flatten(value: object) -> np.ndarray:
+    """Numbers of a list, or of a list of lists, as tables nest them; shape (n,)."""
+    rows = np.ravel(np.array([] if value is None else value, dtype=object))
+    nested = [np.ravel(row) for row in rows]
+    if any(isinstance(x, str | bytes) for row in nested for x in row):
+        raise TypeError("text")
+    return np.concatenate([np.zeros(0), *nested]).astype(float)
+
+
+def build_structure(
+    lattice: object, numbers: object, frac_coords: object, closest: float = MIN_DISTANCE
+) -> Structure:
     """Build a pymatgen structure from bare numbers; an UnusableCrystalError where they make none.
 
     Array-likes of 9 numbers, lattice vectors as rows [angstrom], of n atomic numbers, and of 3 n
     fractional coordinates.
     """
     try:
-        cell, sites, z = (
-            np.array(value, dtype=float).ravel() for value in (lattice, frac_coords, numbers)
-        )
+        cell, sites, z = (flatten(value) for value in (lattice, frac_coords, numbers))
     except (TypeError, ValueError):
         raise UnusableCrystalError("lattice, numbers, frac_coords: expected numbers") from None
     if cell.size != 9:
@@ -87,8 +96,8 @@ def build_structure(lattice: object, numbers: object, frac_coords: object) -> St
     if volume < _MIN_VOLUME:
         raise UnusableCrystalError(f"cell volume {volume:.3g} cubic angstrom")
     structure = Structure(Lattice(cell), [Element.from_Z(int(n)) for n in z], sites.reshape(-1, 3))
-    if min_distance(structure) < MIN_DISTANCE:
-        raise UnusableCrystalError(f"two atoms closer than {MIN_DISTANCE:g} angstrom")
+    if min_distance(structure) < closest:
+        raise UnusableCrystalError(f"two atoms closer than {closest:g} angstrom")
     return structure
 
 
@@ -250,7 +259,7 @@ def _restore_hand(analyzer: SpacegroupAnalyzer, primitive: Structure) -> Structu
     return Structure(primitive.lattice, primitive.species, _wrap(-primitive.frac_coords))
 
 
-def standardise(structure: Structure, symprec: float) -> Row:
+def standardise(structure: Structure, symprec: float, closest: float = MIN_DISTANCE) -> Row:
     """Label a crystal and give its standard cells.
 
     Parameters
@@ -259,6 +268,8 @@ def standardise(structure: Structure, symprec: float) -> Row:
         Any cell of the crystal; oxidation states and site properties play no part.
     symprec : float
         spglib tolerance [angstrom].
+    closest : float
+        No two atoms may be closer [angstrom].
 
     Returns
     -------
@@ -275,7 +286,7 @@ def standardise(structure: Structure, symprec: float) -> Row:
         The crystal cannot be used; the message is the reason.
     """
     plain = build_structure(
-        structure.lattice.matrix, atomic_numbers(structure), structure.frac_coords
+        structure.lattice.matrix, atomic_numbers(structure), structure.frac_coords, closest
     )
     for _ in range(_ROUNDS):
         conventional, analyzer = _conventional(plain, symprec)
