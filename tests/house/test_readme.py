@@ -29,7 +29,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 RUNS = {
     "22,740 real crystals": "table-1",
     "100 axes, cheap forests": "paper",
-    "embedded, cheap forests": "quick",
+    "embedded": "quick",
 }
 
 
