@@ -191,7 +191,7 @@ def train(
     click.echo(f"\nPredictor: {MODELS / name}")
 
 
-@main.command(epilog="Example: ediff ablation table-1")
+@main.command(epilog="Example: ediff ablation paper")
 @click.argument("run")
 def ablation(run: str) -> None:
     """Print what a published run's accuracy on the grid is made of, as Markdown."""

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from ediff_solve.predictor.kernels.leaves import add_leaves
 
 #: LightGBM's flags of a division: by category, missing values to the left, how a value is missing.
 _CATEGORY, _LEFT, _MISSING = 1, 2, 12
@@ -136,27 +137,5 @@ def sum_trees(trees: Trees, vectors: np.ndarray, n_classes: int) -> np.ndarray:
     ndarray of float64, shape (n, n_classes)
     """
     sums = np.zeros((len(vectors), n_classes))
-    _add(np.ascontiguousarray(vectors, np.float32), *trees, sums)
+    add_leaves(np.ascontiguousarray(vectors, np.float32), *trees, sums)
     return sums
-
-
-@njit(cache=True, nogil=True)
-def _add(  # type: ignore[no-untyped-def]
-    vectors, leaves, feature, threshold, left, right, missing_left, value, sums
-):
-    n_classes = sums.shape[1]
-    node, leaf = 0, 0
-    for t in range(len(leaves)):
-        n_nodes = leaves[t] - 1
-        for row in range(len(vectors)):
-            k = 0 if n_nodes else -1
-            while k >= 0:
-                x = vectors[row, feature[node + k]]
-                to_left = x <= threshold[node + k]
-                if np.isnan(x):
-                    missing = missing_left[node + k]
-                    to_left = threshold[node + k] >= 0 if missing == 2 else missing == 1
-                k = left[node + k] if to_left else right[node + k]
-            sums[row, t % n_classes] += value[leaf - 1 - k]
-        node += n_nodes
-        leaf += n_nodes + 1

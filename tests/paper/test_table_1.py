@@ -27,7 +27,7 @@ def test_bootstrap_leaves_and_features_are_as_printed():
         assert (forest.bootstrap, forest.max_samples, forest.min_samples_leaf) == (True, None, 1)
 
 
-@pytest.mark.parametrize("run", ["table-1", "quick"])
+@pytest.mark.parametrize("run", ["paper", "quick"])
 def test_the_committed_runs_are_of_table_1(run):
     settings = read_results(FIGURES / run)["training"]["settings"]
     assert settings["tree_fraction"] == 1.0

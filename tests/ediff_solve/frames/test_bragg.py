@@ -313,3 +313,53 @@ def test_written_lists_come_back(tmp_path_factory, values):
 def test_positions_beyond_the_scan():
     with pytest.raises(UserError, match="beyond the scan"):
         build_checked_lists([5], [0], [0.5], [0.5], [1.0], shape=(5, 5))
+
+
+# --- columns --------------------------------------------------------------------------------------
+FOUR = {"qx": [0.1, 0.2, 0.3, 0.4], "qy": [0.5] * 4, "intensity": [1.0] * 4}
+
+
+def read_columns(tmp_path, **columns):
+    path = tmp_path / "spots.csv"
+    pd.DataFrame(columns | FOUR).to_csv(path, index=False)
+    return read_bragg_lists(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["frame", "Frame", "FRAME", "image", "Image No", "pattern_id", "frame number"]
+)
+def test_frames_by_other_names(tmp_path, name):
+    lists = read_columns(tmp_path, **{name: [0, 0, 1, 2]})
+    assert lists.x.tolist() == [0, 1, 2]
+    assert lists.n_spots.tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [("Rx", "Ry"), ("X", "Y"), ("scan_x", "scan_y"), ("row", "column")]
+)
+def test_positions_by_other_names(tmp_path, x, y):
+    lists = read_columns(tmp_path, **{x: [0, 0, 1, 1], y: [0, 0, 0, 2]})
+    assert list(zip(lists.x.tolist(), lists.y.tolist(), strict=True)) == [(0, 0), (1, 0), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "name", ["stack_no", "slice", "probe", "imgs", "scan", "position", "frame_time"]
+)
+def test_a_column_that_is_not_understood_is_named(tmp_path, name):
+    with pytest.raises(UserError, match=f"column {name}: not understood; expected frame, or x and"):
+        read_columns(tmp_path, **{name: [0, 0, 1, 2]})
+
+
+def test_two_columns_of_frames(tmp_path):
+    with pytest.raises(UserError, match="columns frame and Image: both are the frame"):
+        read_columns(tmp_path, frame=[0, 0, 1, 2], Image=[0, 0, 1, 2])
+
+
+def test_half_a_frame(tmp_path):
+    with pytest.raises(UserError, match=r"frame: spot 3 has 1\.5"):
+        read_columns(tmp_path, frame=[0, 0, 1.5, 2])
+
+
+@pytest.mark.parametrize("name", ["h", "sigma", "alpha", "d", "label"])
+def test_other_columns_do_not_matter(tmp_path, name):
+    assert len(read_columns(tmp_path, **{name: [0, 0, 1, 2]})) == 1
