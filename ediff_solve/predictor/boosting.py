@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from ediff_solve.predictor.trees import Trees, sum_trees
 from ediff_utils.crystals.groups import LAST_GROUPS, N_GROUPS
@@ -37,9 +36,9 @@ class Booster:
         """Of each class; shape (n, classes)."""
         if self.trees is None:
             return np.ones((len(vectors), 1))
-        return soften(
-            softmax(sum_trees(self.trees, vectors, len(self.classes)), axis=1), self.temperature
-        )
+        sums = sum_trees(self.trees, vectors, len(self.classes))
+        power = np.exp(sums - sums.max(axis=1, keepdims=True, initial=-np.inf))
+        return soften(power / power.sum(axis=1, keepdims=True), self.temperature)
 
 
 def soften(probabilities: np.ndarray, temperature: float) -> np.ndarray:

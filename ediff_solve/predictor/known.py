@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ediff_solve.lattice import niggli_cell, same_lattice
 from ediff_solve.predictor.answering import Answer
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.files import read_schema, read_table
 from ediff_utils.core.paths import Run
-from ediff_utils.core.settings import CrystalSettings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ediff_utils.crystals.files import Candidate
 
 #: Lengths within this part, angles within this [radian], are the same cell.
@@ -107,6 +107,9 @@ def _keep(
 
 def _standardise(candidates: list[Candidate], path: Path | None = None) -> pd.DataFrame:
     """Those that can be used, with primitive cells; without a path there may be none."""
+    import pandas as pd
+
+    from ediff_utils.core.settings import CrystalSettings
     from ediff_utils.crystals.files import label_candidate
 
     symprec = CrystalSettings().symprec
@@ -134,6 +137,8 @@ def look_up(
     See :func:`match_known`; empty where there is no cell, or no table.
     """
     if crystals is None or answer.lattice is None:
+        import pandas as pd
+
         return pd.DataFrame(columns=["material_id", "formula", "volume_ratio"])
     return match_known(answer.lattice.niggli, crystals, elements, answer.probabilities)
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.predictor.answering import Answer, Predictor, check_energy
@@ -16,6 +16,9 @@ from ediff_solve.predictor.evidence import CELL
 from ediff_solve.predictor.known import LEFT_OUT, check_elements, look_up, read_known
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.scan.bragg import BraggLists
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Probabilities below this are not listed.
 WORTH_SAYING = 0.01
@@ -136,6 +139,8 @@ def answer_file(
 
 def _table(lists: BraggLists, answers: Sequence[Answer]) -> str:
     """A line a pattern."""
+    import pandas as pd  # takes half a second, which a single answer does not wait for
+
     rows = []
     for n, answer in enumerate(answers):
         groups = answer.space_groups

@@ -45,12 +45,16 @@ def metric_operators(rotations: np.ndarray) -> np.ndarray:
 
 def product_table(rotations: np.ndarray) -> np.ndarray:
     """Number of the product of each pair of matrices, or -1 where it is none of them; (n, n)."""
-    powers = 3 ** np.arange(9)
-    known = {int(code): n for n, code in enumerate((rotations.reshape(-1, 9) + 1) @ powers)}
-    products = (rotations[:, None] @ rotations[None]).reshape(-1, 9)
-    codes = np.where(np.abs(products).max(axis=1) > 1, -1, (products + 1) @ powers)
-    table = np.array([known.get(int(code), -1) for code in codes], dtype=np.int32)
-    return table.reshape(len(rotations), -1)
+    powers = 3.0 ** np.arange(9)
+    known = np.full(3**9 + 1, -1, dtype=np.int32)
+    known[((rotations.reshape(-1, 9) + 1) @ powers).astype(int)] = np.arange(len(rotations))
+    n = len(rotations)
+    # The product of all of them at once: rows of one beside columns of the other.
+    columns = rotations.transpose(1, 0, 2).reshape(3, -1)
+    products = (rotations.reshape(-1, 3) @ columns).reshape(n, 3, n, 3).transpose(0, 2, 1, 3)
+    flat = products.reshape(n * n, 9)
+    codes = np.where(np.abs(flat).max(axis=1) > 1, 3.0**9, (flat + 1) @ powers)
+    return known[codes.astype(int)].reshape(n, n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
