@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ _EMD_ENDINGS = (".h5", ".hdf5", ".emd")
 #: Of files that hold spots and nothing else.
 LIST_ENDINGS = (".csv", ".parquet", ".npz")
 _ENDINGS = (*LIST_ENDINGS, *_EMD_ENDINGS)
+#: No archive holds more than so many times its own size: that is deflate's limit.
+_MOST_DEFLATED = 1032
 _SHAPE_KEY = b"scan_shape"
 #: What columns are called, in letters alone; and names that are about patterns, of whatever kind.
 _NAMES = {
@@ -250,10 +253,27 @@ def _read_parquet(path: Path) -> _Table:
 
 def _read_npz(path: Path) -> _Table:
     try:
+        _check_npz(path)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}, None
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, AttributeError) as error:
+    # Damaged archives end in whatever zip, its compressions and numpy run into.
+    except Exception as error:
         raise UserError(f"{path}: not an NPZ archive of arrays, or cut short: {error}") from None
+
+
+def _check_npz(path: Path) -> None:
+    """Raise a ValueError for arrays that are larger than what the archive holds of them."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0
+                if version != (1, 0):
+                    read = np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            size = math.prod(shape) * dtype.itemsize
+            if size > entry.file_size or entry.file_size > _MOST_DEFLATED * path.stat().st_size:
+                raise ValueError(f"{entry.filename} says that it has {shape} numbers")
 
 
 _READERS = {".csv": _read_csv, ".parquet": _read_parquet, ".npz": _read_npz}

@@ -26,18 +26,25 @@ def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple
     qy, intensity, shape (n_spots,).
     """
     where = _choose(path, node)
-    py4DSTEM = import_extra("py4DSTEM")
+    import_extra("py4DSTEM")
+    try:
+        return _read(path, where)
+    except UserError:
+        raise
+    # Of damaged or foreign metadata, emdfile and py4DSTEM say so in any way that there is.
+    except Exception as error:
+        raise UserError(f"{path}: {where}: cannot be read by py4DSTEM: {error}") from None
 
+
+def _read(path: Path, where: str) -> tuple[dict[str, np.ndarray], tuple[int, int]]:
+    py4DSTEM = import_extra("py4DSTEM")
     group, _, name = where.rpartition("/")
     # before 0.13 a list is named, not pointed at
     place = {"data_id": name} if group.endswith(_OLD) else {"datapath": where, "tree": False}
-    try:
-        with warnings.catch_warnings():
-            # of groups that a file of 0.13 has no class for, beside the lists
-            warnings.filterwarnings("ignore", "Can't determine class type", UserWarning)
-            stored = py4DSTEM.read(path, **place)
-    except (OSError, KeyError, ValueError, RuntimeError, AssertionError) as error:
-        raise UserError(f"{path}: {where}: cannot be read by py4DSTEM: {error}") from None
+    with warnings.catch_warnings():
+        # of groups that a file of 0.13 has no class for, beside the lists
+        warnings.filterwarnings("ignore", "Can't determine class type", UserWarning)
+        stored = py4DSTEM.read(path, **place)
     if isinstance(stored, py4DSTEM.BraggVectors):
         _calibrate(stored, f"{path}: {where}")
         # of a file of 0.13 these would still look at the empty lists that it began with
@@ -69,7 +76,7 @@ def holds_lists(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return bool(_find_lists(file))
-    except (OSError, RuntimeError):
+    except Exception:  # a file that reading it will say more of
         return False
 
 
@@ -95,7 +102,10 @@ def _choose(path: Path, node: str | None) -> str:
             if not any("emd_group_type" in item.attrs for item in file.values()):
                 raise UserError(f"{path}: HDF5, but not EMD; expected a file saved by py4DSTEM")
             found = _find_lists(file)
-    except (OSError, RuntimeError) as error:
+    except UserError:
+        raise
+    # Damaged attributes and links end in whatever h5py runs into.
+    except Exception as error:
         raise UserError(f"{path}: not an HDF5 file, or cut short: {error}") from None
     names = ", ".join(found)
     if not found:

@@ -70,7 +70,8 @@ def _open_hdf5(path: Path, node: str | None) -> Stored | None:
             arina = isinstance(file.get("entry/data"), h5py.Group)
             empty = len(file) == 0
             old = file.attrs.get("version_major") == 0 and not cubes
-    except (OSError, RuntimeError) as error:
+    # Damaged attributes and links end in whatever h5py runs into.
+    except Exception as error:
         raise UserError(f"{path}: not an HDF5 file, or cut short: {error}") from None
     if empty:
         raise UserError(f"{path}: HDF5 without anything in it; expected frames")
@@ -88,7 +89,12 @@ def _open_hdf5(path: Path, node: str | None) -> Stored | None:
     if len(cubes) != 1:
         there = ", ".join(cubes) or "none"
         raise UserError(f"{path}: node: expected one DataCube, found {there}; name one")
-    return _open_emd(path, cubes[0])
+    try:
+        return _open_emd(path, cubes[0])
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: {cubes[0]}: not a DataCube, or damaged: {error}") from None
 
 
 def _lazy(dataset: h5py.Dataset) -> da.Array:
@@ -105,12 +111,18 @@ def _open_emd(path: Path, cube: str) -> Stored:
     stored = file.get(f"{cube.split('/')[0]}/metadatabundle/calibration", {})
     values = {name: item[()] for name, item in stored.items() if hasattr(item, "shape")}
     entries: dict[str, Any] = {
-        n: v.decode() if isinstance(v, bytes) else v for n, v in values.items()
+        n: v.decode(errors="replace") if isinstance(v, bytes) else v for n, v in values.items()
     }
-    axes = [
-        Axis(entries.get(f"{kind}_pixel_size"), entries.get(f"{kind}_pixel_units"), kind == "R")
-        for kind in "RRQQ"
-    ]
+    axes = []
+    for kind in "RRQQ":
+        scale, units = (entries.get(f"{kind}_pixel_{name}") for name in ("size", "units"))
+        axes.append(
+            Axis(
+                float(scale) if isinstance(scale, int | float | np.number) else None,
+                units if isinstance(units, str) else None,
+                kind == "R",
+            )
+        )
     return Stored(_lazy(dataset), tuple(axes))
 
 

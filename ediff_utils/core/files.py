@@ -33,7 +33,7 @@ def read_schema(
         schema = pq.read_schema(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected {what}") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, what, error) from None
     missing = ", ".join(name for name in columns if name not in schema.names)
     if missing:
