@@ -11,12 +11,13 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help install reproduce dataset test lint lab bench bench-abtem bench-quantem bench-grower bench-scan clean
+.PHONY: help install reproduce dataset test test-wheel lint lab bench bench-abtem bench-quantem bench-grower bench-scan clean
 
 help:
 	@echo "make reproduce [PRESET=quick] [CRYSTALS=...]  run every notebook, data/runs/<preset>/ holds the outcome"
 	@echo "make dataset PRESET=grid CRYSTALS=...        simulate patterns by the hundred a crystal (or PRESET=random)"
 	@echo "make test                                    run the checks and the tests"
+	@echo "make test-wheel                              build the wheel and test it outside the checkout"
 	@echo "make lab                                     open the notebooks in JupyterLab"
 	@echo "make bench [CRYSTALS=...]                    time the simulation against py4DSTEM, abTEM and quantem"
 	@echo "make bench-grower PRESET=quick               time trees of all features beside scikit-learn's"
@@ -46,6 +47,10 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# In an environment of its own, on the newest Python that is here.
+test-wheel:
+	.ci/wheel
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
