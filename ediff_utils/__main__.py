@@ -22,8 +22,18 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except UserError as error:
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(2)
+            text = str(error)
+        except OSError as error:
+            # Of a name that the system itself does not take, or that is not the user's.
+            if error.filename is None:
+                raise
+            text = f"{str(error.filename)[:100]}: {error.strerror}"
+        except ValueError as error:
+            if "embedded null byte" not in str(error):
+                raise
+            text = "a name with a NUL in it; expected the name of a file"
+        click.echo(f"Error: {text}", err=True)
+        sys.exit(2)
 
 
 def _set_home(_context: click.Context, _option: click.Parameter, home: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -221,7 +222,8 @@ _Table = tuple[Mapping[str, object], tuple[int, int] | None]
 
 def _read_csv(path: Path) -> _Table:
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without a line, which pandas names
             names = [name.strip() for name in file.readline().split(",")]
             numbers = np.loadtxt(file, delimiter=",", comments=None, ndmin=2)
         if len(set(names)) == len(names) == numbers.shape[1]:

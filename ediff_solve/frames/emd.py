@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ediff_solve.frames.hdf5 import check_hdf5
 from ediff_utils.core.errors import UserError, import_extra
 
 #: How the calibrations of py4DSTEM and its users spell 1/angstrom.
@@ -25,6 +26,7 @@ def read_emd(path: Path, node: str | None) -> tuple[dict[str, np.ndarray], tuple
     ``node`` is the name or path of the one to read where the file holds more. Columns are x, y, qx,
     qy, intensity, shape (n_spots,).
     """
+    check_hdf5(path)
     where = _choose(path, node)
     import_extra("py4DSTEM")
     try:
@@ -73,6 +75,7 @@ def _flatten(lists: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:
 
 def holds_lists(path: Path) -> bool:
     """Whether a file is HDF5 with Bragg lists in it, rather than frames alone."""
+    check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             return bool(_find_lists(file))

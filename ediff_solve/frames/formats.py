@@ -15,6 +15,7 @@ import dask.array as da
 import h5py
 import numpy as np
 
+from ediff_solve.frames.hdf5 import check_hdf5
 from ediff_utils.core.errors import UserError
 
 #: Formats that share an ending: which one holds scans of frames.
@@ -58,6 +59,7 @@ def open_stored(path: Path, node: str | None) -> Stored:
 
 def _open_hdf5(path: Path, node: str | None) -> Stored | None:
     """EMD 1.0 or Arina; None for HDF5 of other kinds."""
+    check_hdf5(path)
     try:
         with h5py.File(path, "r") as file:
             kinds = [item.attrs.get("emd_group_type") for item in file.values()]
@@ -198,8 +200,11 @@ def _from_signal(signal: dict) -> Stored:
         # Undefined units are an object of the format's own.
         units = axis.get("units")
         units = units if isinstance(units, str) and units.strip() else None
-        scale = None if made_up else axis.get("scale")
-        axes.append(Axis(scale, units, axis.get("navigate") if told else None))
+        scale = axis.get("scale")
+        known = isinstance(scale, int | float | np.number) and not made_up
+        axes.append(
+            Axis(float(scale) if known else None, units, axis.get("navigate") if told else None)
+        )
     energy = None
     node = signal.get("metadata") or {}
     for key in ("Acquisition_instrument", "TEM", "beam_energy"):
