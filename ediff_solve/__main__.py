@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,36 @@ from ediff_utils.core.errors import UserError
 ENERGY = click.option(
     "--energy", default=300.0, show_default=True, help="of the electrons, the voltage [kV]"
 )
+
+
+@contextmanager
+def show_compiling() -> Iterator[None]:
+    """Show that functions are compiled, which takes a while once after an install."""
+    from numba.core import event
+
+    from ediff_utils.core.progress import tqdm
+
+    class Listener(event.Listener):
+        bar = None
+
+        def on_start(self, found: event.Event) -> None:
+            if self.bar is None and _is_own(found):
+                self.bar = tqdm(desc="compiled, once after an install", unit=" functions")
+
+        def on_end(self, found: event.Event) -> None:
+            if self.bar is not None and _is_own(found):
+                self.bar.update()
+
+    listener = Listener()
+    with event.install_listener("numba:compile", listener):
+        yield
+    if listener.bar is not None:
+        listener.bar.close()
+
+
+def _is_own(found: Any) -> bool:
+    function = getattr(found.data.get("dispatcher"), "py_func", None)
+    return getattr(function, "__module__", "").startswith("ediff_")
 
 
 @click.group(cls=Commands, commands=dict(paper.commands), context_settings=SETTINGS)
@@ -61,7 +93,6 @@ def simulate(
 ) -> None:
     """Simulate the spots of CRYSTAL, a CIF, along a zone axis, with multiple scattering."""
     from ediff_solve.figures import zone as along
-    from ediff_utils.core.progress import show_compiling
     from ediff_utils.core.settings import CrystalSettings, SimulationSettings, check
     from ediff_utils.crystals.crystal import Crystal
     from ediff_utils.crystals.sources import load_crystals
@@ -69,7 +100,8 @@ def simulate(
 
     own: dict[str, Any] = {"thicknesses": (thickness,), "energy": 1e3 * energy, "q_max": q_max}
     settings = check(SimulationSettings, **own)
-    found = load_crystals(CrystalSettings(crystals=str(crystal), max_volume=1e5), progress=False)
+    source = check(CrystalSettings, crystals=str(crystal), max_volume=1e5)
+    found = load_crystals(source, progress=False)
     if len(found.table) != 1:
         raise UserError(f"{crystal}: {len(found.table)} crystals; expected one, in a CIF")
     row = found.table.iloc[0]
@@ -119,7 +151,6 @@ def maps(
 ) -> None:
     """Map the crystal systems of SCAN, 4D-STEM frames or Bragg lists, by the predictor."""
     from ediff_solve.scans.mapping import format_scan, map_scan, take_scan
-    from ediff_utils.core.progress import show_compiling
     from ediff_utils.core.settings import ScanSettings, check
     from ediff_utils.figures.scan import figure_7
     from ediff_utils.figures.style import save_figure
@@ -283,7 +314,6 @@ def predict(
     """Say what crystal the spots in FILE (.csv, .npz, .parquet or py4DSTEM's .h5) are of."""
     from ediff_solve.predictor.answering import Predictor
     from ediff_solve.predictor.report import answer_file, read_patterns
-    from ediff_utils.core.progress import show_compiling
 
     if draws:
         from ediff_solve.predictor.draws import answer_draws

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from ediff_utils import __version__
 from ediff_utils.core.errors import UserError
@@ -62,10 +61,9 @@ def main() -> None:
 
 
 def read_overrides(parameter: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    try:
-        return {key: yaml.safe_load(value) for key, value in parameter}
-    except yaml.YAMLError:
-        raise UserError("--parameter: expected NAME VALUE, the value as YAML has it") from None
+    from ediff_utils.core.settings import read_yaml
+
+    return {key: read_yaml(value, f"--parameter {key}") for key, value in parameter}
 
 
 _CRYSTALS = click.option(

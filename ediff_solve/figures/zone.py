@@ -40,6 +40,8 @@ def simulate_zone(
         The crystal cannot be simulated.
     """
     axis = np.array(zone, dtype=float) @ crystal.conventional_lattice
+    if not np.isfinite(rotation):
+        raise UserError(f"rotation: expected a number of degrees, got {rotation}")
     if not (np.isfinite(axis).all() and axis.any()):
         raise UserError(f"zone axis {list(zone)}: expected three numbers that are not all zero")
     return simulate(crystal, lattice_fixed_orientation(axis, rotation)[None], settings)[0][0]

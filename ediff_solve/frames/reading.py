@@ -170,6 +170,8 @@ def open_frames(
     stored = open_stored(path, node)
     if stored.data.dtype.kind not in "iuf":
         raise UserError(f"{path}: expected frames of counts, found {stored.data.dtype.name}")
+    if stored.data.dtype == np.float16:  # which filters do not know
+        stored = Stored(stored.data.astype(np.float32), stored.axes, stored.energy)
     stored = _order_axes(path, stored, signal_axes)
     data, step = _shape_scan(path, stored, scan_shape)
     sizes = [

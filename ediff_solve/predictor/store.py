@@ -102,6 +102,22 @@ def write_card(card: dict, folder: Path) -> None:
         partial.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
+def _is_complete(card: object) -> bool:
+    """Whether a card has what an answer needs, and of the right kind."""
+    if not isinstance(card, dict) or not {"format", "packages", "sha256"} <= set(card):
+        return False
+    parts = (card["packages"], card["sha256"])
+    if not all(isinstance(part, dict) for part in parts):
+        return False
+    for name in ("thresholds", "least_indexed"):
+        own = card.get(name, dict.fromkeys(card["sha256"], 0.0))
+        if not isinstance(own, dict) or not set(card["sha256"]) <= set(own):
+            return False
+        if not all(isinstance(value, int | float) for value in own.values()):
+            return False
+    return set(card["sha256"]) == set(KINDS)
+
+
 def read_card(folder: Path) -> dict:
     """Read a predictor's card.
 
@@ -112,8 +128,8 @@ def read_card(folder: Path) -> dict:
         raise UserError(f"{path}: no predictor there; expected a folder with a model card")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        complete = {"format", "packages", "sha256"} <= set(card)
-    except (ValueError, TypeError, OSError):
+        complete = _is_complete(card)
+    except (ValueError, TypeError, OSError, RecursionError):
         complete = False
     if not complete:
         raise UserError(f"{path}: damaged; expected a model card in JSON")

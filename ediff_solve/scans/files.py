@@ -94,14 +94,15 @@ def write_crystal_maps(maps: pd.DataFrame, folder: Path, name: str, step: float)
     -------
     dict of str to Path
         "h5" and "ang"; each is replaced in one step. Where nothing is claimed anywhere there is no
-        ``.ang``, whose readers need a phase.
+        ``.ang``, whose readers need a phase; nor of fewer than four positions, which orix cannot
+        write.
     """
     files = {ending: Path(folder) / f"{name}.{ending}" for ending in ("h5", "ang")}
     probabilities = [name for name in maps if name.startswith("probability_")]
     extra = {"confidence_index_prop": "confidence", "extra_prop": probabilities}
     # .ang files are in micrometres
     kinds = [("h5", "nm", {}), ("ang", "um", extra)]
-    if maps["system"].isna().all():
+    if maps["system"].isna().all() or len(maps) < 4:
         kinds.pop()
         files.pop("ang").unlink(missing_ok=True)
     for ending, unit, options in kinds:

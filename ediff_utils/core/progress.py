@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm as _bar
@@ -51,32 +49,4 @@ def _choose() -> Any:
 
 tqdm = _choose()
 
-__all__ = ["show_compiling", "tqdm"]
-
-
-@contextmanager
-def show_compiling() -> Iterator[None]:
-    """Show that functions are compiled, which takes a while once after an install."""
-    from numba.core import event
-
-    class Listener(event.Listener):
-        bar = None
-
-        def on_start(self, found: event.Event) -> None:
-            if self.bar is None and _is_own(found):
-                self.bar = tqdm(desc="compiled, once after an install", unit=" functions")
-
-        def on_end(self, found: event.Event) -> None:
-            if self.bar is not None and _is_own(found):
-                self.bar.update()
-
-    listener = Listener()
-    with event.install_listener("numba:compile", listener):
-        yield
-    if listener.bar is not None:
-        listener.bar.close()
-
-
-def _is_own(found: Any) -> bool:
-    function = getattr(found.data.get("dispatcher"), "py_func", None)
-    return getattr(function, "__module__", "").startswith("ediff_")
+__all__ = ["tqdm"]

@@ -6,8 +6,9 @@ and each stage gets the ones it knows as one of the settings classes below.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -215,6 +216,18 @@ def check(kind: type[S], *, where: str = "", **values: object) -> S:
         raise UserError(f"{where}{error}") from None
 
 
+def read_yaml(text: str, where: str) -> Any:
+    """What YAML says; a UserError, which begins with ``where``, for what no parameter can be."""
+    try:
+        values = yaml.safe_load(text)
+        # Neither in itself, nor deeper or longer than anything that is meant.
+        json.dumps(values, default=str)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        detail = str(error).split("\n")[0]
+        raise UserError(f"{where}: not a YAML file or value: {detail}") from None
+    return values
+
+
 def load_preset(name_or_path: str | Path) -> dict[str, object]:
     """Entries of a preset, checked: of a name under ``data/presets``, or of any YAML file.
 
@@ -228,10 +241,10 @@ def load_preset(name_or_path: str | Path) -> dict[str, object]:
         known = ", ".join(sorted(p.stem for p in PRESETS.glob("*.yml")))
         raise UserError(f"{path}: no such preset; expected one of {known}, or a YAML file")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        detail = str(error).split("\n")[0]
-        raise UserError(f"{path}: not a YAML file: {detail}") from None
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise UserError(f"{path}: not a YAML file: {error}") from None
+    values = read_yaml(text, str(path))
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path}: expected lines of the form 'parameter: value'")
     check(Preset, where=f"{path}: ", **values)

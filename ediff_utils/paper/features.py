@@ -23,6 +23,8 @@ _LEAKAGE = 3e-6
 #: Where the circle of arguments is cut open [radian]. Mirrors and two-fold axes make coefficients
 #: real, and for a negative one rounding would choose between -pi and pi, were the cut there.
 _CUT = -np.pi + 0.01
+#: Where no ring reaches [1/angstrom].
+_FAR = 100.0
 
 
 def transform(
@@ -32,8 +34,12 @@ def transform(
 
     Spots of all patterns stand one pattern after another, without the direct beam: ``qx``, ``qy``
     [1/angstrom] and ``intensity``, (spots,); pattern j owns spots offsets[j] to offsets[j + 1].
+    Those beyond the rings count nowhere.
     """
-    x, y, height = (np.ascontiguousarray(v, dtype=np.float64) for v in (qx, qy, intensity))
+    x, y, height = (np.array(v, dtype=np.float64) for v in (qx, qy, intensity))
+    # Far out, the compiled code's numbers of rings would overflow.
+    far = ~(np.maximum(np.abs(x), np.abs(y)) <= _FAR)
+    x[far], y[far], height[far] = _FAR, 0.0, 0.0
     offsets = np.ascontiguousarray(offsets, dtype=np.int64)
     return radial_transform(x, y, height, offsets, N_RADIAL, N_ANGULAR, STEP)
 

@@ -74,7 +74,7 @@ def record(run: Run, part: str, values: Mapping[str, object]) -> Path:
 def _read_part(path: Path) -> dict:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, RecursionError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a JSON file: {error}; remove it and run again") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a JSON object; remove it and run again")

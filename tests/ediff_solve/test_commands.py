@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from gold_scans import FINE, find_lists, small_settings
+from numba import njit
 from predictor_world import CARD, make_world
 
-from ediff_solve.__main__ import main
+from ediff_solve.__main__ import main, show_compiling
 from ediff_solve.figures.zone import simulate_zone, tabulate_zone
 from ediff_solve.frames.bragg import write_bragg_lists
 from ediff_solve.gold_scan.render import prepare_gold_scan
@@ -199,3 +200,18 @@ class TestMaps:
         assert "no such file" in run("maps", tmp_path / "scan.hspy", code=2).stderr
         (tmp_path / "scan.h5").write_bytes(b"nothing")
         assert run("maps", tmp_path / "scan.h5", code=2).stderr.startswith("Error: ")
+
+
+def test_compiling_is_shown_once(capsys):
+    def double(x):
+        return 2 * x
+
+    double.__module__ = "ediff_utils.somewhere"
+    compiled = njit(double)
+    with show_compiling():
+        assert compiled(2) == 4
+    assert capsys.readouterr().err.startswith("compiled, once after an install: 1 functions")
+    with show_compiling():
+        assert compiled(3) == 6
+        assert njit(lambda x: x + 1)(np.float64(1)) == 2
+    assert not capsys.readouterr().err

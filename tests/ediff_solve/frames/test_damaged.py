@@ -145,9 +145,8 @@ def write_lists(path):
     py4DSTEM = pytest.importorskip("py4DSTEM")
     vectors = py4DSTEM.BraggVectors((3, 4), (64, 64))
     for x, y in np.ndindex(3, 4):
-        vectors._v_uncal[x, y].add_data_by_field(
-            [np.array(v) for v in ([20.0, 40.0], [30.0, 33.0], [1.0, 5.0])]
-        )
+        spots = ([20.0, 40.0], [30.0, 33.0], [1.0, 5.0])
+        vectors._v_uncal[x, y].add_data_by_field([np.array(v) for v in spots])
     vectors.calibration.set_Q_pixel_size(0.02)
     vectors.calibration.set_Q_pixel_units("A^-1")
     vectors.calibration.set_origin((32.0, 32.0))

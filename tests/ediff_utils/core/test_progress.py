@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
-from numba import njit
 
 from ediff_utils.core import progress
 from ediff_utils.core.errors import UserError, import_extra
@@ -33,21 +31,6 @@ def test_a_log_file_gets_whole_lines(monkeypatch):
     with progress._Lines(total=3, file=log, disable=True) as bar:
         bar.update()
     assert not log.getvalue()
-
-
-def test_compiling_is_shown_once(capsys):
-    def double(x):
-        return 2 * x
-
-    double.__module__ = "ediff_utils.somewhere"
-    compiled = njit(double)
-    with progress.show_compiling():
-        assert compiled(2) == 4
-    assert capsys.readouterr().err.startswith("compiled, once after an install: 1 functions")
-    with progress.show_compiling():
-        assert compiled(3) == 6
-        assert njit(lambda x: x + 1)(np.float64(1)) == 2
-    assert not capsys.readouterr().err
 
 
 def test_an_extra_that_is_not_installed(monkeypatch):
