@@ -174,7 +174,9 @@ def test_what_is_no_table_of_crystals(tmp_path):
     with pytest.raises(UserError, match="a: column formula missing"):
         read_known(tmp_path / "a")
     (tmp_path / "b.cif").write_text("nothing")
-    with pytest.raises(UserError, match=r"b\.cif: no crystal that can be used: not read as a CIF"):
+    with pytest.raises(
+        UserError, match=r"b\.cif: no crystal that can be used: b: not read as a CIF"
+    ):
         read_known(tmp_path / "b.cif")
     (tmp_path / "c.txt").write_text("nothing")
     with pytest.raises(
