@@ -48,3 +48,22 @@ def test_compiled_now_or_found_in_the_cache(tmp_path):
     fresh = checksum(tmp_path)
     assert list(tmp_path.rglob("*.nbc"))
     assert checksum(tmp_path) == fresh
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    """Neither the package nor a home: compiled code lives as long as the process."""
+    code = (
+        "import os, tempfile\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "os.access = lambda *_: False\n"
+        "import ediff_solve.lattice\n"
+        "print(os.environ['NUMBA_CACHE_DIR'], os.path.isdir(os.environ['NUMBA_CACHE_DIR']))\n"
+    )
+    own = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True
+    )
+    folder, there = done.stdout.split()
+    assert Path(folder).parent == tmp_path
+    assert there == "True"
+    assert not Path(folder).exists()
