@@ -441,7 +441,7 @@ class TestCommand:
             (["-p", "orientations", "5"], "were made otherwise: settings differ: orientations;"),
             (["-p", "thickness_range", "[300, 100]"], "parameter thickness_range: expected two"),
             (["-p", "colour", "red"], "parameter colour: not a parameter"),
-            (["-p", "jobs", "[1"], "--parameter: expected NAME VALUE"),
+            (["-p", "jobs", "[1"], "--parameter jobs: not a YAML file or value"),
             (["--name", "../x"], "run '../x': expected letters"),
             (["--crystals", "no/such/place"], "no/such/place: no such file or folder"),
             (["--preset", "nonesuch"], "nonesuch.yml: no such preset; expected one of detector, "),
