@@ -20,6 +20,8 @@ from ediff_utils.core.errors import UserError
 
 #: Formats that share an ending: which one holds scans of frames.
 _PREFERRED = {"mrc": "MRC", "emd": "EMD", "xml": "EMPAD", "img": "Hamamatsu"}
+#: Modules that a package of another name brings.
+_PACKAGES = {"skimage": "scikit-image"}
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hdf", ".emd")
 
 
@@ -167,7 +169,8 @@ def _open_rosettasciio(path: Path) -> Stored:
             warnings.simplefilter("ignore")
             signals = module.file_reader(str(path), lazy=True)
     except ImportError as error:
-        raise UserError(f"{path}: needs the package '{error.name}'; pip install it") from None
+        name = _PACKAGES.get(error.name or "", error.name)
+        raise UserError(f"{path}: needs the package '{name}'; pip install it") from None
     # Readers of binary formats meet nonsense in as many ways as there are fields.
     except Exception as error:
         name = found[0]["name"]

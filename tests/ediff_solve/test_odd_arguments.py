@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from ediff_solve.__main__ import main
+from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.predictor.answering import find_predictor
+from ediff_solve.predictor.known import read_known
+from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import EXAMPLE
 from ediff_utils.paper.features import compute_features
 
 LONG = "x" * 5000
-NAMES = [LONG, f"{LONG}.csv", "a\0b.csv", "folder", "folder.csv", "folder.h5", "nope.csv"]
+NAMES = [LONG, f"{LONG}.csv", "folder", "folder.csv", "folder.h5", "nope.csv"]
 NAMES += ["nope/deep/x.parquet", "caf\udce9.csv", "/dev/null", "spots.csv/x.csv", ".", ""]
 NUMBERS = ["inf", "-inf", "nan", "1e308", "9" * 5000, "-1", "abc", ""]
 
@@ -54,6 +58,13 @@ def test_names(place, name):
         check(*command, name)
     if name:
         check("predict", "spots.csv", "--crystals", name)
+
+
+def test_a_name_that_no_command_line_can_have(place):
+    with pytest.raises(UserError):
+        read_bragg_lists(Path("a\0b.csv"))
+    with pytest.raises(UserError):
+        read_known(Path("a\0b.csv"))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("", ".")], ids=lambda n: n[:8])

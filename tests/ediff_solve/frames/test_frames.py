@@ -59,6 +59,7 @@ def test_zspy(tmp_path, counts):
 
 def test_blockfile(tmp_path, counts):
     """Its detector is in cm: without a camera length nothing in reciprocal space."""
+    pytest.importorskip("skimage")
     from rsciio.blockfile import file_writer
 
     units = ("nm", "nm", "cm", "cm")
@@ -211,6 +212,7 @@ def test_a_shape_that_lies(tmp_path, counts):
 
 
 def test_a_blockfile_that_ends_early(tmp_path, counts):
+    pytest.importorskip("skimage")
     from rsciio.blockfile import file_writer
 
     path = tmp_path / "a.blo"

@@ -257,6 +257,7 @@ def test_on_a_dask_cluster(data, tmp_path, settings, task):
 
 
 def test_no_cluster_there(data, tmp_path):
+    pytest.importorskip("distributed")
     settings = SETTINGS.model_copy(update={"cluster": "nonsense://1"})
     with pytest.raises(UserError, match="cluster: no Dask scheduler at nonsense"):
         prepare_hierarchy(*data, settings, tmp_path, only_system=True, progress=False)
