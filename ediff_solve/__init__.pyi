@@ -8,6 +8,14 @@ from .frames.bragg import read_bragg_lists as read_bragg_lists
 from .frames.detect import DetectionSettings as DetectionSettings
 from .frames.detect import compute_detector as compute_detector
 from .frames.detect import detect_spots as detect_spots
+from .frames.counting.detection import SpotSettings as SpotSettings
+from .frames.counting.series import SeriesSpots as SeriesSpots
+from .frames.counting.series import find_spots as find_spots
+from .frames.finding import find_in_files as find_in_files
+from .frames.pictures import Series as Series
+from .frames.pictures import open_series as open_series
+from .frames.spot_lists import SpotList as SpotList
+from .frames.spot_lists import build_spot_list as build_spot_list
 from .frames.reading import Frames as Frames
 from .frames.reading import open_frames as open_frames
 from .frames.stream import build_lists as build_lists
@@ -37,4 +45,5 @@ from .scans.maps import compute_predictor_particles as compute_predictor_particl
 from .scans.particles import segment_particles as segment_particles
 
 # --- figures
+from .figures.spots import figure_spots as figure_spots
 from .figures.unknown import plot_answer as plot_answer

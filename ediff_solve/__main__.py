@@ -171,6 +171,41 @@ def maps(
     click.echo(f"Tables and maps: {folder}", err=True)
 
 
+@main.command(
+    epilog="Example: ediff spots frames/ --pixel-size 0.005 -o spots.parquet --figure spots.png"
+)
+@click.argument("files", nargs=-1, required=True)
+@click.option("--pixel-size", type=float, help="of the detector, if the file lacks it [1/angstrom]")
+@click.option("--energy", type=float, help="of the electrons, if the file lacks it [kV]")
+@click.option(
+    "--false-alarms", default=0.1, show_default=True, help="spots a frame that noise may show"
+)
+@click.option("--sigma", type=float, help="of a spot; measured by default [pixel]")
+@click.option("--beam", type=float, nargs=2, help="row and column behind a beam stop [pixel]")
+@click.option("--gap", type=float, help="rows and columns missing between the chips [pixel]")
+@click.option("--alpha", type=float, nargs=2, help="goniometer's first angle and step [degree]")
+@click.option("--tilt-axis", type=float, help="its axis, from qx towards qy [degree]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="spots, .parquet or .csv")
+@click.option("--figure", type=click.Path(path_type=Path), help="PNG: spots drawn over frames")
+def spots(files: tuple[str, ...], output: Path | None, figure: Path | None, **given: Any) -> None:
+    """Find the spots in FILES: pictures, stacks or folders of frames that are no scan."""
+    from ediff_solve.frames.finding import find_in_files
+
+    if given["energy"] is not None:
+        given["energy"] *= 1e3
+    with show_compiling():
+        done = find_in_files(files, listed=output is not None, **given)
+    click.echo(done.text)
+    if output and done.spots is not None:
+        click.echo(f"Spots: {done.spots.write(output)}", err=True)
+    if figure:
+        from ediff_solve.figures.spots import figure_spots
+        from ediff_utils.figures.style import save_figure
+
+        drawn = figure_spots(done.series.frames, done.found)
+        click.echo(f"Figure: {save_figure(drawn, figure)}", err=True)
+
+
 @main.command(epilog="Example: ediff figure 5 --run quick")
 @click.argument("number")
 @click.option("--run", default="quick", show_default=True, help="whose stored tables are drawn")

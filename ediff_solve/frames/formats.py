@@ -149,9 +149,38 @@ def _open_arina(path: Path) -> Stored:
 
 
 def _open_rosettasciio(path: Path) -> Stored:
+    signals, _ = _read_signals(path)
+    found_shapes = [np.shape(s["data"]) for s in signals if "data" in s]
+    if len(found_shapes) == 1 and len(found_shapes[0]) == 2:
+        raise UserError(f"{path}: a scan of one probe position, a single frame; expected more")
+    signals = [s for s in signals if getattr(s.get("data"), "ndim", 0) >= 3]
+    if len(signals) != 1:
+        raise UserError(
+            f"{path}: expected one scan of frames, found {len(signals)} arrays of three dimensions "
+            f"or more"
+        )
+    return _from_signal(signals[0])
+
+
+def open_signal(path: Path, node: str | None = None) -> Stored:
+    """Open a file of one frame, a stack or a scan; see :func:`open_stored`."""
+    if path.suffix.lower() in _HDF5_ENDINGS:
+        stored = _open_hdf5(path, node)
+        if stored is not None:
+            return stored
+    signals, name = _read_signals(path)
+    signals = [s for s in signals if getattr(s.get("data"), "ndim", 0) >= 2]
+    if len(signals) != 1:
+        raise UserError(f"{path}: expected one picture or stack, found {len(signals)} in {name}")
+    return _from_signal(signals[0])
+
+
+def _read_signals(path: Path) -> tuple[list[dict], str]:
+    """What RosettaSciIO reads of a file, lazily, and the name of its format."""
     from rsciio import IO_PLUGINS
 
     ending = path.suffix.lower().removeprefix(".")
+    ending = {"mrcs": "mrc"}.get(ending, ending)
     found = [p for p in IO_PLUGINS if ending in [e.lower() for e in p["file_extensions"]]]
     if ending in _PREFERRED:
         found = [p for p in found if p["name"] == _PREFERRED[ending]]
@@ -162,29 +191,19 @@ def _open_rosettasciio(path: Path) -> Stored:
             f"{path}: frames of this kind ('{path.suffix}') are not known; expected a file of "
             f"RosettaSciIO (.hspy, .zspy, .blo, .mib, .dm4, .mrc ...), py4DSTEM or Arina"
         )
+    name = found[0]["name"]
     try:
         module = importlib.import_module(found[0]["api"])
         with warnings.catch_warnings():
             # A header that does not fit its file is judged by reading the last frame.
             warnings.simplefilter("ignore")
-            signals = module.file_reader(str(path), lazy=True)
+            return module.file_reader(str(path), lazy=True), name
     except ImportError as error:
         name = _PACKAGES.get(error.name or "", error.name)
         raise UserError(f"{path}: needs the package '{name}'; pip install it") from None
     # Readers of binary formats meet nonsense in as many ways as there are fields.
     except Exception as error:
-        name = found[0]["name"]
         raise UserError(f"{path}: not a {name} file, or cut short: {error}") from None
-    found_shapes = [np.shape(s.get("data")) for s in signals]
-    if len(found_shapes) == 1 and len(found_shapes[0]) == 2:
-        raise UserError(f"{path}: a scan of one probe position, a single frame; expected more")
-    signals = [s for s in signals if getattr(s.get("data"), "ndim", 0) >= 3]
-    if len(signals) != 1:
-        raise UserError(
-            f"{path}: expected one scan of frames, found {len(signals)} arrays of three dimensions "
-            f"or more"
-        )
-    return _from_signal(signals[0])
 
 
 def _is_hyperspy(path: Path) -> bool:

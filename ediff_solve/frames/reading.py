@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,11 +174,7 @@ def open_frames(
         stored = Stored(stored.data.astype(np.float32), stored.axes, stored.energy)
     stored = _order_axes(path, stored, signal_axes)
     data, step = _shape_scan(path, stored, scan_shape)
-    sizes = [
-        None if _unit(axis)[0] == "length" else _size(axis, energy or stored.energy)
-        for axis in stored.axes[-2:]
-    ]
-    frames = Frames(path, data, step, _common(sizes))
+    frames = Frames(path, data, step, find_pixel_size(stored.axes[-2:], energy or stored.energy))
     low = min(frames.detector_shape)
     if low < SMALLEST_DETECTOR:
         raise UserError(
@@ -281,6 +277,14 @@ def _common(sizes: list[float | None]) -> float | None:
     known = [size for size in sizes if size is not None]
     same = len(known) == len(sizes) and np.allclose(known, known[0], rtol=1e-3)
     return known[0] if same else None
+
+
+def find_pixel_size(axes: Sequence[Axis], energy: float | None) -> float | None:
+    """Pixel of a detector with two axes [1/angstrom]; ``energy`` is for those in mrad [eV].
+
+    None where they do not tell in units that are known, or differ.
+    """
+    return _common([None if _unit(axis)[0] == "length" else _size(axis, energy) for axis in axes])
 
 
 def _check_not_blank(frames: Frames) -> None:

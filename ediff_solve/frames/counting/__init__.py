@@ -1,0 +1,1 @@
+"""Spots in frames of few electrons a pixel, one at a time, and what a series of them tells."""

@@ -1,0 +1,99 @@
+"""From files of frames to a list of spots in one call, as ``ediff spots`` makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ediff_solve.frames.counting.centre import Gap
+from ediff_solve.frames.counting.detection import SpotSettings
+from ediff_solve.frames.counting.series import SeriesSpots, find_spots
+from ediff_solve.frames.pictures import Series, open_series
+from ediff_solve.frames.spot_lists import SpotList, build_spot_list, format_found
+from ediff_utils.core.errors import UserError
+from ediff_utils.core.settings import check
+
+
+@dataclass(frozen=True)
+class FoundInFiles:
+    """What :func:`find_in_files` read and found, and lines about it."""
+
+    series: Series
+    found: SeriesSpots
+    spots: SpotList | None
+    text: str
+
+
+def find_in_files(
+    files: Sequence[str | Path],
+    *,
+    pixel_size: float | None = None,
+    energy: float | None = None,
+    false_alarms: float = 0.1,
+    sigma: float | None = None,
+    beam: tuple[float, float] | None = None,
+    gap: float | None = None,
+    alpha: tuple[float, float] | None = None,
+    tilt_axis: float | None = None,
+    listed: bool = True,
+) -> FoundInFiles:
+    """Find the spots of frames that are no scan.
+
+    Parameters
+    ----------
+    files : sequence of str or Path
+        See :func:`ediff_solve.frames.pictures.open_series`.
+    pixel_size, energy : float, optional
+        Where the files lack them, or have them wrong [1/angstrom], [eV].
+    false_alarms, sigma
+        See :class:`ediff_solve.frames.counting.detection.SpotSettings`.
+    beam : tuple of float, optional
+        Row and column of the direct beam behind a beam stop, to within 20 pixels.
+    gap : float, optional
+        Rows and columns missing between the chips, in the middle of the frame; by default looked
+        for. 0 for none.
+    alpha : tuple of float, optional
+        Goniometer angle of the first frame and step, where the files do not tell [degree].
+    tilt_axis : float, optional
+        Direction of the goniometer's axis, from qx towards qy [degree].
+    listed : bool
+        Whether the spots are wanted in reciprocal space: a pixel size must be known then.
+
+    Returns
+    -------
+    FoundInFiles
+
+    Raises
+    ------
+    UserError
+        Files that cannot be read, or what :func:`ediff_solve.frames.counting.series.find_spots`
+        and :func:`ediff_solve.frames.spot_lists.build_spot_list` say.
+    """
+    settings = check(SpotSettings, false_alarms=false_alarms, sigma=sigma)
+    series = open_series(files)
+    if alpha is not None:
+        start, step = alpha
+        series = replace(series, alpha=start + step * np.arange(len(series.frames)))
+    if listed and not (pixel_size or series.pixel_size):
+        # What is asked for is said before anything takes long.
+        raise UserError(
+            f"{series.name}: pixel_size: the file has none in units that are known; give it in "
+            "1/angstrom"
+        )
+    given = None
+    if gap:
+        height, width = series.frames.shape[1:]
+        given = Gap((height - 1) / 2, (width - 1) / 2, gap, gap)
+    try:
+        found = find_spots(series.frames, settings, beam=beam, gap=given, look_for_gap=gap is None)
+    except UserError as error:
+        raise UserError(f"{series.name}: {error}") from None
+    spots = None
+    if listed or ((pixel_size or series.pixel_size) and len(found.empty) < len(found.frames)):
+        spots = build_spot_list(
+            series, found, pixel_size=pixel_size, energy=energy, tilt_axis=tilt_axis
+        )
+    return FoundInFiles(series, found, spots, format_found(series, found, spots))
