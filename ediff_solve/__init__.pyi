@@ -12,6 +12,7 @@ from .frames.counting.detection import SpotSettings as SpotSettings
 from .frames.counting.series import SeriesSpots as SeriesSpots
 from .frames.counting.series import find_spots as find_spots
 from .frames.finding import find_in_files as find_in_files
+from .frames.lists.reading import read_spot_list as read_spot_list
 from .frames.pictures import Series as Series
 from .frames.pictures import open_series as open_series
 from .frames.spot_lists import SpotList as SpotList

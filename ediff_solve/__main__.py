@@ -185,12 +185,21 @@ def maps(
 @click.option("--gap", type=float, help="rows and columns missing between the chips [pixel]")
 @click.option("--alpha", type=float, nargs=2, help="goniometer's first angle and step [degree]")
 @click.option("--tilt-axis", type=float, help="its axis, from qx towards qy [degree]")
+@click.option("--node", help="which list in a file of py4DSTEM")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="spots, .parquet or .csv")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG: spots drawn over frames")
 def spots(files: tuple[str, ...], output: Path | None, figure: Path | None, **given: Any) -> None:
-    """Find the spots in FILES: pictures, stacks or folders of frames that are no scan."""
-    from ediff_solve.frames.finding import find_in_files
+    """Find the spots in FILES: pictures, stacks or folders of frames that are no scan.
 
+    Of a spot list of DIALS, XDS, PETS2, Jana or pyxem it says what is in it, and converts it.
+    """
+    from ediff_solve.frames.finding import find_in_files, read_lists
+
+    if (lists := read_lists(files, given["pixel_size"], given.pop("node"))) is not None:
+        click.echo(lists.source)
+        if output:
+            click.echo(f"Spots: {lists.write(output)}", err=True)
+        return
     if given["energy"] is not None:
         given["energy"] *= 1e3
     with show_compiling():

@@ -32,7 +32,9 @@ _SPOT_COLUMNS = ("qx", "qy", "intensity")
 _EMD_ENDINGS = (".h5", ".hdf5", ".emd")
 #: Of files that hold spots and nothing else.
 LIST_ENDINGS = (".csv", ".parquet", ".npz")
-_ENDINGS = (*LIST_ENDINGS, *_EMD_ENDINGS)
+#: Of other programs' lists; see :func:`ediff_solve.frames.lists.reading.read_spot_list`.
+OTHER_ENDINGS = (".refl", ".pts", ".cif_pets", ".cif", ".xds", ".hspy", ".zspy")
+_ENDINGS = (*LIST_ENDINGS, *_EMD_ENDINGS, *OTHER_ENDINGS)
 #: No archive holds more than so many times its own size: that is deflate's limit.
 _MOST_DEFLATED = 1032
 _SHAPE_KEY = b"scan_shape"
@@ -145,7 +147,9 @@ def read_bragg_lists(
         ``.csv``, ``.parquet`` or ``.npz`` with the columns ``qx``, ``qy``, ``intensity`` and either
         ``x`` and ``y``, or ``frame``, or none of them for a single pattern; or ``.h5`` as py4DSTEM
         writes it, with ``BraggVectors``, whose calibration is applied, or a ``PointListArray`` with
-        the fields ``qx``, ``qy``, ``intensity`` in 1/angstrom (all that versions before 0.13 have).
+        the fields ``qx``, ``qy``, ``intensity`` in 1/angstrom (all that versions before 0.13 have);
+        or a file of DIALS, XDS, PETS2, Jana or pyxem as
+        :func:`ediff_solve.frames.lists.reading.read_spot_list` reads it.
     node : str, optional
         Name or path inside the ``.h5`` file; needed where it holds more than one.
     direct_beam_radius : float
@@ -163,12 +167,12 @@ def read_bragg_lists(
         no list of spots has.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected Bragg lists ({', '.join(_ENDINGS)})")
     ending = path.suffix.lower()
+    if not (path.is_file() or (path.is_dir() and ending == ".zspy")):
+        raise UserError(f"{path}: no such file; expected Bragg lists ({', '.join(_ENDINGS)})")
     if ending not in _ENDINGS:
         raise UserError(f"{path}: unknown ending '{path.suffix}', expected {', '.join(_ENDINGS)}")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty")
     table: Mapping[str, object]
     shape: tuple[int, int] | None
@@ -177,6 +181,10 @@ def read_bragg_lists(
         from ediff_solve.frames.emd import read_emd
 
         table, shape = read_emd(path, node)
+    elif ending in OTHER_ENDINGS:
+        from ediff_solve.frames.lists.reading import read_spot_list
+
+        table, shape = read_spot_list(path).as_positions()
     else:
         table, shape = _READERS[ending](path)
     where = f"{path}: "

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from ediff_solve.frames.hdf5 import check_hdf5
+from ediff_solve.frames.spot_lists import SpotList
 from ediff_utils.core.errors import UserError, import_extra
 
 #: How the calibrations of py4DSTEM and its users spell 1/angstrom.
@@ -63,6 +64,39 @@ def _read(path: Path, where: str) -> tuple[dict[str, np.ndarray], tuple[int, int
         )
     nx, ny = (int(n) for n in stored.shape)
     return _flatten(lists, (nx, ny)), (nx, ny)
+
+
+def read_raw_emd(path: Path, node: str | None, pixel_size: float) -> SpotList:
+    """Spots of ``BraggVectors`` as they were found, in pixels, by a pixel size [1/angstrom].
+
+    Their centre is the file's, or the median of the strongest spot of each position: the direct
+    beam. No other calibration is applied.
+    """
+    check_hdf5(path)
+    where = _choose(path, node)
+    py4DSTEM = import_extra("py4DSTEM")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Can't determine class type", UserWarning)
+        stored = py4DSTEM.read(path, datapath=where, tree=False)
+    if not isinstance(stored, py4DSTEM.BraggVectors):
+        raise UserError(f"{path}: {where}: no BraggVectors, whose spots are in pixels")
+    nx, ny = (int(n) for n in stored.shape)
+    stored._set_raw_vector_getter()
+    table = _flatten(stored.raw, (nx, ny))
+    frame = table["x"] * ny + table["y"]
+    origin = stored.calibration.get_origin()
+    if origin is None:
+        order = np.lexsort((-table["intensity"], frame))
+        first = order[np.unique(frame[order], return_index=True)[1]]
+        row, column = (np.median(table[name][first]) for name in ("qx", "qy"))
+    else:
+        row, column = (np.broadcast_to(o, (nx, ny)).ravel()[frame] for o in origin[:2])
+    qx, qy = pixel_size * (table["qx"] - row), pixel_size * (table["qy"] - column)
+    known = {"scan_shape": [nx, ny], "frames": nx * ny, "pixel_size": pixel_size}
+    source = (
+        f"{path}: BraggVectors of py4DSTEM in pixels, {len(frame)} spots, {nx} x {ny} positions"
+    )
+    return SpotList(frame, qx, qy, table["intensity"], source, known=known).sort()
 
 
 def _flatten(lists: Any, shape: tuple[int, int]) -> dict[str, np.ndarray]:

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ediff_solve.frames.bragg import LIST_ENDINGS, read_bragg_lists
 from ediff_solve.frames.counting.centre import Gap
 from ediff_solve.frames.counting.detection import SpotSettings
 from ediff_solve.frames.counting.series import SeriesSpots, find_spots
+from ediff_solve.frames.lists.reading import holds_spots, read_spot_list
 from ediff_solve.frames.pictures import Series, open_series
 from ediff_solve.frames.spot_lists import SpotList, build_spot_list, format_found
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import check
+from ediff_utils.paper.scan.bragg import BraggLists
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,44 @@ class FoundInFiles:
     found: SeriesSpots
     spots: SpotList | None
     text: str
+
+
+def read_lists(
+    files: Sequence[str | Path], pixel_size: float | None = None, node: str | None = None
+) -> SpotList | None:
+    """Read a list of spots, where the one file named is one; None of frames.
+
+    See :func:`ediff_solve.frames.lists.reading.read_spot_list`; lists of py4DSTEM are read
+    calibrated or, with a pixel size, as they were found. ``node`` names one of several.
+    """
+    if len(files) != 1:
+        return None
+    path = Path(files[0])
+    if path.suffix.lower() in (".h5", ".hdf5") and path.is_file():
+        from ediff_solve.frames.emd import holds_lists, read_raw_emd
+
+        if not holds_lists(path):
+            return None
+        if pixel_size is not None:
+            return read_raw_emd(path, node, pixel_size)
+        return _from_bragg_lists(path, read_bragg_lists(path, node=node, direct_beam_radius=-1))
+    if path.suffix.lower() in LIST_ENDINGS:
+        lists = read_bragg_lists(path, node=node, direct_beam_radius=-1)
+        return _from_bragg_lists(path, lists, "spots")
+    return read_spot_list(path, pixel_size) if holds_spots(path) else None
+
+
+def _from_bragg_lists(
+    path: Path, lists: BraggLists, what: str = "Bragg lists of py4DSTEM, calibrated"
+) -> SpotList:
+    frame = np.repeat(lists.x * lists.shape[1] + lists.y, lists.n_spots)
+    nx, ny = lists.shape
+    source = (
+        f"{path}: {what}, {len(frame)} spots, {nx} x {ny} positions, "
+        "in 1/angstrom from the direct beam"
+    )
+    known = {"scan_shape": [nx, ny], "frames": nx * ny}
+    return SpotList(frame, lists.qx, lists.qy, lists.intensity, source, known=known)
 
 
 def find_in_files(

@@ -66,11 +66,7 @@ def _open_hdf5(path: Path, node: str | None) -> Stored | None:
         with h5py.File(path, "r") as file:
             kinds = [item.attrs.get("emd_group_type") for item in file.values()]
             cubes: list[str] = []
-            file.visititems(
-                lambda name, item: (
-                    cubes.append(name) if item.attrs.get("python_class") == "DataCube" else None
-                )
-            )
+            file.visititems(lambda name, item: cubes.append(name) if _is_cube(name, item) else None)
             arina = isinstance(file.get("entry/data"), h5py.Group)
             empty = len(file) == 0
             old = file.attrs.get("version_major") == 0 and not cubes
@@ -101,6 +97,13 @@ def _open_hdf5(path: Path, node: str | None) -> Stored | None:
         raise UserError(f"{path}: {cubes[0]}: not a DataCube, or damaged: {error}") from None
 
 
+def _is_cube(name: str, item: h5py.HLObject) -> bool:
+    """Whether a group is a DataCube of py4DSTEM: of 0.14, 0.13, or older ones by its place."""
+    kind = item.attrs.get("python_class", item.attrs.get("py4dstem_class"))
+    old = name.rpartition("/")[0].endswith("/data/datacubes")
+    return kind == "DataCube" or (old and isinstance(item, h5py.Group))
+
+
 def _lazy(dataset: h5py.Dataset) -> da.Array:
     chunks = dataset.chunks or (*("auto",) * (dataset.ndim - 2), *dataset.shape[-2:])
     return da.from_array(dataset, chunks=chunks, meta=np.empty(0, dataset.dtype))
@@ -112,7 +115,10 @@ def _open_emd(path: Path, cube: str) -> Stored:
     dataset = file[cube].get("data")
     if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 4:
         raise UserError(f"{path}: {cube}: expected a DataCube with four-dimensional data")
-    stored = file.get(f"{cube.split('/')[0]}/metadatabundle/calibration", {})
+    top = cube.split("/")[0]
+    # Since 0.14, in 0.13.
+    places = (f"{top}/metadatabundle/calibration", f"{top}/calibration")
+    stored: Any = next((file[place] for place in places if place in file), {})
     values = {name: item[()] for name, item in stored.items() if hasattr(item, "shape")}
     entries: dict[str, Any] = {
         n: v.decode(errors="replace") if isinstance(v, bytes) else v for n, v in values.items()

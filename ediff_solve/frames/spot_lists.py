@@ -25,6 +25,8 @@ from ediff_utils.core.paths import atomic_write
 
 #: Where a Parquet file keeps what is known of the experiment.
 _KEY = b"ediff_spots"
+#: And where the shape of a scan; see :func:`ediff_solve.frames.bragg.write_bragg_lists`.
+SCAN_SHAPE = b"scan_shape"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,22 @@ class SpotList:
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
 
+    def take(self, chosen: np.ndarray, source: str | None = None) -> SpotList:
+        """Return the spots of a mask or of places, all columns alike."""
+        return SpotList(
+            self.frame[chosen].astype(np.int64),
+            self.qx[chosen],
+            self.qy[chosen],
+            self.intensity[chosen],
+            self.source if source is None else source,
+            {name: values[chosen] for name, values in self.more.items()},
+            self.known,
+        )
+
+    def sort(self) -> SpotList:
+        """Return the spots by frame, those of one in the order they have."""
+        return self.take(np.argsort(self.frame, kind="stable"))
+
     def __len__(self) -> int:
         """Return the number of spots."""
         return len(self.frame)
@@ -65,6 +83,15 @@ class SpotList:
         own = {name: getattr(self, name) for name in ("frame", "qx", "qy", "intensity")}
         return own | dict(self.more)
 
+    def as_positions(self) -> tuple[dict[str, np.ndarray], tuple[int, int] | None]:
+        """Columns with probe positions, and the scan's shape; frames where there was no scan."""
+        columns = {name: getattr(self, name) for name in ("qx", "qy", "intensity")}
+        if "scan_shape" not in self.known:
+            return columns | {"frame": self.frame}, None
+        nx, ny = self.known["scan_shape"]
+        x, y = np.divmod(self.frame, ny)
+        return columns | {"x": x, "y": y}, (nx, ny)
+
     def write(self, path: str | Path) -> Path:
         """Write a table, ``.parquet`` or ``.csv``, that ``ediff predict`` reads.
 
@@ -73,13 +100,20 @@ class SpotList:
         path = Path(path)
         if path.suffix.lower() not in (".parquet", ".csv"):
             raise UserError(f"{path}: unknown ending '{path.suffix}', expected .parquet or .csv")
-        table = pa.table(self.columns())
+        columns = self.columns()
+        kept: dict[bytes, bytes] = {}
+        if "scan_shape" in self.known:
+            # As Bragg lists of a scan are kept, so that maps are made of them.
+            nx, ny = self.known["scan_shape"]
+            columns["x"], columns["y"] = np.divmod(columns.pop("frame"), ny)
+            kept[SCAN_SHAPE] = f"{nx},{ny}".encode()
+        table = pa.table(columns)
         with atomic_write(path) as partial:
             if path.suffix.lower() == ".csv":
                 pyarrow.csv.write_csv(table, partial)
             else:
-                kept = json.dumps({"source": self.source, **self.known})
-                pq.write_table(table.replace_schema_metadata({_KEY: kept.encode()}), partial)
+                kept[_KEY] = json.dumps({"source": self.source, **self.known}).encode()
+                pq.write_table(table.replace_schema_metadata(kept), partial)
         return path
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ediff_solve.frames.bragg import LIST_ENDINGS, write_bragg_lists
 from ediff_solve.frames.emd import holds_lists
+from ediff_solve.frames.lists.reading import holds_spots
 from ediff_solve.frames.stream import build_lists, detect_scan
 from ediff_solve.scans import intake
 from ediff_solve.scans.answers import predict_scan
@@ -83,6 +84,7 @@ def take_scan(path: Path) -> dict[str, str]:
         raise UserError(f"{path}: no such file; expected a scan's frames or Bragg lists")
     ending = path.suffix.lower()
     is_lists = ending in LIST_ENDINGS or (ending in (".h5", ".hdf5") and holds_lists(path))
+    is_lists = is_lists or holds_spots(path)
     return {"bragg_file" if is_lists else "scan_file": str(path)}
 
 

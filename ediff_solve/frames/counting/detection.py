@@ -24,6 +24,8 @@ _LOW = 3.5
 #: Times that spots are found. The first time only what stands out by so much, whatever the noise:
 #: where noise is masked, the gain comes out too low; where spots are not, too high.
 _TURNS, _FIRST = 3, 12.0
+#: Times that the gain is measured in each turn: it changes what is measured.
+_UPDATES = (0, 2, 3)
 #: Gaussians of the local background and of the local gain [pixel], and of the beam's blob.
 _WIDE, _LOCAL, _BLOB = 9.0, 24.0, 2.0
 #: Standard deviations above the mean on its circle beyond which a pixel is left out of it.
@@ -166,16 +168,21 @@ def _first_gain(frame: np.ndarray, good: np.ndarray) -> float:
 
 
 def _compute_background(
-    frame: np.ndarray, good: np.ndarray, radius: np.ndarray, gain: float
-) -> np.ndarray:
-    profile = kernels.radial_mean(frame, good, radius, _CLIPPED, gain)
+    frame: np.ndarray, good: np.ndarray, radius: np.ndarray, gain: float, profile: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Background, and the radial mean that it is made of; ``profile`` is that of the turn before.
+
+    An empty one is made first.
+    """
+    for _ in range(2 if profile.size == 0 else 1):
+        profile = kernels.radial_mean(frame, good, radius, _CLIPPED, gain, profile)
     background = np.empty_like(frame)
     parts = kernels.spread_profile(frame, good, radius, profile, background)
     seen, expected = (kernels.blur(part, _normal(_WIDE / kernels.BLOCK)) for part in parts)
     # Where there is next to nothing, the radial mean.
     few = np.float32(0.05 * gain)
     kernels.stretch((seen + few) / (expected + few), kernels.BLOCK, background)
-    return background
+    return background, profile
 
 
 def _update_gain(gain: np.ndarray, sums: np.ndarray) -> np.ndarray:
@@ -252,26 +259,27 @@ def _search(
     threshold = find_threshold(settings.false_alarms, pixels, sigma)
     level = _first_gain(frame, usable)
     gain = np.full([-(-n // kernels.COARSE) for n in frame.shape], level, np.float32)
-    quiet, response = usable, frame
+    quiet, response, profile = usable, frame, np.empty(0)
     sums, room = np.empty((4, *gain.shape), np.float32), np.empty((frame.size // 4, 3))
     for turn in range(_TURNS):
-        background = _compute_background(frame, quiet, radius, level)
+        background, profile = _compute_background(frame, quiet, radius, level, profile)
         if turn == 0:
             # Masked pixels say nothing: they hold the background.
             response = kernels.blur(np.where(usable, frame, background), half)
         else:
-            for _ in range(3):
+            for _ in range(_UPDATES[turn]):
                 kernels.sum_squares(frame, response, background, quiet, gain, one, two, 3, sums)
                 gain = _update_gain(gain, sums)
             level = float(np.median(gain))
-        least = _FIRST if turn == 0 else min(_LOW, threshold)
+        least = (_FIRST, threshold, min(_LOW, threshold))[turn]
         looks = (response, background, usable, gain, one, two, least)
         peaks = kernels.find_candidates(*looks, max(int(np.ceil(sigma)), 1), 3 * sigma, room)
         if turn == _TURNS - 1:
             threshold = _widen(peaks, threshold, pixels, sigma)
-        peaks = peaks[peaks[:, 2] >= (threshold if turn else _FIRST)]
-        quiet = usable.copy()
-        kernels.paint(quiet, peaks, sigma)
+            peaks = peaks[peaks[:, 2] >= threshold]
+        else:
+            quiet = usable.copy()
+            kernels.paint(quiet, peaks, sigma)
     found = kernels.measure_peaks(frame, usable, background, response, gain, one, sigma, peaks)
     real = (found[:, 5] > settings.least_alone) & (found[:, 6] > settings.least_peaked)
     return found[real, :5], level, threshold, background

@@ -102,27 +102,31 @@ def _pool_circles(total: np.ndarray, weight: np.ndarray, gain: float) -> np.ndar
 
 @njit(cache=True, nogil=True)
 def radial_mean(
-    frame: np.ndarray, good: np.ndarray, radius: np.ndarray, clip: float, gain: float
+    frame: np.ndarray,
+    good: np.ndarray,
+    radius: np.ndarray,
+    clip: float,
+    gain: float,
+    before: np.ndarray,
 ) -> np.ndarray:
-    """Mean on circles one pixel wide, without what lies far above it.
+    """Mean on circles one pixel wide, without what lies far above the mean ``before``.
 
-    ``radius``, int16 of the frame's shape, counts in quarter pixels.
+    ``radius``, int16 of the frame's shape, counts in quarter pixels; an empty ``before`` leaves
+    nothing out.
     """
     height, width = frame.shape
     n = int(radius.max()) // FINE + 2
-    profile, limit = np.zeros(n), np.full(n, np.inf, np.float32)
-    for _ in range(2):
-        total, weight = np.zeros(n), np.zeros(n)
-        for i in range(height):
-            for j in range(width):
-                k = (radius[i, j] + FINE // 2) // FINE
-                if good[i, j] and frame[i, j] <= limit[k]:
-                    total[k] += frame[i, j]
-                    weight[k] += 1
-        profile = _pool_circles(total, weight, gain)
-        for k in range(n):
-            limit[k] = profile[k] + clip * np.sqrt(gain * profile[k]) + 2 * gain
-    return profile
+    limit = np.full(n, np.inf, np.float32)
+    for k in range(len(before)):
+        limit[k] = before[k] + clip * np.sqrt(gain * before[k]) + 2 * gain
+    total, weight = np.zeros(n), np.zeros(n)
+    for i in range(height):
+        for j in range(width):
+            k = (radius[i, j] + FINE // 2) // FINE
+            if good[i, j] and frame[i, j] <= limit[k]:
+                total[k] += frame[i, j]
+                weight[k] += 1
+    return _pool_circles(total, weight, gain)
 
 
 @njit(cache=True, nogil=True)
@@ -279,14 +283,18 @@ def find_candidates(
     height, width = response.shape
     n = 0
     high = np.empty(width, np.uint8)
-    limit = np.float32(least * least * two)
+    spread = np.empty(width, np.float32)
+    share, zero = np.float32(one), np.float32(0)
     for i in range(edge, height - edge):
         line, under, noise = response[i], background[i], gain[i // COARSE]
+        if i == edge or i % COARSE == 0:
+            for j in range(width):
+                spread[j] = least * least * two * noise[j // COARSE]
         some = np.uint8(0)
+        # Without branches, so that it goes many pixels at a time.
         for j in range(width):
-            excess = line[j] - np.float32(one) * under[j]
-            over = excess > 0 and excess * excess > limit * under[j] * noise[j // COARSE]
-            high[j] = over
+            excess = max(line[j] - share * under[j], zero)
+            high[j] = excess * excess > spread[j] * under[j]
             some |= high[j]
         if some == 0:
             continue

@@ -476,3 +476,33 @@ def test_a_frame_past_the_sample_that_is_not_finite(tmp_path, scan):
     frames = open_frames(write_hspy(tmp_path / "bad.hspy", data))
     with pytest.raises(UserError, match=r"bad\.hspy: .*not finite"):
         detect_scan(frames, looks)
+
+
+def old_cube(path, version):
+    """A DataCube of py4DSTEM 0.13, by the writers it has kept, or as 0.12 laid it out."""
+    from py4DSTEM.io.legacy.legacy13 import Calibration, DataCube
+
+    data = np.random.default_rng(0).poisson(3, (3, 4, 32, 32)).astype(np.uint16)
+    with h5py.File(path, "w") as file:
+        if version == 13:
+            root = file.create_group("root")
+            root.attrs.update({"emd_group_type": "root", "version_major": 0, "version_minor": 13})
+            DataCube(data=data, name="cube").to_h5(root)
+            calibration = Calibration(name="calibration")
+            calibration._params.update({"Q_pixel_size": 0.02, "Q_pixel_units": "A^-1"})
+            calibration._params.update({"R_pixel_size": 0.5, "R_pixel_units": "nm"})
+            calibration.to_h5(root)
+        else:
+            top = file.create_group("4DSTEM_experiment")
+            top.attrs.update({"emd_group_type": 2, "version_major": 0, "version_minor": 12})
+            top.create_dataset("data/datacubes/datacube_0/data", data=data)
+    return data
+
+
+@pytest.mark.parametrize("version", [12, 13])
+def test_datacubes_of_older_versions(tmp_path, version):
+    data = old_cube(tmp_path / "old.h5", version)
+    frames = open_frames(tmp_path / "old.h5")
+    assert np.array_equal(frames.read(slice(None)), data.reshape(12, 32, 32))
+    known = (5.0, 0.02) if version == 13 else (None, None)
+    assert (frames.step, frames.pixel_size) == known
