@@ -17,6 +17,9 @@ from .frames.pictures import Series as Series
 from .frames.pictures import open_series as open_series
 from .frames.spot_lists import SpotList as SpotList
 from .frames.spot_lists import build_spot_list as build_spot_list
+from .frames.powder import RingCalibration as RingCalibration
+from .frames.powder import calibrate_rings as calibrate_rings
+from .frames.powder import read_calibration as read_calibration
 from .frames.reading import Frames as Frames
 from .frames.reading import open_frames as open_frames
 from .frames.stream import build_lists as build_lists
@@ -46,5 +49,6 @@ from .scans.maps import compute_predictor_particles as compute_predictor_particl
 from .scans.particles import segment_particles as segment_particles
 
 # --- figures
+from .figures.spots import figure_rings as figure_rings
 from .figures.spots import figure_spots as figure_spots
 from .figures.unknown import plot_answer as plot_answer

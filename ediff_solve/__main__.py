@@ -15,6 +15,11 @@ from ediff_utils.__main__ import AS_JSON, HOME, PARAMETER, SETTINGS, Commands, r
 from ediff_utils.__main__ import main as paper
 from ediff_utils.core.errors import UserError
 
+CALIBRATION = click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="file of 'ediff calibrate rings': pixel size and ellipse",
+)
 ENERGY = click.option(
     "--energy", default=300.0, show_default=True, help="of the electrons, the voltage [kV]"
 )
@@ -43,6 +48,15 @@ def show_compiling() -> Iterator[None]:
         yield
     if listener.bar is not None:
         listener.bar.close()
+
+
+@contextmanager
+def naming(own: Path, named: Path) -> Iterator[None]:
+    """Name in an error the file that the user named, not the one made of it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(own), str(named))) from None
 
 
 def _is_own(found: Any) -> bool:
@@ -126,6 +140,7 @@ def simulate(
 @click.option("--pixel-size", type=float, help="of the detector, if the file lacks it [1/angstrom]")
 @click.option("--ring-spacing", type=float, help="of a ring the sample is known to have [angstrom]")
 @click.option("--scan-shape", type=int, nargs=2, help="positions along x and y, of a mere stack")
+@CALIBRATION
 @click.option("--step", type=float, help="between positions, if the file lacks it [angstrom]")
 @click.option("--node", default="", help="which DataCube or list, where the file holds several")
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
@@ -141,6 +156,7 @@ def maps(
     pixel_size: float | None,
     ring_spacing: float | None,
     scan_shape: tuple[int, int] | None,
+    calibration: Path | None,
     step: float | None,
     node: str,
     model: str,
@@ -150,11 +166,13 @@ def maps(
     as_json: bool,
 ) -> None:
     """Map the crystal systems of SCAN, 4D-STEM frames or Bragg lists, by the predictor."""
+    from ediff_solve.frames.powder import read_calibration
     from ediff_solve.scans.mapping import format_scan, map_scan, take_scan
     from ediff_utils.core.settings import ScanSettings, check
     from ediff_utils.figures.scan import figure_7
     from ediff_utils.figures.style import save_figure
 
+    known = None if calibration is None else read_calibration(calibration)
     own: dict[str, Any] = {"pixel_size": pixel_size, "ring_spacing": ring_spacing, "step": step}
     own |= {"scan_shape": scan_shape or None, "node": node or None, "predictor": model}
     own = {name: value for name, value in own.items() if value is not None}
@@ -162,7 +180,7 @@ def maps(
     settings = check(ScanSettings, **own)
     folder = output or Path(f"{scan.stem}-maps")
     with show_compiling():
-        mapped = map_scan(settings, folder)
+        mapped = map_scan(settings, folder, known)
     click.echo(json.dumps(mapped.to_dict()) if as_json else format_scan(mapped))
     if figure:
         by = "the predictor's cells, where cubic"
@@ -184,6 +202,7 @@ def maps(
 @click.option("--beam", type=float, nargs=2, help="row and column behind a beam stop [pixel]")
 @click.option("--gap", type=float, help="rows and columns missing between the chips [pixel]")
 @click.option("--alpha", type=float, nargs=2, help="goniometer's first angle and step [degree]")
+@CALIBRATION
 @click.option("--tilt-axis", type=float, help="its axis, from qx towards qy [degree]")
 @click.option("--node", help="which list in a file of py4DSTEM")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="spots, .parquet or .csv")
@@ -213,6 +232,45 @@ def spots(files: tuple[str, ...], output: Path | None, figure: Path | None, **gi
 
         drawn = figure_spots(done.series.frames, done.found)
         click.echo(f"Figure: {save_figure(drawn, figure)}", err=True)
+
+
+@main.group()
+def calibrate() -> None:
+    """Find out a camera's scale and distortion."""
+
+
+@calibrate.command(epilog="Example: ediff calibrate rings gold.tif --crystal gold -o camera.json")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--crystal", default="gold", show_default=True, help="a metal's name, or a CIF")
+@click.option(
+    "--pixel-size", type=float, help="to within a fifth, if the rings are many [1/angstrom]"
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="calibration, a JSON file")
+@click.option("--figure", type=click.Path(path_type=Path), help="PNG: the rings over the picture")
+def rings(
+    files: tuple[str, ...],
+    crystal: str,
+    pixel_size: float | None,
+    output: Path | None,
+    figure: Path | None,
+) -> None:
+    """Find scale and ellipse from the rings of a known sample in FILES, a picture or several."""
+    from ediff_solve.frames.pictures import open_series
+    from ediff_solve.frames.powder import calibrate_rings, find_crystal, format_rings
+
+    known = find_crystal(crystal)
+    series = open_series(files)
+    mean = series.frames.mean(axis=0)
+    with show_compiling():
+        found = calibrate_rings(mean, known, pixel_size=pixel_size, source=series.name)
+    click.echo(format_rings(found))
+    if output:
+        click.echo(f"Calibration: {found.write(output)}", err=True)
+    if figure:
+        from ediff_solve.figures.spots import figure_rings
+        from ediff_utils.figures.style import save_figure
+
+        click.echo(f"Figure: {save_figure(figure_rings(mean, found), figure)}", err=True)
 
 
 @main.command(epilog="Example: ediff figure 5 --run quick")
@@ -330,6 +388,7 @@ def check(
 @ENERGY
 @click.option("--each", is_flag=True, help="every pattern alone; otherwise all are of one crystal")
 @click.option("--node", help="which list of spots in a file of py4DSTEM")
+@CALIBRATION
 @click.option("--crystals", help="known crystals: a Parquet table, a CIF or a folder of CIFs")
 @click.option("--elements", default="", help="those present, such as Si,O")
 @AS_JSON
@@ -346,6 +405,7 @@ def predict(
     energy: float,
     each: bool,
     node: str | None,
+    calibration: Path | None,
     crystals: str | None,
     elements: str,
     as_json: bool,
@@ -355,16 +415,21 @@ def predict(
     truth: str,
     seed: int,
 ) -> None:
-    """Say what crystal the spots in FILE (.csv, .npz, .parquet or py4DSTEM's .h5) are of."""
+    """Say what crystal the spots in FILE are of: a table, or a list of another program."""
     from ediff_solve.predictor.answering import Predictor
     from ediff_solve.predictor.report import answer_file, read_patterns
 
+    named = file
+    if calibration is not None:
+        from ediff_solve.frames.finding import recalibrated
+
+        file = click.get_current_context().with_resource(recalibrated(file, calibration))
     if draws:
         from ediff_solve.predictor.draws import answer_draws
 
         if each or figure or crystals or elements:
             raise UserError("--draws: goes with --together, --truth, --seed and --json alone")
-        with show_compiling():
+        with show_compiling(), naming(file, named):
             text = answer_draws(
                 Predictor.load(model),
                 read_patterns(file, node),
@@ -378,7 +443,7 @@ def predict(
             )
         click.echo(text)
         return
-    with show_compiling():
+    with show_compiling(), naming(file, named):
         answers, text = answer_file(
             Predictor.load(model),
             file,
@@ -389,7 +454,7 @@ def predict(
             elements=[name.strip() for name in elements.split(",") if name.strip()],
             as_json=as_json,
         )
-    click.echo(text)
+    click.echo(text.replace(str(file), str(named)))
     if figure:
         from ediff_solve.figures.unknown import plot_answer
         from ediff_utils.figures.style import save_figure

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from ediff_solve.frames.counting.centre import Gap
 from ediff_solve.frames.counting.detection import FrameSpots
 from ediff_solve.frames.counting.series import SeriesSpots
+from ediff_solve.frames.powder import RingCalibration, compute_ring_profile
 from ediff_utils.figures import style
 
 _SPOT, _CENTRE = style.SYSTEM_COLORS["monoclinic"], style.SYSTEM_COLORS["hexagonal"]
@@ -79,6 +80,47 @@ def plot_background(found: FrameSpots, bad: np.ndarray, ax: Axes) -> None:
     height, width = found.background.shape
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     ax.set_title("Background and bad pixels", loc="left")
+
+
+@style.styled
+def figure_rings(frame: np.ndarray, found: RingCalibration) -> Figure:
+    """Draw a picture with the rings of a known sample, and its radial profile.
+
+    Parameters
+    ----------
+    frame : ndarray, shape (height, width)
+    found : RingCalibration
+    """
+    figure = style.new_figure(style.TWO_COLUMNS, 3.2)
+    left, right = figure.subplots(1, 2)
+    frame = np.asarray(frame, float)
+    low = float(np.percentile(frame, 5))
+    shown = np.log10(np.maximum(frame, 0) + max(low, 1e-3 * frame.mean()))
+    top = np.percentile(shown, 99.5)
+    left.imshow(shown, cmap="gray", vmax=top, interpolation="nearest")
+    angle = np.linspace(0, 2 * np.pi, 361)
+    row, column = found.centre
+    left.plot(column, row, "+", color=_CENTRE, markersize=8)
+    for ring in found.rings:
+        stretched = 1 + found.ellipticity / 2 * np.cos(2 * (angle - np.radians(found.axis)))
+        radius = ring["q"] / found.pixel_size * stretched
+        # Half of each, so that the picture's own ring is seen too.
+        half = np.where((angle // (np.pi / 6)) % 2 == 0, radius, np.nan)
+        left.plot(column + half * np.sin(angle), row + half * np.cos(angle), color=_SPOT, lw=0.8)
+    height, width = frame.shape
+    left.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    left.set(xlabel="detector column (pixels)", ylabel="detector row (pixels)")
+    left.set_title(f"Rings of {found.sample}, ellipse {found.ellipticity:.1%}", loc="left")
+    q, profile = compute_ring_profile(frame, found)
+    right.plot(q, profile, color="black", linewidth=0.8)
+    for n, ring in enumerate(found.rings):
+        right.axvline(ring["q"], color=_SPOT, linewidth=0.8, zorder=0)
+        place = (ring["q"], 1.0 - 0.08 * (n % 2))
+        transform = right.get_xaxis_transform()
+        right.text(*place, f" {ring['hkl']}", transform=transform, fontsize=6, va="top")
+    right.set(xlabel="q (1/Å)", ylabel="above the background (share)")
+    right.set_title("Mean over the ellipses", loc="left")
+    return figure
 
 
 def _in_file(origin: np.ndarray, gap: Gap | None) -> np.ndarray:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -14,7 +16,14 @@ from ediff_solve.frames.counting.detection import SpotSettings
 from ediff_solve.frames.counting.series import SeriesSpots, find_spots
 from ediff_solve.frames.lists.reading import holds_spots, read_spot_list
 from ediff_solve.frames.pictures import Series, open_series
-from ediff_solve.frames.spot_lists import SpotList, build_spot_list, format_found
+from ediff_solve.frames.powder import read_calibration
+from ediff_solve.frames.spot_lists import (
+    SpotList,
+    build_spot_list,
+    correct_ellipse,
+    format_found,
+    read_known,
+)
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import check
 from ediff_utils.paper.scan.bragg import BraggLists
@@ -68,6 +77,28 @@ def _from_bragg_lists(
     return SpotList(frame, lists.qx, lists.qy, lists.intensity, source, known=known)
 
 
+@contextmanager
+def recalibrated(path: Path, calibration: str | Path) -> Iterator[Path]:
+    """Make a table of spots with another scale and ellipse, while it is needed.
+
+    The table is one of ``ediff spots`` in Parquet, which knows its own scale; a UserError where it
+    is not, or where an ellipse was put right before.
+    """
+    new = read_calibration(calibration)
+    lists = read_bragg_lists(path, direct_beam_radius=-1)
+    known = read_known(path) if path.suffix.lower() == ".parquet" else {}
+    if "pixel_size" not in known or known.get("ellipticity"):
+        raise UserError(
+            f"{path}: calibration: expected a .parquet of 'ediff spots' without one, whose pixel "
+            "size is known"
+        )
+    made = _from_bragg_lists(path, lists, "spots")
+    u, v = made.qx / known["pixel_size"], made.qy / known["pixel_size"]
+    qx, qy = (new.pixel_size * w for w in correct_ellipse(u, v, new.ellipticity, new.axis))
+    with TemporaryDirectory() as folder:
+        yield replace(made, qx=qx, qy=qy).write(Path(folder) / path.name)
+
+
 def find_in_files(
     files: Sequence[str | Path],
     *,
@@ -79,6 +110,7 @@ def find_in_files(
     gap: float | None = None,
     alpha: tuple[float, float] | None = None,
     tilt_axis: float | None = None,
+    calibration: str | Path | None = None,
     listed: bool = True,
 ) -> FoundInFiles:
     """Find the spots of frames that are no scan.
@@ -100,6 +132,8 @@ def find_in_files(
         Goniometer angle of the first frame and step, where the files do not tell [degree].
     tilt_axis : float, optional
         Direction of the goniometer's axis, from qx towards qy [degree].
+    calibration : str or Path, optional
+        A file of ``ediff calibrate rings``: pixel size, unless one is given, and ellipse.
     listed : bool
         Whether the spots are wanted in reciprocal space: a pixel size must be known then.
 
@@ -114,6 +148,9 @@ def find_in_files(
         and :func:`ediff_solve.frames.spot_lists.build_spot_list` say.
     """
     settings = check(SpotSettings, false_alarms=false_alarms, sigma=sigma)
+    known = None if calibration is None else read_calibration(calibration)
+    if known is not None:
+        pixel_size = pixel_size or known.pixel_size
     series = open_series(files)
     if alpha is not None:
         start, step = alpha
@@ -134,7 +171,14 @@ def find_in_files(
         raise UserError(f"{series.name}: {error}") from None
     spots = None
     if listed or ((pixel_size or series.pixel_size) and len(found.empty) < len(found.frames)):
+        ellipse = (known.ellipticity, known.axis) if known else (0.0, 0.0)
         spots = build_spot_list(
-            series, found, pixel_size=pixel_size, energy=energy, tilt_axis=tilt_axis
+            series,
+            found,
+            pixel_size=pixel_size,
+            ellipticity=ellipse[0],
+            axis=ellipse[1],
+            energy=energy,
+            tilt_axis=tilt_axis,
         )
     return FoundInFiles(series, found, spots, format_found(series, found, spots))

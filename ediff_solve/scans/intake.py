@@ -8,6 +8,7 @@ scan shows a vector along the scan's x turned from x towards y.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.frames.calibrate import Calibration
 from ediff_solve.frames.detect import DetectionSettings
+from ediff_solve.frames.powder import RingCalibration
 from ediff_solve.frames.reading import Frames, open_frames
 from ediff_solve.frames.rings import Ring
 from ediff_solve.frames.stream import Detected, Looks, calibrate_scan, compute_looks
@@ -89,9 +91,14 @@ def look_at_scan(frames: Frames, settings: ScanSettings) -> Looks:
 
 
 def calibrate(
-    frames: Frames, detected: Detected, settings: ScanSettings
+    frames: Frames,
+    detected: Detected,
+    settings: ScanSettings,
+    known: RingCalibration | None = None,
 ) -> tuple[Calibration, Ring | None]:
     """Origin, descan, ellipse, pixel size and rotation, as the user or the sample gives them.
+
+    Pixel size and ellipse of ``known`` are taken where the settings name neither ring nor size.
 
     On the simulated scan gold's 111 ring is taken where neither ring nor pixel size is named. A
     UserError as :func:`ediff_solve.frames.stream.calibrate_scan` raises it.
@@ -99,13 +106,17 @@ def calibrate(
     spacing = settings.ring_spacing
     if spacing is None and settings.pixel_size is None and is_simulated(settings):
         spacing = GOLD_LATTICE / np.sqrt(3)
-    return calibrate_scan(
+    size = settings.pixel_size or (known.pixel_size if known else frames.pixel_size)
+    calibration, ring = calibrate_scan(
         detected,
-        pixel_size=settings.pixel_size or frames.pixel_size,
+        pixel_size=size,
         ring_radius=None if spacing is None else 1 / spacing,
         ring_window=settings.ring_window,
         rotation=settings.detector_rotation,
     )
+    if known is not None and ring is None:
+        calibration = replace(calibration, ellipticity=known.ellipticity, axis=known.axis)
+    return calibration, ring
 
 
 def find_step(frames: Frames | None, settings: ScanSettings) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 from ediff_solve.frames.bragg import LIST_ENDINGS, write_bragg_lists
 from ediff_solve.frames.emd import holds_lists
 from ediff_solve.frames.lists.reading import holds_spots
+from ediff_solve.frames.powder import RingCalibration
 from ediff_solve.frames.stream import build_lists, detect_scan
 from ediff_solve.scans import intake
 from ediff_solve.scans.answers import predict_scan
@@ -88,15 +89,18 @@ def take_scan(path: Path) -> dict[str, str]:
     return {"bragg_file" if is_lists else "scan_file": str(path)}
 
 
-def map_scan(settings: ScanSettings, folder: Path) -> MappedScan:
+def map_scan(
+    settings: ScanSettings, folder: Path, known: RingCalibration | None = None
+) -> MappedScan:
     """Map a user's frames or Bragg lists, and write lists, maps and particles into a folder.
 
-    A UserError where the file cannot be read, lacks what is needed, or nothing can be written.
+    The ellipse of ``known`` is put right in frames, unless a ring of their own tells it. A
+    UserError where the file cannot be read, lacks what is needed, or nothing can be written.
     """
     frames = intake.open_scan(settings, folder)
     if frames is not None:
         detected = detect_scan(frames, intake.look_at_scan(frames, settings))
-        calibration, _ = intake.calibrate(frames, detected, settings)
+        calibration, _ = intake.calibrate(frames, detected, settings, known)
         write_bragg_lists(build_lists(detected, calibration), folder / LISTS)
     lists = intake.read_lists(settings.bragg_file or folder / LISTS, settings)
     labels = segment_particles(lists, settings.min_spots)
