@@ -79,6 +79,7 @@ bench-grower: $(STAMP)
 
 bench-scan: $(STAMP)
 	$(BIN)/python benchmarks/bragg.py
+	$(BIN)/python benchmarks/spots.py
 	$(BIN)/python benchmarks/scan.py --run '$(PRESET)' $(ARGS)
 
 clean:

@@ -60,7 +60,7 @@ def read_lists(
         return _from_bragg_lists(path, read_bragg_lists(path, node=node, direct_beam_radius=-1))
     if path.suffix.lower() in LIST_ENDINGS:
         lists = read_bragg_lists(path, node=node, direct_beam_radius=-1)
-        return _from_bragg_lists(path, lists, "spots")
+        return _from_bragg_lists(path, lists, "table of Bragg lists")
     return read_spot_list(path, pixel_size) if holds_spots(path) else None
 
 

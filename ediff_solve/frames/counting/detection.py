@@ -79,6 +79,8 @@ class FrameSpots:
         Least significance.
     background : ndarray of float32, shape (height, width)
         [counts]
+    maxima : ndarray, shape (m,)
+        Significance of all maxima from 3.5 on, most of which are noise.
     """
 
     spots: np.ndarray
@@ -88,6 +90,7 @@ class FrameSpots:
     gain: float
     threshold: float
     background: np.ndarray
+    maxima: np.ndarray
 
 
 def count_maxima(z: float, pixels: int, sigma: float) -> float:
@@ -198,6 +201,31 @@ def _update_gain(gain: np.ndarray, sums: np.ndarray) -> np.ndarray:
     return np.maximum(gain * np.clip(ratio, 0.1, 10), dispersion).astype(np.float32)
 
 
+def find_tail_threshold(maxima: np.ndarray, frames: int, false_alarms: float) -> float:
+    """Threshold for noise whose tail is clearly longer than a normal one's, or 0.
+
+    How fast the low maxima of many frames, shape (n,), get fewer tells the tail: they are taken to
+    go with z exp(-z^2 / (2 s^2)). What is there between 5.5 and 7 is taken for spots, of which as
+    many are below.
+    """
+    first = float(np.sum((maxima >= 3.5) & (maxima < 4)))
+    second = float(np.sum((maxima >= 4) & (maxima < 5)))
+    spots = float(np.sum((maxima >= 5.5) & (maxima < 7))) / 1.5
+    n, m = first - spots / 2, second - spots
+
+    def shape(z: float, s: float) -> float:
+        return float(z * np.exp(-z * z / (2 * s * s)))
+
+    def ratio(s: float) -> float:
+        return (shape(4, s) - shape(5, s)) / (shape(3.5, s) - shape(4, s))
+
+    if n < 30 or m - ratio(1) * n < 4 * np.sqrt(second + ratio(1) ** 2 * first):
+        return 0.0
+    width = float(brentq(lambda s: ratio(s) - min(m / n, ratio(3.0)), 0.9, 3.0))
+    density = n / frames / (shape(3.5, width) - shape(4, width))
+    return float(brentq(lambda z: density * shape(z, width) - false_alarms, width, 60.0))
+
+
 def _widen(peaks: np.ndarray, threshold: float, pixels: int, sigma: float) -> float:
     """Threshold for noise of a longer tail, where low maxima are clearly too many."""
     seen = int(np.sum((peaks[:, 2] >= _LOW) & (peaks[:, 2] < threshold)))
@@ -250,7 +278,7 @@ def _search(
     radius: np.ndarray,
     camera: Camera,
     settings: SpotSettings,
-) -> tuple[np.ndarray, float, float, np.ndarray]:
+) -> tuple[np.ndarray, float, float, np.ndarray, np.ndarray]:
     """Spots, gain, threshold and background of a frame; ``usable`` says where to look."""
     half, sigma = camera.half, camera.sigma
     one = float(half[0] + 2 * half[1:].sum()) ** 2
@@ -275,11 +303,11 @@ def _search(
         looks = (response, background, usable, gain, one, two, least)
         peaks = kernels.find_candidates(*looks, max(int(np.ceil(sigma)), 1), 3 * sigma, room)
         if turn == _TURNS - 1:
-            threshold = _widen(peaks, threshold, pixels, sigma)
+            threshold, maxima = _widen(peaks, threshold, pixels, sigma), peaks[:, 2]
             peaks = peaks[peaks[:, 2] >= threshold]
         else:
             quiet = usable.copy()
             kernels.paint(quiet, peaks, sigma)
     found = kernels.measure_peaks(frame, usable, background, response, gain, one, sigma, peaks)
     real = (found[:, 5] > settings.least_alone) & (found[:, 6] > settings.least_peaked)
-    return found[real, :5], level, threshold, background
+    return found[real, :5], level, threshold, background, maxima

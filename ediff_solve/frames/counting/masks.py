@@ -9,7 +9,7 @@ from scipy.ndimage import median_filter, rank_filter
 _DEAD, _HOT = 0.1, 3.0
 #: Electrons that a dead pixel's neighbours must count, that it is seen; standard deviations that a
 #: hot one stands out by; fewest frames that tell.
-_SEEN, _OUT, _FRAMES = 10.0, 6.0, 3
+_SEEN, _OUT, _FRAMES = 10.0, 6.0, 6
 #: The eight neighbours of a pixel.
 _BESIDE = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 #: No camera has a larger share of dead pixels.
@@ -26,7 +26,7 @@ def find_bad_pixels(frames: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     frames : ndarray, shape (n, height, width)
-        Some frames of a series; fewer than three tell nothing.
+        Some frames of a series; fewer than six tell nothing.
 
     Returns
     -------
@@ -40,7 +40,12 @@ def find_bad_pixels(frames: np.ndarray) -> np.ndarray:
     total = np.minimum(frames, np.percentile(frames, 99.9)).sum(axis=0, dtype=float)
     around = median_filter(total, 5)
     excess = (total - around) / np.sqrt(np.maximum(around, 1))
-    spread = max(1.4826 * float(np.median(np.abs(excess - np.median(excess)))), 1e-9)
+    spread = 1.4826 * float(np.median(np.abs(excess - np.median(excess))))
+    # Where most pixels are 0 their spread is none: what one electron counts tells.
+    some = total > 0
+    scatter = frames.var(axis=0)[some] / frames.mean(axis=0)[some]
+    gain = float(np.median(scatter)) if scatter.size else 0.0
+    spread = max(spread, np.sqrt(gain), 1e-9)
     dead = (total < _DEAD * around) & (around > _SEEN * spread**2)
     if dead.mean() > _MOST:
         # Where zeros are so many, they are no dead pixels: noise was suppressed.

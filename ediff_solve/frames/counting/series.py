@@ -17,6 +17,7 @@ from ediff_solve.frames.counting.detection import (
     SpotSettings,
     compute_camera,
     find_frame_spots,
+    find_tail_threshold,
 )
 from ediff_solve.frames.counting.masks import find_bad_pixels, find_pedestal
 from ediff_utils.core.errors import UserError
@@ -145,7 +146,13 @@ def _run(
         return find_frame_spots(frames[number], camera, settings, beam)
 
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return list(pool.map(one, range(len(frames))))
+        found = list(pool.map(one, range(len(frames))))
+    maxima = np.concatenate([f.maxima for f in found])
+    least = find_tail_threshold(maxima, len(found), settings.false_alarms)
+    return [
+        replace(f, spots=f.spots[f.spots[:, 4] >= least], threshold=max(f.threshold, least))
+        for f in found
+    ]
 
 
 def _from_beam(found: Sequence[FrameSpots]) -> list[np.ndarray]:
@@ -261,11 +268,18 @@ def _find_origin(
         beams = np.array([f.beam for f in found])
         scatter = np.median(np.hypot(*(beams - np.median(beams, axis=0)).T))
         hollow = np.mean([f.hollow for f in found]) >= 0.5
-        if scatter <= _WANDERING and not hollow:
-            centre = find_centre(_from_beam(found), _NEAR)
+        hidden = hollow or scatter > _WANDERING
+        centre = find_centre(_from_beam(found), _NEAR)
+        if centre.credible and not hidden:
             return found, list(beams), centre
-        guess = (np.array(frames.shape[1:]) - 1) / 2
-        reach = min(frames.shape[1:]) / 12
+        # What is brightest beside a beam stop may be far from the beam, or one side, then another.
+        middle = (np.array(frames.shape[1:]) - 1) / 2
+        guess, reach = middle if hidden else np.median(beams, axis=0), min(frames.shape[1:]) / 10
+        far = find_centre([f.spots[:, :2] - guess for f in found], reach, _UNSEEN)
+        if far.credible and far.weight >= _SURE:
+            guess, reach = guess + far.offset, _NEAR
+        elif not hidden:
+            return found, list(beams), centre
     else:
         guess, reach = np.asarray(beam, float), _GUESSED
     for _ in range(2):

@@ -16,9 +16,13 @@ BLOCK, COARSE = 4, 8
 FINE = 4
 #: Deviations beyond so many standard deviations are no noise: they count as this.
 CLIP = 2.5
-#: Poisson means under the filter, and the mean of min(z^2, CLIP^2) for each, from simulations.
-_MEANS = np.array([0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 20])
-_SQUARES = np.array([0, 0.118, 0.25, 0.40, 0.587, 0.83, 0.955, 1.0, 0.985])
+#: Poisson means under the filter, and the mean of min(z^2, CLIP^2) for each, z being Anscombe's
+#: 2 (sqrt(k + 3/8) - sqrt(m + 3/8)): of simulated counts under a Gaussian.
+_MEANS = np.array([0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20])
+_SQUARES = np.array(
+    [0, 0.023, 0.054, 0.107, 0.203, 0.332, 0.427, 0.540, 0.658, 0.779, 0.851, 0.919, 0.948, 0.971]
+    + [0.976]
+)
 
 
 @njit(cache=True, nogil=True)
@@ -219,6 +223,8 @@ def significance(total: float, mean: float, square: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _expected_square(mean: float) -> float:
+    if mean >= _MEANS[-1]:
+        return _SQUARES[-1]
     for k in range(1, len(_MEANS)):
         if mean < _MEANS[k]:
             part = (mean - _MEANS[k - 1]) / (_MEANS[k] - _MEANS[k - 1])
@@ -240,7 +246,7 @@ def sum_squares(
 ) -> None:
     """Add up over blocks what tells the gain, from each ``step``-th pixel.
 
-    ``sums``, shape (4, rows, columns): clipped squares of the significance, what they would be for
+    ``sums``, shape (4, rows, columns): clipped squares of the deviations, what they would be for
     Poisson counts, squares of single pixels' deviations, and background. ``one`` and ``two`` are
     the filter's sum and sum of squares.
     """
@@ -252,10 +258,12 @@ def sum_squares(
                 continue
             b = max(background[i, j], np.float32(1e-6))
             g = gain[i // COARSE, j // COARSE]
-            z = significance(response[i, j], b * one, b * two * g)
+            scale = one / (two * g)
+            mean = b * one * scale
+            z = 2 * (np.sqrt(max(response[i, j] * scale, 0.0) + 0.375) - np.sqrt(mean + 0.375))
             a, c = i // COARSE, j // COARSE
             sums[0, a, c] += min(z * z, CLIP * CLIP)
-            sums[1, a, c] += _expected_square(b * one * one / (two * g))
+            sums[1, a, c] += _expected_square(mean)
             off = min(abs(frame[i, j] - b), 6 * np.sqrt(g * b) + 6 * g)
             sums[2, a, c] += off * off
             sums[3, a, c] += b

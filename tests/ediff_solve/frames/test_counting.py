@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,7 @@ from ediff_solve.frames.counting.series import find_spots
 from ediff_solve.frames.counting.simulated import DEFECTS, simulate_frames
 from ediff_solve.frames.kernels.counting import significance
 from ediff_utils.core.errors import UserError
+from ediff_utils.core.paths import ROOT
 
 #: Spots are the same within so many pixels; those of so many electrons must be found.
 NEAR, BRIGHT = 3.0, 40.0
@@ -236,3 +239,17 @@ def test_the_figure_shows_frames_and_background():
         assert drawn[-1].get_title(loc="left") == "Background and bad pixels"
     finally:
         plt.close(figure)
+
+
+def test_the_benchmark_is_what_the_docs_say():
+    """No defect is found worse than by py4DSTEM at its best settings for these frames."""
+    if not (ROOT / "benchmarks").exists():
+        pytest.skip("outside a checkout there are no benchmarks")
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text())["spots"]
+    assert list(rows) == [*DEFECTS, "all"]
+    text = (ROOT / "docs" / "spots.md").read_text(encoding="utf-8")
+    for defect, row in rows.items():
+        shown = " | ".join(f"{value:.1%}" for value in row.values())
+        assert f"| {defect} | {shown} |" in text
+        assert row["recall"] >= row["recall_py4dstem"]
+        assert row["precision"] >= row["precision_py4dstem"]
