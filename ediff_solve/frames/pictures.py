@@ -206,6 +206,14 @@ def _read(path: Path) -> _Read:
     except Exception as error:
         raise UserError(f"{path}: not a picture, damaged or cut short: {error}") from None
     stored = open_signal(path)
+    if stored.data.ndim == 4:
+        nx, ny = stored.data.shape[:2]
+        raise UserError(
+            f"{path}: a scan of {nx} x {ny} positions; expected frames that are no scan, 'ediff "
+            "maps' is for scans"
+        )
+    if stored.data.nbytes > MOST_BYTES:
+        raise UserError(f"{path}: more than {MOST_BYTES >> 30} GiB of frames; name fewer")
     frames = _stack(np.asarray(stored.data), path)
     return _Read(frames, find_pixel_size(stored.axes[-2:], stored.energy), stored.energy)
 

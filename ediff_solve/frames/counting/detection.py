@@ -24,7 +24,8 @@ _LOW = 3.5
 #: Times that spots are found. The first time only what stands out by so much, whatever the noise:
 #: where noise is masked, the gain comes out too low; where spots are not, too high.
 _TURNS, _FIRST = 3, 12.0
-#: Times that the gain is measured in each turn: it changes what is measured.
+#: Times that the gain is measured in each turn: it changes what is measured. With one
+#: time in the second turn it comes out too low, and noise is masked for spots.
 _UPDATES = (0, 2, 3)
 #: Gaussians of the local background and of the local gain [pixel], and of the beam's blob.
 _WIDE, _LOCAL, _BLOB = 9.0, 24.0, 2.0
@@ -260,7 +261,8 @@ def find_frame_spots(
     frame = np.ascontiguousarray(frame, np.float32)
     good = np.isfinite(frame) & (frame >= 0) & ~camera.bad
     frame = np.where(good, frame, np.float32(0))
-    kernels.mark_lone(frame, good, 10 * _first_gain(frame, good))
+    level = _first_gain(frame, good)
+    kernels.mark_lone(frame, good, 10 * level)
     if beam is None:
         beam, blob, hollow = find_beam(frame, good)
     else:
@@ -268,7 +270,7 @@ def find_frame_spots(
     core = settings.core or 2.5 * blob + 2 * camera.sigma
     radius = kernels.measure_radius(frame.shape[0], frame.shape[1], float(beam[0]), float(beam[1]))
     usable = good & (radius > kernels.FINE * core)
-    found = _search(frame, usable, radius, camera, settings)
+    found = _search(frame, usable, radius, camera, settings, level)
     return FrameSpots(found[0], beam, core, hollow, *found[1:])
 
 
@@ -278,14 +280,17 @@ def _search(
     radius: np.ndarray,
     camera: Camera,
     settings: SpotSettings,
+    level: float,
 ) -> tuple[np.ndarray, float, float, np.ndarray, np.ndarray]:
-    """Spots, gain, threshold and background of a frame; ``usable`` says where to look."""
+    """Spots, gain, threshold, background and maxima of a frame.
+
+    ``usable`` says where to look, ``level`` is a first guess of the gain.
+    """
     half, sigma = camera.half, camera.sigma
     one = float(half[0] + 2 * half[1:].sum()) ** 2
     two = float(half[0] ** 2 + 2 * (half[1:] ** 2).sum()) ** 2
     pixels = max(int(usable.sum()), 1)
     threshold = find_threshold(settings.false_alarms, pixels, sigma)
-    level = _first_gain(frame, usable)
     gain = np.full([-(-n // kernels.COARSE) for n in frame.shape], level, np.float32)
     quiet, response, profile = usable, frame, np.empty(0)
     sums, room = np.empty((4, *gain.shape), np.float32), np.empty((frame.size // 4, 3))

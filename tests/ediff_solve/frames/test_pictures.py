@@ -12,6 +12,7 @@ import tifffile
 from click.testing import CliRunner
 from fabio.adscimage import AdscImage
 from fabio.cbfimage import CbfImage
+from frame_files import write_hspy, write_mrc
 from PIL import Image
 
 from ediff_solve import find_in_files, open_series
@@ -30,16 +31,6 @@ PIXEL, DISTANCE, LENGTH = 0.055, 436.1, 0.02508
 @pytest.fixture(scope="module")
 def sim():
     return simulate_frames(4, 96, electrons=200, seed=3)
-
-
-def write_mrc(path, frames):
-    """MRC2014 by its documented layout: mode 6, unsigned 16 bits."""
-    header = np.zeros(256, "<i4")
-    header[[0, 1, 2, 3]] = frames.shape[2], frames.shape[1], frames.shape[0], 6
-    header[7:10] = header[:3]
-    header[16:19] = 1, 2, 3
-    header[52] = int.from_bytes(b"MAP ", "little")
-    path.write_bytes(header.tobytes() + frames.astype("<u2").tobytes())
 
 
 def smv_header(number):
@@ -207,3 +198,9 @@ def test_the_same_from_python(tmp_path, sim):
     assert json.dumps(dict(done.spots.known))
     given = find_in_files([tmp_path / "stack.tif"], pixel_size=0.01, sigma=1.5, gap=3)
     assert given.found.gap.rows == 3
+
+
+def test_a_scan_is_told_where_it_belongs(tmp_path):
+    write_hspy(tmp_path / "scan.hspy", np.ones((3, 4, 32, 32), np.uint16))
+    with pytest.raises(UserError, match=r"a scan of 3 x 4 positions; expected.*'ediff maps'"):
+        open_series(tmp_path / "scan.hspy")
