@@ -420,6 +420,11 @@ def predict(
     from ediff_solve.predictor.report import answer_file, read_patterns
 
     named = file
+    told = click.get_current_context().get_parameter_source("energy")
+    if told is click.core.ParameterSource.DEFAULT:
+        from ediff_solve.frames.finding import find_energy
+
+        energy = (find_energy(file) or 1e3 * energy) / 1e3
     if calibration is not None:
         from ediff_solve.frames.finding import recalibrated
 

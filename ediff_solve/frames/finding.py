@@ -77,6 +77,18 @@ def _from_bragg_lists(
     return SpotList(frame, lists.qx, lists.qy, lists.intensity, source, known=known)
 
 
+def find_energy(path: Path) -> float | None:
+    """Energy of the beam that a list of spots tells [eV]; None where it does not.
+
+    Parquet of ``ediff spots``, and the lists of :func:`read_lists` of DIALS, XDS, PETS2 and Jana.
+    """
+    if not path.is_file():
+        return None
+    if path.suffix.lower() == ".parquet":
+        return read_known(path).get("energy")
+    return read_spot_list(path).known.get("energy") if holds_spots(path) else None
+
+
 @contextmanager
 def recalibrated(path: Path, calibration: str | Path) -> Iterator[Path]:
     """Make a table of spots with another scale and ellipse, while it is needed.

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from ediff_solve import read_bragg_lists, read_spot_list
 from ediff_solve.__main__ import main
+from ediff_solve.frames.finding import find_energy
 from ediff_solve.frames.lists.reading import holds_spots
 from ediff_solve.frames.spot_lists import read_known
 from ediff_utils.core.errors import UserError
@@ -394,3 +395,13 @@ def test_lists_of_py4dstem_calibrated_and_raw(tmp_path, calibrated):
         done = CliRunner().invoke(main, ["spots", str(path)])
         assert done.exit_code == 2
         assert "pixel size is not calibrated" in done.output
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_the_energy_is_told_to_the_predictor(tmp_path, write):
+    path = write(tmp_path)
+    assert find_energy(path) == pytest.approx(200e3, rel=1e-3)
+    read_spot_list(path).write(tmp_path / "spots.parquet")
+    assert find_energy(tmp_path / "spots.parquet") == pytest.approx(200e3, rel=1e-3)
+    read_spot_list(path).write(tmp_path / "spots.csv")
+    assert find_energy(tmp_path / "spots.csv") is None
