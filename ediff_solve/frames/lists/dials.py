@@ -40,6 +40,8 @@ def read_dials(path: Path) -> SpotList:
     experiments = _read_experiments(path)
     place = _column(path, columns, _PLACES)
     intensity = _column(path, columns, _INTENSITIES)
+    if not np.all(np.isfinite(place) & (np.abs(place) < 1e9)):
+        raise UserError(f"{path}: a spot's place is no number of pixels")
     n = len(place)
     panel = columns.get("panel", np.zeros(n, np.int64)).astype(np.int64)
     owner = columns.get("id", np.zeros(n, np.int64)).astype(np.int64)

@@ -65,8 +65,15 @@ def read_spot_list(path: str | Path, pixel_size: float | None = None) -> SpotLis
     if not path.exists():
         raise UserError(f"{path}: no such file; expected spots")
     vectors = pixel_size is not None and ending in (".hspy", ".zspy")
-    read = read_vectors(path, pixel_size) if vectors else _READERS[ending](path)
+    try:
+        read = read_vectors(path, pixel_size) if vectors else _READERS[ending](path)
+    except UserError:
+        raise
+    # Damaged files end in whatever numbers of other meanings lead to.
+    except Exception as error:
+        raise UserError(f"{path}: it or what lies beside it is damaged: {error!r}") from None
     bright = np.isfinite(read.intensity) & (read.intensity > 0)
+    bright &= np.isfinite(read.qx) & np.isfinite(read.qy)
     if not bright.any():
         raise UserError(f"{path}: no spots: expected at least one of intensity above 0")
     kept = read.take(bright)

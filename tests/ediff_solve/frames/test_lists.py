@@ -405,3 +405,27 @@ def test_the_energy_is_told_to_the_predictor(tmp_path, write):
     assert find_energy(tmp_path / "spots.parquet") == pytest.approx(200e3, rel=1e-3)
     read_spot_list(path).write(tmp_path / "spots.csv")
     assert find_energy(tmp_path / "spots.csv") is None
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_damaged_files_end_in_one_line(tmp_path, write):
+    path = write(tmp_path)
+    whole = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        hurt = list(whole)[rng.integers(len(whole))]
+        content = bytearray(whole[hurt])
+        if rng.random() < 0.4:
+            del content[rng.integers(len(content)) :]
+        else:
+            first = rng.integers(min(len(content), 3000), size=4)
+            for place in first:
+                content[place] = rng.integers(256)
+        hurt.write_bytes(content)
+        try:
+            read_spot_list(path)
+        except UserError:
+            refused += 1
+        hurt.write_bytes(whole[hurt])
+    assert refused > 5
