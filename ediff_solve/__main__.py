@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from ediff_utils import __version__
 from ediff_utils.__main__ import AS_JSON, HOME, PARAMETER, SETTINGS, Commands, read_overrides
 from ediff_utils.__main__ import main as paper
 from ediff_utils.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ediff_utils.core.paths import Run
 
 CALIBRATION = click.option(
     "--calibration",
@@ -293,29 +296,46 @@ def predictor() -> None:
     """Train a predictor, or check the one that there is."""
 
 
+#: Runs of patterns by condition; an empty name leaves one out.
+_CONDITIONS = {
+    "clean": ("random", "run whose patterns are clean"),
+    "detector": ("detector", "run that a detector looks at"),
+    "zone": ("", "run near zone axes whose patterns are clean"),
+    "zone_detector": ("", "run near zone axes that a detector looks at"),
+}
+
+
+def _with_runs(command: Callable[..., None]) -> Callable[..., None]:
+    """Options that name a run for each condition."""
+    for condition, (default, text) in reversed(_CONDITIONS.items()):
+        name, shown = "--" + condition.replace("_", "-"), bool(default)
+        command = click.option(name, default=default, show_default=shown, help=text)(command)
+    return command
+
+
+def _find_runs(names: Mapping[str, str]) -> dict[str, Run]:
+    from ediff_utils.core import paths
+
+    runs = {condition: paths.Run(run) for condition, run in names.items() if run}
+    if not runs:
+        raise UserError("--clean, --detector: expected the name of a run")
+    return runs
+
+
 @predictor.command(epilog="Example: ediff predictor train --name mine")
-@click.option("--clean", default="random", show_default=True, help="run whose patterns are clean")
-@click.option(
-    "--detector", default="detector", show_default=True, help="run that a detector looks at"
-)
+@_with_runs
 @click.option("--name", default="default", show_default=True, help="folder under data/models")
 @PARAMETER
 @click.option("--jobs", default=-1, show_default=True, help="worker processes")
-def train(
-    clean: str, detector: str, name: str, parameter: tuple[tuple[str, str], ...], jobs: int
-) -> None:
-    """Train the predictor on two datasets at random orientations; goes on where it stopped."""
+def train(name: str, parameter: tuple[tuple[str, str], ...], jobs: int, **names: str) -> None:
+    """Train the predictor on datasets of patterns; goes on where it stopped."""
     from ediff_solve.predictor.answering import MODELS
     from ediff_solve.predictor.training.pipeline import PredictorSettings, build_predictor
-    from ediff_utils.core import paths
     from ediff_utils.core.settings import check
 
     overrides: dict[str, Any] = read_overrides(parameter)
     settings = check(PredictorSettings, **overrides)
-    names = {"clean": clean, "detector": detector}
-    runs = {condition: paths.Run(run) for condition, run in names.items() if run}
-    if not runs:
-        raise UserError("--clean, --detector: expected the name of a run")
+    runs = _find_runs(names)
     card = build_predictor(runs, MODELS / name, settings, jobs=jobs)
     for condition in runs:
         figures = {key: card[condition][key] for key in ("one", "ten", "space_group_top1_ten")}
@@ -344,27 +364,18 @@ def ablation(run: str) -> None:
 @predictor.command(epilog="Example: ediff predictor check --figure card.png")
 @click.option("--model", default="default", show_default=True, help="name or folder of a predictor")
 @click.option("--figure", type=click.Path(path_type=Path), help="PNG to draw the figures into")
-@click.option("--again", is_flag=True, help="first ask about all test patterns of two runs again")
-@click.option("--clean", default="random", show_default=True, help="run whose patterns are clean")
-@click.option(
-    "--detector", default="detector", show_default=True, help="run that a detector looks at"
-)
+@click.option("--again", is_flag=True, help="first ask about all test patterns of the runs again")
+@_with_runs
 @click.option("--jobs", default=-1, show_default=True, help="worker processes, to ask again")
-def check(
-    model: str, figure: Path | None, again: bool, clean: str, detector: str, jobs: int
-) -> None:
+def check(model: str, figure: Path | None, again: bool, jobs: int, **names: str) -> None:
     """Compute a predictor's figures again from its answers, and some answers from their spots."""
     from ediff_solve.predictor.answering import find_predictor
     from ediff_solve.predictor.training.card import format_figures
     from ediff_solve.predictor.training.checking import check_predictor, judge_runs_again
-    from ediff_utils.core import paths
 
     folder = find_predictor(model)
     if again:
-        names = {"clean": clean, "detector": detector}
-        judge_runs_again(
-            folder, {name: paths.Run(run) for name, run in names.items() if run}, jobs=jobs
-        )
+        judge_runs_again(folder, _find_runs(names), jobs=jobs)
     figures, comparison = check_predictor(folder)
     click.echo(format_figures(figures))
     click.echo(

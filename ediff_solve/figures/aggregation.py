@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from ediff_solve.figures.series import series_styles
 from ediff_utils.figures import style
 
 METHOD_LABELS = {
@@ -19,7 +20,7 @@ METHOD_LABELS = {
 
 def _plot_curves(curves: pd.DataFrame, ax: Axes) -> None:
     """Draw accuracy against the number of patterns, a curve a method; bands hold 95 %."""
-    styles = style.series_styles(curves["method"])
+    styles = series_styles(curves["method"])
     for method, rows in curves.groupby("method", sort=False):
         x, color = rows["n_patterns"], styles[method]["color"]
         ax.fill_between(x, rows["low"], rows["high"], color=color, alpha=0.1, lw=0)

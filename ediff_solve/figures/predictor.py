@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ediff_solve.figures.reliability import plot_confidences
+from ediff_solve.figures.series import series_styles
 from ediff_utils.crystals.groups import ALL_SYSTEMS
 from ediff_utils.figures import style
 from ediff_utils.figures.classification import plot_matrix
@@ -25,7 +26,7 @@ _ASKED = {
 
 def _plot_growth(growth: pd.DataFrame, ax: Axes) -> None:
     """Draw the share of right answers against the number of patterns, with 95 % intervals."""
-    styles = style.series_styles(_ASKED)
+    styles = series_styles(_ASKED)
     for condition, part in growth.groupby("condition"):
         for name in _ASKED:
             bounds = [part[name] - part[f"{name}_low"], part[f"{name}_high"] - part[name]]

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ediff_solve.figures.series import series_styles
 from ediff_solve.forests.reliability import (
     compute_coverage,
     compute_reliability,
@@ -63,7 +64,7 @@ def plot_confidences(
     ``tables`` has, for each of at most seven names in the legend, predictions or aggregates and
     their column of confidence.
     """
-    styles = style.series_styles(tables)
+    styles = series_styles(tables)
     for i, (name, (table, confidence)) in enumerate(tables.items()):
         look, slot = styles[name] | {"label": name}, (i, len(tables))
         # Where nothing could be told, nothing was claimed.
@@ -96,7 +97,7 @@ def figure_reliability(tables: Mapping[str, tuple[pd.DataFrame, str]]) -> Figure
     plot_confidences(tables, left, right)
     right.axvline(0.8, color="0.6", lw=0.8, ls=":", zorder=0)
     style.label_panels((left, right), -0.15)
-    styles = style.series_styles(tables)
+    styles = series_styles(tables)
     handles = [
         Line2D([], [], ms=3.5, label=_legend_label(name, *table), **styles[name])
         for name, table in tables.items()

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from ediff_solve.lattice.nets import net_points
 from ediff_solve.predictor.answering import Answer
 from ediff_solve.predictor.evidence import Evidence
 from ediff_solve.predictor.indexing import compute_expected, compute_indexing
@@ -43,6 +45,25 @@ def _plot_indexed_pattern(
     look = {"ms": 5.0, "color": style.SYSTEM_COLORS["cubic"], "mew": 1.0}
     ax.plot(strays["qx"], strays["qy"], "x", label=f"does not fit ({len(strays)})", **look)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handletextpad=0.2)
+
+
+def _plot_net(answer: Answer, evidence: Evidence, ax: Axes) -> None:
+    """Draw a pattern of one zone with its net and Laue circle, and what is not of it."""
+    net, one = evidence.net, evidence.patterns[0]
+    if net is None or answer.net is None:
+        return
+    x, y, intensity = one.spots
+    spots = pd.DataFrame(
+        {"qx": x, "qy": y, "intensity": intensity, "indexed": net.in_zone},
+    )
+    reach = float(np.hypot(x, y).max())
+    _plot_indexed_pattern(spots, net_points(net, 1.05 * reach), ax, 1.08 * reach)
+    centre = answer.net.circle
+    circle = Circle((centre[0], centre[1]), float(np.hypot(*centre)), fill=False, lw=0.8)
+    circle.set(edgecolor=style.SYSTEM_COLORS["trigonal"], linestyle="--", clip_on=True)
+    ax.add_patch(circle)
+    (one_length, two_length), angle = answer.net.lengths, answer.net.angle
+    ax.set_title(f"net {one_length:.4f}, {two_length:.4f} 1/Å, {angle:.1f}°\nthird axis: not seen")
 
 
 def _plot_probabilities(probabilities: dict[str, float], ax: Axes) -> None:
@@ -127,7 +148,9 @@ def plot_answer(answer: Answer, pattern: int = 0) -> Figure:
     """
     fig = style.new_figure(style.TWO_COLUMNS, 3.4)
     axes = fig.subplots(1, 3, width_ratios=(1.5, 1, 1))
-    if answer.evidence is None or answer.lattice is None:
+    if answer.evidence is not None and answer.net is not None:
+        _plot_net(answer, answer.evidence, axes[0])
+    elif answer.evidence is None or answer.lattice is None:
         style.mark_empty(axes[0], "no lattice")
     else:
         spots, expected, reach = _index(answer.evidence, pattern)

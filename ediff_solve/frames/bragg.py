@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.paper.scan.bragg import (
-    DIRECT_BEAM_RADIUS,
     BraggLists,
     build_bragg_lists,
-    drop_direct_beam,
 )
 
+#: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
+#: 50 angstrom lies there, far above any lattice of this project.
+DIRECT_BEAM_RADIUS = 0.02
 #: No pattern has half of its spots beyond this [1/angstrom]: 79 mrad at 300 kV. Pixels, 1/nm and
 #: coordinates multiplied by 2 pi as a rule do.
 MAX_MEDIAN_Q = 4.0
@@ -153,7 +154,7 @@ def read_bragg_lists(
     node : str, optional
         Name or path inside the ``.h5`` file; needed where it holds more than one.
     direct_beam_radius : float
-        See :func:`~ediff_utils.paper.scan.bragg.drop_direct_beam`; a negative one keeps all.
+        See :func:`drop_direct_beam`; a negative one keeps all.
 
     Returns
     -------
@@ -301,3 +302,11 @@ def write_bragg_lists(lists: BraggLists, path: str | Path) -> None:
     table = table.replace_schema_metadata({_SHAPE_KEY: "{},{}".format(*lists.shape)})
     with atomic_write(Path(path)) as partial:
         pq.write_table(table, partial)
+
+
+def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:
+    """Remove the direct beam, the spots within ``radius`` of the origin [1/angstrom].
+
+    Positions that had no other are left out.
+    """
+    return lists.keep_spots(np.hypot(lists.qx, lists.qy) > radius)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ediff_solve.frames.bragg import build_checked_lists
+from ediff_solve.frames.bragg import DIRECT_BEAM_RADIUS, build_checked_lists
 from ediff_solve.frames.calibrate import (
     Calibration,
     choose_origins,
@@ -41,7 +41,7 @@ from ediff_solve.frames.reading import BLOCK_BYTES, Frames
 from ediff_solve.frames.rings import Ring, fit_ring
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.progress import tqdm
-from ediff_utils.paper.scan.bragg import DIRECT_BEAM_RADIUS, BraggLists
+from ediff_utils.paper.scan.bragg import BraggLists
 
 #: Bytes of the frames that the median and the noise are taken of, most such frames, and those that
 #: noise and disk radius are measured on.

@@ -14,6 +14,7 @@ import numpy as np
 
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS, fit_triple
 from ediff_solve.lattice.kernels.search import REACH, best_triples, difference_vectors, index_spots
+from ediff_solve.lattice.nets import find_layers, find_net
 from ediff_solve.lattice.refine import Spots
 from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
@@ -174,8 +175,26 @@ def solve_pattern(
         found += fit_triples(strongest, vectors, tolerance, numbers, slab, slab_spread)
         if found and max(f[1] for _, f in found) >= ENOUGH * len(strongest[0]):
             break
+    found += _fit_layers(qx, qy, intensity, energy, slab, slab_spread)
     found.sort(key=lambda pair: -pair[1][0])
     return build_candidates(spots, found, n_candidates, slab)
+
+
+def _fit_layers(
+    qx: np.ndarray,
+    qy: np.ndarray,
+    intensity: np.ndarray | None,
+    energy: float,
+    slab: float,
+    slab_spread: float,
+) -> list[_Fit]:
+    """Plausible fits of the net of a zone and the layers above it, that have a gain."""
+    x, y, strength = check_spots(qx, qy, intensity)
+    net = find_net(x, y, strength, energy)
+    if net is None:
+        return []
+    fits = find_layers(net, x, y, strength, energy, slab, slab_spread)
+    return [(basis, figures) for basis, figures in fits if figures[0] > 0 and plausible(basis)]
 
 
 def prepare_spots(

@@ -20,6 +20,7 @@ from ediff_solve.predictor.spot_checks import (
     name_patterns,
 )
 from ediff_solve.predictor.store import load_models
+from ediff_solve.predictor.zone_net import ZoneNet, describe_net, is_one_zone
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import ROOT, find_shipped
 from ediff_utils.crystals.groups import N_GROUPS, symbol
@@ -47,9 +48,12 @@ class Answer:
     space_groups : list of tuple of (int, str, float)
         The five likeliest: number, symbol, probability.
     lattice : BravaisLattice or None
-        The cell that was solved, with uncertainties where several patterns were.
+        The cell that was solved, with uncertainties where several patterns were. None where no
+        spot is seen off one zone.
+    net : ZoneNet or None
+        Of one pattern that shows one zone alone: what is known instead of a cell.
     indexed : float
-        Share of the spots that it explains.
+        Share of the spots that the lattice, or the net, explains.
     fits : ndarray, shape (patterns,)
         The same for each pattern; NaN for those not looked at.
     notes : tuple of str
@@ -65,6 +69,7 @@ class Answer:
     bravais_lattices: dict[str, float]
     space_groups: list[tuple[int, str, float]]
     lattice: BravaisLattice | None
+    net: ZoneNet | None
     indexed: float
     fits: np.ndarray
     notes: tuple[str, ...]
@@ -107,6 +112,7 @@ class Answer:
             "bravais_lattices": self.bravais_lattices,
             "space_groups": groups,
             "lattice": lattice,
+            "net": None if self.net is None else self.net.to_dict(),
             "indexed": None if np.isnan(self.indexed) else self.indexed,
             "fits": [None if np.isnan(f) else float(f) for f in self.fits],
             "notes": list(self.notes),
@@ -211,7 +217,8 @@ class Predictor:
         else:
             known = [candidates[n] for n in usable]
         evidence = compute_evidence(spots, energy, known)
-        if evidence.bravais is None:
+        flat = is_one_zone(evidence.net)
+        if evidence.bravais is None and not flat:
             return _nothing(len(checked), (*notes, "cannot tell: no lattice explains the spots"))
         kind = "single" if len(usable) == 1 else "several"
         probabilities = self.models[kind].probabilities(evidence.vector[None])[0]
@@ -221,7 +228,8 @@ class Predictor:
             if vectors:
                 alone = self.models["single"].probabilities(np.array(vectors))
                 probabilities = pool_few(probabilities, alone, len(usable))
-        return self._answer(probabilities, evidence, kind, np.array(usable), checked, notes)
+        asked = "zone" if flat else kind
+        return self._answer(probabilities, evidence, asked, np.array(usable), checked, notes)
 
     def _answer(
         self,
@@ -233,7 +241,11 @@ class Predictor:
         notes: tuple[str, ...],
     ) -> Answer:
         fits = np.full(len(checked), np.nan)
-        if evidence.lattice is not None:
+        net = None
+        if kind == "zone" and evidence.net is not None:
+            net = describe_net(evidence.net, evidence.energy)
+            fits[usable[0]] = net.share
+        elif evidence.lattice is not None:
             fits[usable[evidence.used]] = evidence.lattice.fractions
         else:
             fits[usable[0]] = evidence.candidates[0].fraction
@@ -254,10 +266,11 @@ class Predictor:
             laue_classes=sum_classes(probabilities, "laue_class"),
             bravais_lattices=sum_classes(probabilities, "bravais"),
             space_groups=[(int(n) + 1, symbol(int(n) + 1), float(probabilities[n])) for n in order],
-            lattice=evidence.bravais,
+            lattice=evidence.bravais if net is None else None,
+            net=net,
             indexed=indexed,
             fits=fits,
-            notes=(*notes, *doubts, *self._unlike_training(evidence.energy)),
+            notes=(*notes, *doubts, *_one_zone(net), *self._unlike_training(evidence.energy)),
             evidence=evidence,
             probabilities=probabilities,
         )
@@ -286,4 +299,10 @@ class Predictor:
 def _nothing(n: int, notes: tuple[str, ...]) -> Answer:
     nowhere = np.full(n, np.nan)
     none = np.zeros(N_GROUPS)
-    return Answer("cannot tell", {}, {}, {}, [], None, np.nan, nowhere, notes, None, none)
+    return Answer("cannot tell", {}, {}, {}, [], None, None, np.nan, nowhere, notes, None, none)
+
+
+def _one_zone(net: ZoneNet | None) -> list[str]:
+    if net is None:
+        return []
+    return ["third axis not seen: a pattern tilted by ten degrees or more would have it"]

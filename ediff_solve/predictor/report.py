@@ -14,6 +14,7 @@ from ediff_solve.frames.bragg import read_bragg_lists
 from ediff_solve.predictor.answering import Answer, Predictor, check_energy
 from ediff_solve.predictor.evidence import CELL
 from ediff_solve.predictor.known import LEFT_OUT, check_elements, look_up, read_known
+from ediff_solve.predictor.zone_net import ZoneNet
 from ediff_utils.core.errors import UserError
 from ediff_utils.paper.scan.bragg import BraggLists
 
@@ -64,6 +65,8 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
         ]
         if np.isfinite(answer.lattice.errors[0]):
             lines.append(f"{'':16} uncertainties leave out that of the camera length")
+    if answer.net is not None:
+        lines += _net_lines(answer.net)
     lines += [f"{'note':16} {note}" for note in answer.notes]
     if known is not None:
         lines.append(f"{'known crystals':16} {len(known) or 'none'} with such a cell")
@@ -73,6 +76,19 @@ def format_answer(answer: Answer, known: pd.DataFrame | None = None) -> str:
         if LEFT_OUT in known.attrs:
             lines.append(f"{'':16} {known.attrs[LEFT_OUT]}")
     return "\n".join(lines)
+
+
+def _net_lines(net: ZoneNet) -> list[str]:
+    """What is known where the third axis is not seen."""
+    values = zip((*net.lengths, net.angle), net.errors, strict=True)
+    one, two, angle = (format_number(value, error) for value, error in values)
+    spacings = ", ".join(f"{1 / length:.3f}" for length in net.lengths)
+    return [
+        f"{'net of the zone':16} {one}, {two} 1/angstrom, {angle} degrees",
+        f"{'':16} spacings {spacings} angstrom; {net.shape}, {net.plane_group}",
+        f"{'':16} tilted by {net.tilt:.1f} degrees, {net.share:.0%} of the spots",
+        f"{'third axis':16} not seen",
+    ]
 
 
 def read_patterns(path: Path, node: str | None = None) -> list[tuple]:
@@ -137,6 +153,13 @@ def answer_file(
     return answers, heading + format_answer(answers[0], found[0])
 
 
+def _lattice_name(answer: Answer) -> str:
+    """The Bravais lattice, or that there is a net alone."""
+    if answer.lattice is not None:
+        return answer.lattice.symbol
+    return "net" if answer.net is not None else "-"
+
+
 def _table(lists: BraggLists, answers: Sequence[Answer]) -> str:
     """A line a pattern."""
     import pandas as pd  # takes half a second, which a single answer does not wait for
@@ -153,7 +176,7 @@ def _table(lists: BraggLists, answers: Sequence[Answer]) -> str:
                 "system": answer.system or "-",
                 "confidence": f"{answer.confidence:.0%}" if answer.system else "-",
                 "space group": groups[0][1] if groups else "-",
-                "lattice": answer.lattice.symbol if answer.lattice is not None else "-",
+                "lattice": _lattice_name(answer),
                 "explained": "-" if np.isnan(answer.indexed) else f"{answer.indexed:.0%}",
             }
         )

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ediff_solve.frames.bragg import MAX_MEDIAN_Q
+from ediff_solve.frames.bragg import DIRECT_BEAM_RADIUS, MAX_MEDIAN_Q
 from ediff_solve.lattice.kernels.fitting import FEWEST_SPOTS
 from ediff_solve.lattice.single import FLAT, check_spots
 from ediff_utils.core.errors import UserError
-from ediff_utils.paper.scan.bragg import DIRECT_BEAM_RADIUS
 
 #: No pattern has so many spots: noise that was taken for spots has.
 MOST_SPOTS = 20_000

@@ -25,6 +25,8 @@ from ediff_utils.core.paths import atomic_write
 
 #: One pattern on its own, and several of one crystal.
 KINDS = ("single", "several")
+#: What limits are fitted for: also one pattern that shows one zone alone.
+LIMITS = (*KINDS, "zone")
 #: Counts up when files of an older program can no longer be understood.
 FORMAT = 2
 CARD = "card.json"
@@ -110,8 +112,8 @@ def _is_complete(card: object) -> bool:
     if not all(isinstance(part, dict) for part in parts):
         return False
     for name in ("thresholds", "least_indexed"):
-        own = card.get(name, dict.fromkeys(card["sha256"], 0.0))
-        if not isinstance(own, dict) or not set(card["sha256"]) <= set(own):
+        own = card.get(name, dict.fromkeys(LIMITS, 0.0))
+        if not isinstance(own, dict) or not set(LIMITS) <= set(own):
             return False
         if not all(isinstance(value, int | float) for value in own.values()):
             return False

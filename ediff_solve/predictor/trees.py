@@ -92,6 +92,11 @@ def _round_down(numbers: np.ndarray) -> np.ndarray:
     return np.where(nearest > numbers, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
+def join_trees(first: Trees, second: Trees) -> Trees:
+    """Trees of one classifier, whose sums add up."""
+    return Trees(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+
+
 def check_trees(arrays: Mapping[str, np.ndarray], n_features: int, n_classes: int) -> Trees:
     """Trees of arrays from a file, all of whose numbers lead somewhere.
 

@@ -8,12 +8,16 @@ Cartesian frame (:mod:`ediff_utils.bloch.simulation`). ``sampling`` is one of tw
     included, the in-plane axis fixed to the lattice.
 ``random``
     Uniform over all rotations, in-plane rotation included, which is what a microscope sees.
+``zone``
+    Near zone axes of low indices, as a microscopist tilts to them, any in-plane rotation.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -31,6 +35,9 @@ _SEED_AZIMUTH = 25.0
 #: Laue groups without mirrors through the main axis, by their order and number of mirrors (-3, 4/m,
 #: 6/m and m-3): the azimuth is free, and chosen so that the sector starts at an axis.
 _FREE_AZIMUTH = {(6, 0): 60.0, (8, 1): 45.0, (12, 1): 30.0, (24, 3): 45.0}
+
+#: Indices of the zone axes of ``zone``, without a common factor; a beam enters either way.
+LOW_INDICES = np.array([uvw for uvw in product(range(-3, 4), repeat=3) if gcd(*uvw) == 1])
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,21 @@ def in_plane_rotation(orientation: np.ndarray) -> np.ndarray:
 def random_orientations(n: int, rng: np.random.Generator) -> np.ndarray:
     """Orientations uniform over all rotations (Haar measure); shape (n, 3, 3)."""
     return Rotation.from_quat(rng.normal(size=(n, 4))).as_matrix()
+
+
+def zone_orientations(
+    crystal: Crystal, n: int, largest_tilt: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Orientations near axes [uvw] of the conventional lattice, shape (n, 3, 3).
+
+    Drawn by weights 1 / (u^2 + v^2 + w^2); tilts are uniform up to the largest one [degree].
+    """
+    weight = 1 / (LOW_INDICES**2).sum(axis=1)
+    uvw = LOW_INDICES[rng.choice(len(LOW_INDICES), n, p=weight / weight.sum())]
+    exact = lattice_fixed_orientation(uvw @ crystal.conventional_lattice)
+    first, tilt, last = rng.uniform(0, 1, (3, n)) * [[360.0], [largest_tilt], [360.0]]
+    turns = Rotation.from_euler("ZXZ", np.column_stack([first, tilt, last]), degrees=True)
+    return exact @ turns.as_matrix()
 
 
 def tilt_orientations(

@@ -47,10 +47,12 @@ class SimulationSettings(Settings):
     :mod:`ediff_utils.bloch.dataset.reading`.
     """
 
-    sampling: Literal["grid", "random"] = Field("grid", description="how orientations are chosen")
+    sampling: Literal["grid", "random", "zone"] = Field(
+        "grid", description="how orientations are chosen"
+    )
     orientations: int = Field(15, ge=1, le=10000, description="patterns a crystal")
     tilt: float = Field(
-        0.0, ge=0, le=30, description="of every zone axis of the grid, to any side [degree]"
+        0.0, ge=0, le=30, description="off the grid's zone axes; zone: the largest [degree]"
     )
     thicknesses: tuple[float, ...] = Field((200.0,), min_length=1, description="[angstrom]")
     thickness_range: tuple[float, float] | None = Field(

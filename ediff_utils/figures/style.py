@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
-from ediff_utils.core.errors import UserError
 from ediff_utils.core.paths import atomic_write
 
 P = ParamSpec("P")
@@ -42,9 +41,6 @@ PAPER_COLOR = "#000000"
 ONE_ALPHA = 0.4
 _SHORT_NAMES = ("cub", "hex", "trig", "tet", "orth", "mono", "tric")
 SHORT = dict(zip(SYSTEM_COLORS, _SHORT_NAMES, strict=True))
-#: Colours (Okabe and Ito) and markers of curves, neighbours well apart.
-_SERIES_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-_SERIES = tuple(zip(_SERIES_COLORS, "os^Dv<>", strict=True))
 #: Widths of one and two columns of a journal [inch].
 COLUMN, TWO_COLUMNS = 3.4, 7.1
 DPI = 200
@@ -90,15 +86,6 @@ def color_map(color: str, palest: float = 0.25) -> LinearSegmentedColormap:
     full = np.array(mpl.colors.to_rgb(color))
     ends = [1 - palest * (1 - full), full, 0.45 * full]
     return LinearSegmentedColormap.from_list(f"shades of {color}", ends)
-
-
-def series_styles(names: Iterable[str]) -> dict[str, Look]:
-    """Give each name its ``color`` and ``marker``, in their order; more than seven: UserError."""
-    names = list(dict.fromkeys(names))
-    if len(names) > len(_SERIES):
-        raise UserError(f"figure: expected at most {len(_SERIES)} curves, got {len(names)}")
-    pairs = zip(names, _SERIES, strict=False)
-    return {name: {"color": color, "marker": marker} for name, (color, marker) in pairs}
 
 
 def label_panel(ax: Axes, letter: str, x: float = 0.0) -> None:

@@ -21,8 +21,9 @@ PACKAGES = (
 _ZONE_AXES = {
     "grid": "fixed grid over the fundamental sector of the Laue group, corners included",
     "random": "uniformly random",
+    "zone": "near [uvw] of indices up to 3, weight 1 / (u^2 + v^2 + w^2)",
 }
-_ROTATION = {"grid": "fixed to the lattice", "random": "uniformly random"}
+_ROTATION = dict.fromkeys(("random", "zone"), "uniformly random") | {"grid": "fixed to the lattice"}
 
 
 def compute_environment() -> dict[str, object]:

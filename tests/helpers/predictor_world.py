@@ -12,8 +12,8 @@ from ediff_solve.predictor.evidence import compute_evidence
 
 #: What a predictor's card must have to answer.
 CARD = {
-    "thresholds": {"single": 0.3, "several": 0.3},
-    "least_indexed": {"single": 0.5, "several": 0.5},
+    "thresholds": {"single": 0.3, "several": 0.3, "zone": 0.3},
+    "least_indexed": {"single": 0.5, "several": 0.5, "zone": 0.5},
 }
 
 

@@ -54,7 +54,7 @@ def reduce_basis(basis: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _widest_pair_first(basis: np.ndarray) -> float:
+def widest_pair_first(basis: np.ndarray) -> float:
     """Order the vectors so that the first two span the largest area in the plane; its sine."""
     third, area = find_third(basis)
     if third != 2:
@@ -65,7 +65,7 @@ def _widest_pair_first(basis: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_plane(x: np.ndarray, y: np.ndarray, hkl: np.ndarray, basis: np.ndarray) -> float:
+def fit_plane(x: np.ndarray, y: np.ndarray, hkl: np.ndarray, basis: np.ndarray) -> float:
     """Fit the x and y components to the indexed spots; standard deviation, negative if singular."""
     normal = np.zeros((3, 3))
     right = np.zeros((3, 2))
@@ -96,7 +96,7 @@ def _fit_plane(x: np.ndarray, y: np.ndarray, hkl: np.ndarray, basis: np.ndarray)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fit_heights(
+def fit_heights(
     height: np.ndarray,
     weight: np.ndarray,
     hkl: np.ndarray,
@@ -202,7 +202,7 @@ def divide_out(hkl: np.ndarray, basis: np.ndarray) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _score_basis(
+def score_basis(
     spots: tuple, hkl: np.ndarray, basis: np.ndarray, sigma: float, spread: float
 ) -> float:
     """Gain in the logarithm of the likelihood over spots that lie anywhere.
@@ -265,26 +265,26 @@ def fit_triple(
             return basis, figures
         if done == last - 1 and divide_out(hkl, basis):
             reduce_basis(basis)
-            if _widest_pair_first(basis) < SMALLEST_SINE / 3:
+            if widest_pair_first(basis) < SMALLEST_SINE / 3:
                 return basis, figures
             last += 1 if last < ROUNDS + 3 else 0
             done += 1
             continue
-        sigma = _fit_plane(x, y, hkl, basis)
+        sigma = fit_plane(x, y, hkl, basis)
         if sigma < 0:
             return basis, figures
         sigma = min(max(sigma, SHARPEST), tolerance / 2)
-        spread, log_error = _fit_heights(height, weight, hkl, layer, slab_spread, basis)
+        spread, log_error = fit_heights(height, weight, hkl, layer, slab_spread, basis)
         spread = max(spread, slab_spread / 4)
         within = min(max(REACH * sigma, REACH * SHARPEST), tolerance)
         if not flat and done < last:
             reduce_basis(basis)
-            if _widest_pair_first(basis) < SMALLEST_SINE / 3:
+            if widest_pair_first(basis) < SMALLEST_SINE / 3:
                 return basis, figures
             layer = int(np.argmax(np.abs(basis[:, 2])))
         done += 1
     if not np.all(np.isfinite(basis)) or abs(np.linalg.det(basis)) < TINY:
         return basis, figures
-    figures[0] = _score_basis((x, y, height), hkl, basis, sigma, spread)
+    figures[0] = score_basis((x, y, height), hkl, basis, sigma, spread)
     figures[1:] = np.array([float(count), sigma, spread, log_error])
     return basis, figures

@@ -127,7 +127,7 @@ def _peaks(counts: np.ndarray, middle: int, n_most: int) -> tuple[np.ndarray, np
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _reduce_pair(pair: np.ndarray) -> None:
+def reduce_pair(pair: np.ndarray) -> None:
     """Gauss's reduction of two vectors in the plane, in place."""
     for _ in range(20):
         if pair[0, 0] ** 2 + pair[0, 1] ** 2 > pair[1, 0] ** 2 + pair[1, 1] ** 2:
@@ -207,7 +207,7 @@ def best_triples(
     for i in range(1, min(n_pairs, vectors.shape[0])):
         for j in range(i):
             triple[0], triple[1] = vectors[i], vectors[j]
-            _reduce_pair(triple)
+            reduce_pair(triple)
             area = abs(triple[0, 0] * triple[1, 1] - triple[0, 1] * triple[1, 0])
             lengths = np.sqrt(np.sum(triple[0] ** 2) * np.sum(triple[1] ** 2))
             if area <= SMALLEST_SINE * lengths or area < 4 * disc:

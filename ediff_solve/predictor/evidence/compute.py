@@ -20,8 +20,9 @@ from ediff_solve.lattice import (
 from ediff_solve.lattice.bravais import LARGEST_TOLERANCE, SYMBOLS, niggli_cell
 from ediff_solve.lattice.kernels.centre import find_centre
 from ediff_solve.lattice.kernels.two_folds import two_fold_obliquities
+from ediff_solve.lattice.nets import Net, find_net
 from ediff_solve.lattice.single import check_spots
-from ediff_solve.predictor.evidence import absences, hypotheses, laue
+from ediff_solve.predictor.evidence import absences, hypotheses, laue, zones
 from ediff_solve.predictor.evidence.kernels import pattern
 from ediff_solve.predictor.evidence.reflections import Reflections, merge
 from ediff_solve.predictor.evidence.rings import N_ORDERS, N_RINGS, ring_magnitudes
@@ -85,6 +86,7 @@ NAMES = (
     *(f"mean_{name}" for name in pattern.NAMES),
     *(f"most_{name}" for name in pattern.NAMES),
     *_RADIAL,
+    *zones.NAMES,
 )
 
 
@@ -113,6 +115,7 @@ class Evidence:
     - ``used``, int: which patterns the lattice was solved from.
     - ``patterns``: those patterns.
     - ``rivals``: other lattices of several patterns, best first.
+    - ``net``: of one pattern, that of the zone it is near, if it has one.
     - ``energy``: [eV]
     """
 
@@ -123,6 +126,7 @@ class Evidence:
     used: np.ndarray
     patterns: list[CentredPattern]
     rivals: list[JointLattice]
+    net: Net | None
     energy: float
 
 
@@ -166,6 +170,7 @@ def compute_evidence(
         solved = _solve_several(chosen, known, energy)
     bravais, lattices, found, solution, scan, indexed = solved
     lattice = lattices[0] if lattices else None
+    net = find_net(*chosen[0], energy) if len(chosen) == 1 else None
     parts = [
         _lattice_numbers(bravais, lattice, found),
         solution,
@@ -173,10 +178,11 @@ def compute_evidence(
         *_intensity_numbers(bravais, indexed),
         *_pattern_numbers(checked),
         _radial_numbers(checked),
+        zones.zone_numbers(net, chosen[0], found[0] if found else None),
     ]
     vector = np.concatenate(parts).astype(np.float32)
     kept = [centred[p] for p in used]
-    return Evidence(vector, bravais, lattice, found, used, kept, lattices[1:], energy)
+    return Evidence(vector, bravais, lattice, found, used, kept, lattices[1:], net, energy)
 
 
 def solve_alone(

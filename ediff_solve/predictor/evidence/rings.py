@@ -12,7 +12,7 @@ import numpy as np
 from ediff_solve.predictor.evidence.kernels.rings import decompose
 
 #: Counts up with every change of the evidence's numbers; then predictors are trained again.
-VERSION = 1
+VERSION = 2
 #: Rings and their distance [1/angstrom], angular orders.
 N_RINGS, STEP, N_ORDERS = 41, 0.05, 7
 

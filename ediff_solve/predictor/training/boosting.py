@@ -13,7 +13,7 @@ from pydantic import Field
 from scipy.optimize import minimize_scalar
 
 from ediff_solve.predictor.boosting import SMALLEST, Booster, SpaceGroupModel, soften
-from ediff_solve.predictor.trees import read_trees
+from ediff_solve.predictor.trees import join_trees, read_trees, sum_trees
 from ediff_utils.core.errors import UserError, import_extra
 from ediff_utils.core.settings import Settings
 from ediff_utils.crystals.groups import system_of
@@ -57,17 +57,27 @@ def _train_booster(
     settings: BoostingSettings,
     *,
     groups: bool = False,
+    start: Booster | None = None,
     on_round: Callable[[int], None] | None = None,
 ) -> Booster:
-    """Grow trees on some rows until they help no more on the others."""
-    known = np.unique(classes[~held_out])
+    """Grow trees on some rows until they help no more on the others.
+
+    Those of ``start`` come first, whose sums are what the new ones add to.
+    """
+    known = np.unique(classes[~held_out]) if start is None else start.classes
     if not len(known):
         raise UserError("examples: expected some to train on, found none")
     if len(known) == 1:
         return Booster(None, known)
+    first = None if start is None else start.trees
     position = np.searchsorted(known, classes)
     position[position == len(known)] = 0
-    judged = held_out & (known[position] == classes)
+    # Classes that the trees to go on from do not have are not learnt.
+    named = known[position] == classes
+    judged, grown = held_out & named, ~held_out & named
+    sums = np.zeros((len(vectors), len(known)))
+    if first is not None:
+        sums = sum_trees(first, vectors, len(known))
     parameters = {
         "objective": "multiclass",
         "num_class": len(known),
@@ -86,13 +96,15 @@ def _train_booster(
         "verbosity": -1,
     }
     lightgbm = import_extra("lightgbm")
-    train = lightgbm.Dataset(vectors[~held_out], position[~held_out], free_raw_data=True)
+    init = {} if first is None else {"init_score": sums[grown]}
+    train = lightgbm.Dataset(vectors[grown], position[grown], free_raw_data=True, **init)
     callbacks = []
     if on_round is not None:
         callbacks.append(lambda environment: on_round(environment.iteration + 1))
     validation = []
     if judged.any():
-        validation = [train.create_valid(vectors[judged], position[judged])]
+        init = {} if first is None else {"init_score": sums[judged]}
+        validation = [train.create_valid(vectors[judged], position[judged], **init)]
         callbacks.append(lightgbm.early_stopping(settings.patience, verbose=False))
     model = lightgbm.train(
         parameters,
@@ -103,7 +115,8 @@ def _train_booster(
     )
     # What is kept has no more trees than were of use.
     text = model.model_to_string(num_iteration=model.best_iteration)
-    booster = Booster(read_trees(text), known)
+    grown_trees = read_trees(text)
+    booster = Booster(grown_trees if first is None else join_trees(first, grown_trees), known)
     if judged.any():
         found = _fit_temperature(booster.probabilities(vectors[judged]), position[judged])
         booster = replace(booster, temperature=found)
@@ -115,15 +128,25 @@ def train_model(
     space_groups: np.ndarray,
     held_out: np.ndarray,
     settings: BoostingSettings,
+    start: SpaceGroupModel | None = None,
     on_round: Callable[[int], None] | None = None,
 ) -> SpaceGroupModel:
     """Train the boosters of all systems on vectors, float32 of shape (n, features).
+
+    The trees of ``start``, which has seen none of the materials, are gone on from.
 
     The rows that are ``held_out``, bool of shape (n,), tell when to stop, and the temperature; they
     are of materials of their own. A UserError where there is nothing to train on.
     """
     systems = system_of(space_groups)
-    system = _train_booster(vectors, systems, held_out, settings, on_round=on_round)
+    system = _train_booster(
+        vectors,
+        systems,
+        held_out,
+        settings,
+        start=None if start is None else start.system,
+        on_round=on_round,
+    )
     groups = {}
     for k in system.classes:
         own = systems == k
@@ -133,6 +156,7 @@ def train_model(
             held_out[own],
             settings,
             groups=True,
+            start=None if start is None else start.groups[int(k)],
             on_round=on_round,
         )
     return SpaceGroupModel(system, groups)

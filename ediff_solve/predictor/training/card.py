@@ -22,6 +22,8 @@ ONE_GRAIN = 0.02
 TEN = 10
 #: What the card calls an answer to one pattern and to so many.
 _NUMBERS = {"one": 1, "ten": TEN}
+#: Conditions near zone axes begin with this, and those of axes of the lowest indices with that.
+_ZONE, _LOWEST = "zone", "lowest"
 #: Space groups of which one may be right.
 _TOP = 5
 #: Share of the answers that is left when the least confident are set aside.
@@ -53,7 +55,10 @@ LINES = {
 
 
 def describe(answers: pd.DataFrame) -> dict[str, dict]:
-    """Figures of a card, for "clean" and "detector".
+    """Figures of a card, for each condition.
+
+    Conditions near zone axes have, beside themselves, single patterns near axes of the lowest
+    indices: "lowest" of "zone". Figures of ten patterns are None there.
 
     Of one pattern and of ten: ``one`` and ``ten``, accuracies of the crystal system, and with
     ``_one`` and ``_ten`` behind them ``cannot_tell``, a share, ``right_of_told``, the accuracy of
@@ -64,7 +69,13 @@ def describe(answers: pd.DataFrame) -> dict[str, dict]:
     ``without_triclinic``, and for one pattern ``by_spots`` and ``by_thickness``. The answers are
     those of :func:`ediff_solve.predictor.training.judging.answer_material`.
     """
-    return {str(name): _describe(part) for name, part in answers.groupby("condition", sort=False)}
+    found = {}
+    for condition, part in answers.groupby("condition", sort=False):
+        found[str(condition)] = _describe(part)
+        if str(condition).startswith(_ZONE):
+            name = str(condition).replace(_ZONE, _LOWEST)
+            found[name] = _describe(part[part["lowest"] & (part["patterns"] == 1)])
+    return found
 
 
 def _describe(answers: pd.DataFrame) -> dict[str, object]:
@@ -76,8 +87,10 @@ def _describe(answers: pd.DataFrame) -> dict[str, object]:
     ten = parts["ten"]
     known = {name: part[part["true_system"] != "triclinic"] for name, part in parts.items()}
     return found | {
-        "ten_at_80_coverage": compute_accuracy_at_coverage(ten, "confidence", _COVERAGE),
-        "axes_relative_ten": float(np.median(_errors(ten)[1])),
+        "ten_at_80_coverage": compute_accuracy_at_coverage(ten, "confidence", _COVERAGE)
+        if len(ten)
+        else None,
+        "axes_relative_ten": float(np.median(_errors(ten)[1])) if len(ten) else None,
         "without_triclinic": {name: _accuracy(part) for name, part in known.items()},
         "by_system": {
             str(system): _describe_system(
@@ -91,9 +104,17 @@ def _describe(answers: pd.DataFrame) -> dict[str, object]:
     }
 
 
+_SHARES = (
+    *("{}", "cannot_tell_{}", "right_of_told_{}", "sure_{}", "right_of_sure_{}"),
+    *("space_group_top1_{}", "space_group_top5_{}", "ece_{}"),
+)
+
+
 def _shares(part: pd.DataFrame) -> dict[str, float | None]:
     """What is counted of one pattern and of ten alike."""
     told, sure = part[part["system"].notna()], part[part["status"] == "sure"]
+    if not len(part):
+        return dict.fromkeys(_SHARES)
     return {
         "{}": _accuracy(part),
         "cannot_tell_{}": 1 - len(told) / len(part),
@@ -120,9 +141,12 @@ def _errors(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def _describe_system(parts: dict[str, pd.DataFrame]) -> dict[str, object]:
     """Figures of the materials of one crystal system."""
     ten = parts["ten"]
+    accuracies = {name: _accuracy(part) for name, part in parts.items()}
+    if not len(ten):
+        return accuracies | {"materials": parts["one"]["material_id"].nunique()}
     errors, relative = _errors(ten)
     return {
-        **{name: _accuracy(part) for name, part in parts.items()},
+        **accuracies,
         "space_group_top1_ten": float((ten["rank"] == 1).mean()),
         "axes_error_ten": np.median(errors, axis=0).tolist(),
         "axes_relative_ten": np.median(relative, axis=0).tolist(),
@@ -168,7 +192,8 @@ def compute_growth(table: pd.DataFrame) -> pd.DataFrame:
 def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
     """Confidence from which :data:`SURE` of answers as confident are right.
 
-    For "single" and "several", from answers of materials that no tree was grown on. Accuracy as a
+    For "single", "zone" (single patterns that show one zone alone) and "several", from answers of
+    materials that no tree was grown on. Accuracy as a
     rising function of confidence is what isotonic regression makes of them; one where it never
     rises so far.
     """
@@ -185,7 +210,8 @@ def find_thresholds(table: pd.DataFrame) -> dict[str, float]:
 def find_least_indexed(table: pd.DataFrame) -> dict[str, float]:
     """Share of the spots that all but :data:`ONE_GRAIN` of one-grain patterns have explained.
 
-    For "single" and "several", from the ``indexed`` of materials that no tree was grown on.
+    For the kinds of :func:`find_thresholds`, from the ``indexed`` of materials that no tree was
+    grown on.
     """
     return {
         kind: float(part["indexed"].quantile(ONE_GRAIN)) if part["indexed"].notna().any() else 0.0
@@ -194,9 +220,9 @@ def find_least_indexed(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _split_kinds(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Answers to single patterns, and to several together."""
-    alone = table["patterns"] == 1
-    return {"single": table[alone], "several": table[~alone]}
+    """Answers to single patterns, to those of one zone alone, and to several together."""
+    alone, flat = table["patterns"] == 1, table["one_zone"].astype(bool)
+    return {"single": table[alone & ~flat], "zone": table[alone & flat], "several": table[~alone]}
 
 
 def format_line(figures: dict[str, dict], key: str, form: str) -> list[str]:
@@ -211,5 +237,6 @@ def format_figures(figures: dict[str, dict]) -> str:
     for label, (key, form) in LINES.items():
         if all(key in found for found in figures.values()):
             lines.append((label, format_line(figures, key, form)))
-    lines.append(("test materials", [f"{found['n']['ten']:,}" for found in figures.values()]))
+    numbers = [max(found["n"]["ten"], found["n"]["one"]) for found in figures.values()]
+    lines.append(("answers", [f"{n:,}" for n in numbers]))
     return "\n".join(f"{label:40}" + "".join(f"{v:>10}" for v in each) for label, each in lines)

@@ -30,21 +30,29 @@ from ediff_utils.core.seeds import name_seed
 from ediff_utils.core.settings import Settings
 from ediff_utils.core.workers import run_tasks
 
-#: What is done to the patterns.
-DETECTORS = {"clean": CLEAN, "detector": DetectorSettings()}
+#: What is done to the patterns, at random orientations and near zone axes.
+DETECTORS = {
+    "clean": CLEAN,
+    "detector": DetectorSettings(),
+    "zone": CLEAN,
+    "zone_detector": DetectorSettings(),
+}
 EXAMPLES = made_from.Stage(
     "examples",
     ("ediff_solve.predictor.training.examples",),
     without=("ediff_utils.bloch.dataset.manifest", "ediff_utils.bloch.dataset.table"),
 )
 #: What is read of a dataset; the last two where it holds no more patterns than are needed.
-_COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity", "position", "of")
+_COLUMNS = (
+    *("material_id", "pattern", "zone_axis_cartesian", "thickness", "qx", "qy", "intensity"),
+    *("position", "of"),
+)
 
 
 class ExampleSettings(Settings):
     """Which patterns of a crystal are taken, and how many together."""
 
-    condition: str = Field("clean", description="clean or detector")
+    condition: str = Field("clean", description="clean, detector, zone or zone_detector")
     singles: int = Field(6, ge=0, le=1000, description="patterns of a crystal on their own")
     together: tuple[int, ...] = Field((10,), description="sizes of groups")
     random_groups: int = Field(1, ge=0, le=100, description="groups of random sizes")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from ediff_solve.predictor.training.examples import (
     split_materials,
     write_block,
 )
+from ediff_utils.bloch.orientations import LOW_INDICES
 from ediff_utils.core import made_from
 
 ANSWERS = made_from.Stage(
@@ -42,13 +44,17 @@ LENGTHS, ERRORS = ("length_1", "length_2", "length_3"), ("error_1", "error_2", "
 #: Of an answer that names no space group: the number, and the rank of the right one.
 NO_GROUP, NO_RANK = 0, 231
 #: What a label has.
-_TRUTH = ["space_group", "a", "b", "c"]
+TRUTH = ["space_group", "a", "b", "c", "conventional_lattice"]
+#: Largest index of the axes of the lowest indices.
+_LOWEST = 1
 _COLUMNS = {
     "material_id": pa.string(),
     "condition": pa.string(),
     "patterns": pa.int64(),
     "spots": pa.float32(),
     "thickness": pa.float32(),
+    "lowest": pa.bool_(),
+    "one_zone": pa.bool_(),
     "status": pa.string(),
     "true_system": pa.string(),
     "system": pa.string(),
@@ -67,14 +73,16 @@ def answer_material(
     material: str,
     table: pa.Table,
     settings: ExampleSettings,
-    truth: Mapping[str, float],
+    truth: Mapping[str, Any],
 ) -> list[dict]:
     """Ask about the single patterns and the groups of one crystal.
 
     For the table of its patterns see :func:`ediff_solve.predictor.training.examples.place_groups`;
-    the truth has ``space_group`` and ``a, b, c`` of the conventional cell [angstrom]. A row an
-    answer: ``material_id, condition, patterns`` (how many together), ``spots`` (median),
-    ``thickness`` (mean) [angstrom], ``status, true_system, system, confidence, true_space_group,
+    the truth has ``space_group``, ``a, b, c`` of the conventional cell and its vectors,
+    ``conventional_lattice`` [angstrom]. A row an answer: ``material_id, condition, patterns`` (how
+    many together), ``spots`` (median), ``thickness`` (mean) [angstrom], ``lowest``, whether the
+    nearest of the zone axes with indices up to 3 has none above 1, ``one_zone``, whether the answer
+    has a net and no cell, ``status, true_system, system, confidence, true_space_group,
     space_group``, ``rank`` of the right space group among the answers, counted from 1, ``indexed``,
     the share of the spots that the lattice explains, ``length_1`` to ``length_3`` of the axes,
     shortest first, and ``error_1`` to ``error_3`` of those that were found [angstrom], infinite
@@ -83,6 +91,9 @@ def answer_material(
     """
     patterns = show_patterns(material, table, DETECTORS[settings.condition], settings.seed)
     thickness = table["thickness"].to_numpy()
+    axes = table["zone_axis_cartesian"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
+    lattice = np.reshape(truth["conventional_lattice"], (3, 3)).astype(float)
+    lowest = np.abs(nearest_axes(axes, lattice)).max(axis=1) <= _LOWEST
     groups = place_groups(table, settings, material)
     # A pattern is in more than one group.
     alone = {}
@@ -100,13 +111,26 @@ def answer_material(
                 "patterns": len(group),
                 "spots": float(np.median([len(patterns[j][0]) for j in group])),
                 "thickness": float(thickness[group].mean()),
+                "lowest": bool(lowest[group].all()),
+                "one_zone": answer.net is not None,
                 **_compare(answer, truth),
             }
         )
     return rows
 
 
-def _compare(answer: Answer, truth: Mapping[str, float]) -> dict[str, object]:
+def nearest_axes(directions: np.ndarray, lattice: np.ndarray) -> np.ndarray:
+    """Indices [uvw] of the zone axes of indices up to 3 that directions are nearest to.
+
+    Cartesian unit vectors, shape (n, 3), and rows of the conventional lattice; int, shape (n, 3).
+    """
+    axes = LOW_INDICES @ lattice
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    found: np.ndarray = LOW_INDICES[np.argmax(directions @ axes.T, axis=1)]
+    return found
+
+
+def _compare(answer: Answer, truth: Mapping[str, Any]) -> dict[str, object]:
     """Columns of an answer, and of what is true."""
     number = int(truth["space_group"])
     told = answer.system is not None
@@ -147,16 +171,16 @@ def ask_dataset(
     """Ask the predictor of a folder about the crystals of a dataset, or about those that are left.
 
     Answers (:func:`answer_material`) are kept in ``folder``, a file a row group of the dataset. The
-    labels have ``material_id, space_group, a, b, c`` [angstrom] of the crystals that are asked
-    about. A UserError where there is no predictor, no patterns, or the folder cannot be written to.
+    labels are a table of crystals, those that are asked about. A UserError where there is no
+    predictor, no patterns, or the folder cannot be written to.
     """
-    labels = labels[["material_id", *_TRUTH]]
+    labels = labels[["material_id", *TRUTH]]
     card = read_card(predictor)
     # Whatever an answer hangs on.
     made_of = {name: card[name] for name in ("sha256", "evidence", "thresholds", "least_indexed")}
     inputs = {
         "predictor": made_from.digest(made_of),
-        "labels": str(pd.util.hash_pandas_object(labels, index=False).sum()),
+        "labels": str(pd.util.hash_pandas_object(labels.drop(columns=TRUTH[-1])).sum()),
     }
     paths = run_blocks(
         _write_answers,

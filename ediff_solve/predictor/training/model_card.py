@@ -24,6 +24,7 @@ _LIMITS = """
 def format_card(card: Mapping[str, Any]) -> str:
     """Markdown of a card of :func:`ediff_solve.predictor.training.pipeline.build_predictor`."""
     conditions = list(card["detectors"])
+    shown = [name for name in card if isinstance(card[name], dict) and "ece_one" in card[name]]
     materials = card["materials"]
     parts = [
         "# Model card",
@@ -39,7 +40,7 @@ def format_card(card: Mapping[str, Any]) -> str:
         + _detector(card["detectors"].get("detector", {})),
         "**Answers** are those of `Predictor.predict`. *Cannot tell*, where spots are too few or "
         "no lattice explains them, counts as wrong. Calibration errors are those of the others.",
-        _table(["", *conditions], _figures(card, conditions)),
+        _table(["", *shown], _figures(card, shown)),
         "**By crystal system**, one pattern and ten, then what else ten patterns are taken for.",
         _table(["", *_heads(conditions), "taken for"], _systems(card, conditions)),
         "**One pattern, by its number of spots and by thickness.**",
@@ -74,7 +75,11 @@ def _simulation(name: str, made: Mapping[str, Any]) -> str:
     low_high = made["thickness_range"] or made["thicknesses"]
     # Angstrom to nanometre.
     thickness = " to ".join(f"{value / 10:g}" for value in low_high)
-    where = "on the paper's grid" if made["sampling"] == "grid" else "at any orientation"
+    where = {
+        "grid": "on the paper's grid",
+        "random": "at any orientation",
+        "zone": f"up to {made.get('tilt', 0):g} degrees off zone axes with indices up to 3",
+    }[made["sampling"]]
     return f"*{name}*: {where}, {thickness} nm, {made['energy'] / 1e3:g} kV"
 
 
@@ -134,9 +139,10 @@ def _ranges(card: Mapping[str, Any], key: str, unit: str) -> list[list[str]]:
 def _confidence(card: Mapping[str, Any]) -> str:
     limits = card["thresholds"]
     text = (
-        f"**Sure** is said from a confidence of {limits['single']:.2f} for one pattern and "
-        f"{limits['several']:.2f} for several, from which {100 * SURE:.0f} % or more were right on "
-        "crystals that no tree was grown on."
+        f"**Sure** is said from a confidence of {limits['single']:.2f} for one pattern, "
+        f"{limits['zone']:.2f} where it shows one zone alone, and {limits['several']:.2f} for "
+        f"several, from which {100 * SURE:.0f} % or more were right on crystals that no tree was "
+        "grown on."
     )
     rows = [
         [

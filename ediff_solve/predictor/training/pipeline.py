@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from ediff_solve.predictor.answering import Predictor
+from ediff_solve.predictor.answering import Predictor, find_predictor
 from ediff_solve.predictor.boosting import SpaceGroupModel
-from ediff_solve.predictor.store import KINDS, save_models
+from ediff_solve.predictor.store import LIMITS, load_models, read_card, save_models
 from ediff_solve.predictor.training.boosting import BoostingSettings
 from ediff_solve.predictor.training.card import TEN, describe, find_least_indexed, find_thresholds
 from ediff_solve.predictor.training.examples import (
@@ -26,7 +26,11 @@ from ediff_solve.predictor.training.examples import (
 from ediff_solve.predictor.training.fitting import hold_out, train_predictor
 from ediff_solve.predictor.training.judging import ask_datasets
 from ediff_solve.predictor.training.model_card import write_readme
-from ediff_solve.predictor.training.sample import write_answers, write_sample
+from ediff_solve.predictor.training.sample import (
+    read_test_materials,
+    write_answers,
+    write_sample,
+)
 from ediff_solve.predictor.training.trials import find_mixtures, time_sample
 from ediff_utils.bloch.dataset.manifest import read_settings
 from ediff_utils.core.errors import UserError
@@ -42,8 +46,8 @@ _SOURCE = (
 )
 #: Limits of a predictor that is asked before they are known: nothing is sure, nothing is doubted.
 _NO_LIMITS = {
-    "thresholds": dict.fromkeys(KINDS, 1.0),
-    "least_indexed": dict.fromkeys(KINDS, 0.0),
+    "thresholds": dict.fromkeys(LIMITS, 1.0),
+    "least_indexed": dict.fromkeys(LIMITS, 0.0),
 }
 
 
@@ -56,6 +60,12 @@ class PredictorSettings(Settings):
     orientations: Literal["random", "grid"] = Field(
         "random", description="of the patterns; the paper's grid is for comparison alone"
     )
+    start: str = Field(
+        "", description="predictor whose trees are gone on from, with crystals new to it"
+    )
+    several: bool = Field(
+        True, description="train on several patterns together; else those trees stay as they were"
+    )
     by_prototype: bool = Field(False, description="isostructural materials on one side")
     boosting: BoostingSettings = BoostingSettings()
     seed: int = Field(0, ge=0)
@@ -64,7 +74,7 @@ class PredictorSettings(Settings):
 def example_settings(
     settings: PredictorSettings, conditions: Iterable[str]
 ) -> dict[str, ExampleSettings]:
-    """Which examples a predictor is made of, by condition."""
+    """Which examples a predictor is asked about, by condition."""
     return {
         condition: ExampleSettings(
             condition=condition,
@@ -88,11 +98,13 @@ def _gather_examples(
         crystals = crystals.sample(n, random_state=settings.seed).sort_index()
     chosen = set(crystals["material_id"]) if settings.materials else None
     folders, wanted = [], example_settings(settings, runs)
+    if settings.start and not settings.several:
+        alone = {"together": (), "random_groups": 0}
+        wanted = {name: one.model_copy(update=alone) for name, one in wanted.items()}
     for condition, run in runs.items():
-        if read_settings(run.patterns).sampling != settings.orientations:
-            raise UserError(
-                f"{run.patterns}: sampling: expected orientations '{settings.orientations}'"
-            )
+        sampling = "zone" if condition.startswith("zone") else settings.orientations
+        if read_settings(run.patterns).sampling != sampling:
+            raise UserError(f"{run.patterns}: sampling: expected orientations '{sampling}'")
         folder = run.data / f"examples-{condition}"
         folders.append(
             build_examples(
@@ -119,19 +131,21 @@ def build_predictor(
 ) -> dict:
     """Make examples, train, ask about materials that were not trained on, and write it all.
 
-    The runs of "clean" and "detector", or of one of them, have the patterns; the predictor goes
-    into ``folder``. For jobs see :func:`ediff_solve.predictor.training.examples.build_examples`.
-    Returns the model card. A UserError where patterns are not there, or are not of the same
-    crystals.
+    The runs of "clean", "detector", "zone" and "zone_detector", or of some of them, have the
+    patterns; the predictor goes into ``folder``. For jobs see
+    :func:`ediff_solve.predictor.training.examples.build_examples`. Returns the model card. A
+    UserError where patterns are not there, are not of the same crystals, or of crystals that the
+    predictor that is gone on from may have seen.
     """
     times = [time.perf_counter()]
     crystals, index, vectors = _gather_examples(runs, settings, jobs, progress)
+    start = _find_start(settings, crystals)
     times.append(time.perf_counter())
     split_by = "prototype" if settings.by_prototype else "material"
     split = make_split(crystals, ForestSettings(split_by=split_by, seed=settings.seed))
     with tqdm(desc="rounds", disable=not progress) as bar:
         models = train_predictor(
-            index, vectors, crystals, split, settings.boosting, on_round=_report(bar)
+            index, vectors, crystals, split, settings.boosting, start, _report(bar)
         )
     times.append(time.perf_counter())
     wanted = example_settings(settings, runs)
@@ -144,6 +158,11 @@ def build_predictor(
     times.append(time.perf_counter())
     minutes = (np.diff(times) / 60).round(1).tolist()
     card = _start_card(runs, settings, split) | describe(answers) | limits
+    if settings.start:
+        made = read_card(find_predictor(settings.start))
+        # What trees have seen, those that were gone on from included.
+        card["materials"]["train"] += made["materials"]["train"]
+        card["started"] = {key: made[key] for key in ("materials", "simulation", "settings")}
     card["minutes"] = dict(zip(("examples", "training", "answers"), minutes, strict=True))
     write_answers(answers, folder)
     write_sample(runs, wanted, answers["material_id"], crystals, folder)
@@ -154,6 +173,22 @@ def build_predictor(
     write_readme(card, folder)
     save_models(models, card, folder)
     return card
+
+
+def _find_start(
+    settings: PredictorSettings, crystals: pd.DataFrame
+) -> dict[str, SpaceGroupModel] | None:
+    """Models that are gone on from; a UserError where they have seen any of the crystals."""
+    if not settings.start:
+        return None
+    folder = find_predictor(settings.start)
+    seen = set(crystals["material_id"]) - read_test_materials(folder)
+    if seen:
+        raise UserError(
+            f"start: {len(seen)} of the crystals are not among those that '{settings.start}' was "
+            "tested on; its trees may have seen them"
+        )
+    return load_models(folder)[0]
 
 
 def _start_card(

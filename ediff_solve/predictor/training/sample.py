@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.training.examples import ExampleSettings, choose_groups, place_groups
-from ediff_solve.predictor.training.judging import SCHEMA, answer_material, make_table
+from ediff_solve.predictor.training.judging import SCHEMA, TRUTH, answer_material, make_table
 from ediff_utils.bloch.dataset.reading import part_files
 from ediff_utils.core.files import read_table
 from ediff_utils.core.paths import Run, atomic_write
@@ -27,7 +27,8 @@ ANSWERS, PATTERNS = "answers.parquet", "test_patterns.parquet"
 MATERIALS = 100
 #: Answers that agree have confidences this near: other processors round otherwise.
 NEAR = 0.01
-_COLUMNS = ("material_id", "pattern", "thickness", "qx", "qy", "intensity")
+_SPOTS = ("qx", "qy", "intensity")
+_COLUMNS = ("material_id", "pattern", "zone_axis_cartesian", "thickness", *_SPOTS)
 _KEY = ["material_id", "condition", "patterns"]
 
 
@@ -79,8 +80,8 @@ def write_sample(
     parts = [_used(run, settings[condition], drawn, condition) for condition, run in runs.items()]
     table = pa.concat_tables(parts)
     labels = crystals.set_index("material_id").loc[table["material_id"].to_pylist()]
-    for name in ("space_group", "a", "b", "c"):
-        table = table.append_column(name, pa.array(labels[name].to_numpy()))
+    for name in TRUTH:
+        table = table.append_column(name, pa.array(labels[name].tolist()))
     path = Path(folder) / PATTERNS
     with atomic_write(path) as partial:
         pq.write_table(table, partial, compression="zstd")
@@ -129,7 +130,7 @@ def answer_sample(
     """
     rows: list[dict] = []
     for condition, material, part, _ in read_sample(settings, folder):
-        truth = {name: part[name][0].as_py() for name in ("space_group", "a", "b", "c")}
+        truth = {name: part[name][0].as_py() for name in TRUTH}
         rows += answer_material(predictor, material, part, settings[condition], truth)
     return make_table(rows).to_pandas()
 

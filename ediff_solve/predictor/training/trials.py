@@ -76,14 +76,14 @@ def find_mixtures(
     The second grain is a pattern of another test material (:func:`read_sample`), turned at random
     and up to as strong as the first, before the detector looks at both.
 
-    By condition and by "single" and "several": ``noticed``, the share of mixtures of which too few
-    spots are explained, ``false_alarms``, that of the same patterns without a second grain,
-    ``accuracy`` and ``sure``, of the crystal system of the stronger grain and how many mixtures are
-    called sure, ``sure_and_wrong`` of all mixtures, and ``n``.
+    By condition, at random orientations, and by "single" and "several": ``noticed``, the share of
+    mixtures of which too few spots are explained, ``false_alarms``, that of the same patterns
+    without a second grain, ``accuracy`` and ``sure``, of the crystal system of the stronger grain
+    and how many mixtures are called sure, ``sure_and_wrong`` of all mixtures, and ``n``.
     """
     sample = list(read_sample(settings, folder))
     answers: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
-    for condition in dict.fromkeys(name for name, *_ in sample):
+    for condition in dict.fromkeys(name for name, *_ in sample if not name.startswith("zone")):
         own = [each[1:] for each in sample if each[0] == condition]
         pool = _pool([table for _, table, _ in own])
         mixed = DETECTORS[condition].model_copy(update={"second_grain": 1.0})

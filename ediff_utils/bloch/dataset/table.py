@@ -10,6 +10,7 @@ from ediff_utils.bloch.orientations import (
     in_plane_rotation,
     random_orientations,
     tilt_orientations,
+    zone_orientations,
 )
 from ediff_utils.bloch.simulation import compute_spots, prepare
 from ediff_utils.core.seeds import name_seed
@@ -45,6 +46,9 @@ def crystal_orientations(crystal: Crystal, settings: SimulationSettings) -> np.n
     """Orientations of one crystal, as the settings have them chosen; shape (n, 3, 3)."""
     if settings.sampling == "random":
         return random_orientations(settings.orientations, _generator(crystal, settings, 0))
+    if settings.sampling == "zone":
+        rng = _generator(crystal, settings, 0)
+        return zone_orientations(crystal, settings.orientations, settings.tilt, rng)
     exact = grid_orientations(crystal, settings.orientations)
     if not settings.tilt:
         return exact

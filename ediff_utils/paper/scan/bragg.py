@@ -12,10 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-#: Spots closer to the origin are the direct beam [1/angstrom]; the first reflection of a cell of
-#: 50 angstrom lies there, far above any lattice of this project.
-DIRECT_BEAM_RADIUS = 0.02
-
 
 @dataclass(frozen=True)
 class BraggLists:
@@ -108,11 +104,3 @@ def build_bragg_lists(
         shape=shape or (int(places[0].max()) + 1, int(places[1].max()) + 1),
         n_dark=int((~bright).sum()),
     )
-
-
-def drop_direct_beam(lists: BraggLists, radius: float = DIRECT_BEAM_RADIUS) -> BraggLists:
-    """Remove the direct beam, the spots within ``radius`` of the origin [1/angstrom].
-
-    Positions that had no other are left out.
-    """
-    return lists.keep_spots(np.hypot(lists.qx, lists.qy) > radius)

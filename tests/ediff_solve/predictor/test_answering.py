@@ -17,12 +17,14 @@ from lattice_patterns import synthetic_patterns
 from other_code import edit
 from predictor_world import CARD, make_world
 
+from ediff_solve.lattice.nets import find_net
 from ediff_solve.predictor import groups
 from ediff_solve.predictor.answering import Predictor
 from ediff_solve.predictor.boosting import soften
 from ediff_solve.predictor.evidence import NAMES, compute_evidence
 from ediff_solve.predictor.few import pool_few
 from ediff_solve.predictor.indexing import compute_cells, compute_expected, compute_indexing
+from ediff_solve.predictor.report import format_answer
 from ediff_solve.predictor.spot_checks import MOST_SPOTS, check_pattern
 from ediff_solve.predictor.store import load_models, read_card, save_models
 from ediff_solve.predictor.training import examples as examples_module
@@ -49,6 +51,7 @@ from ediff_solve.predictor.training.examples import (
 )
 from ediff_solve.predictor.training.fitting import train_predictor
 from ediff_solve.predictor.training.judging import ask_dataset
+from ediff_solve.predictor.zone_net import describe_net
 from ediff_utils.core.errors import UserError
 from ediff_utils.crystals.groups import LAST_GROUPS, NUMBERED_SYSTEMS, laue_group
 
@@ -208,6 +211,21 @@ class TestTraining:
         with pytest.raises(UserError, match="found none of training materials for 'single'"):
             train_predictor(index.iloc[:0], vectors[:0], crystals, split, SMALL)
 
+    def test_trees_are_gone_on_from(self, world):
+        """The first trees stay as they are, others are added, and a kind without examples stays."""
+        index, vectors, crystals, split = world
+        first = train_predictor(index, vectors, crystals, split, SMALL)
+        alone = (index["patterns"] == 1).to_numpy()
+        more = train_predictor(
+            index[alone], vectors[alone], crystals, split, SMALL, start=first, on_round=None
+        )
+        assert more["several"] is first["several"]
+        own, other = first["single"].system.trees, more["single"].system.trees
+        assert len(other.leaves) > len(own.leaves)
+        for before, after in zip(own, other, strict=True):
+            np.testing.assert_array_equal(after[: len(before)], before)
+        np.testing.assert_array_equal(more["single"].system.classes, first["single"].system.classes)
+
 
 class TestGrowth:
     def test_shares_of_right_answers(self):
@@ -290,6 +308,7 @@ class TestThresholds:
                 "true_system": "cubic",
                 "system": np.where(right, "cubic", "trigonal"),
                 "confidence": confidence,
+                "one_zone": False,
             }
         )
         found = find_thresholds(table)
@@ -297,14 +316,96 @@ class TestThresholds:
         assert found["single"] == pytest.approx(SURE, abs=0.04)
         assert found["several"] == pytest.approx(SURE, abs=0.04)
         never = table.assign(system="trigonal")
-        assert find_thresholds(never) == {"single": 1.0, "several": 1.0}
+        assert find_thresholds(never) == {"single": 1.0, "zone": 1.0, "several": 1.0}
+
+    def test_patterns_of_one_zone_have_a_threshold_of_their_own(self):
+        rng = np.random.default_rng(5)
+        confidence, flat = rng.uniform(0.3, 1, 20_000), rng.random(20_000) < 0.5
+        # Too confident by a tenth where one zone is all that is seen.
+        right = rng.random(len(confidence)) < confidence - 0.1 * flat
+        columns = {"patterns": 1, "true_system": "cubic", "confidence": confidence}
+        table = pd.DataFrame(columns).assign(one_zone=flat)
+        found = find_thresholds(table.assign(system=np.where(right, "cubic", "trigonal")))
+        assert found["zone"] - found["single"] == pytest.approx(0.1, abs=0.05)
 
     def test_least_indexed_is_of_each_kind(self):
         table = pd.DataFrame({"patterns": [1] * 101 + [10] * 101})
+        table["one_zone"] = False
         table["indexed"] = [*np.linspace(0, 1, 101), *np.linspace(0.5, 1, 101)]
         found = find_least_indexed(table)
         assert found["single"] == pytest.approx(ONE_GRAIN)
         assert found["several"] == pytest.approx(0.5 + ONE_GRAIN / 2)
+
+
+class TestOneZone:
+    """Of a pattern of one zone alone its net is told, and no cell."""
+
+    @pytest.fixture(scope="class")
+    def predictor(self):
+        return Predictor.load()
+
+    @staticmethod
+    def molybdite(rng, shear=0.0):
+        """Spots of alpha-MoO3 along its long axis, sheared by an angle [degree].
+
+        a 3.963, b 13.855, c 3.696 angstrom (Sitepu, Powder Diffraction 24, 315, 2009). Out to
+        1.1 1/angstrom the plane's spots alone are near the Ewald sphere.
+        """
+        step = np.array([1 / 3.963, 1 / 3.696])
+        hk = np.array([(h, k) for h in range(-4, 5) for k in range(-4, 5) if h or k])
+        points = hk * step
+        points = points[np.hypot(*points.T) < 1.1]
+        points = points @ np.array([[1, 0], [np.tan(np.radians(shear)), 1]])
+        angle = rng.uniform(0, 2 * np.pi)
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        measured = points @ turn + rng.normal(0, 0.0015, points.shape)
+        return (*measured.T, rng.exponential(1, len(points)) * np.exp(-((points**2).sum(axis=1))))
+
+    @pytest.mark.parametrize("shear", [0.0, 3.0])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_the_net_is_printed_and_no_long_axis(self, predictor, shear, seed):
+        """A pattern of MoO3 along [010] had a cell with an axis of 102 angstrom."""
+        answer = predictor.predict([self.molybdite(np.random.default_rng(seed), shear)])
+        assert answer.lattice is None
+        assert answer.net.lengths == pytest.approx([1 / 3.963, 1 / 3.696], rel=0.01)
+        assert answer.net.angle == pytest.approx(90 - shear, abs=0.4)
+        assert answer.net.share > 0.9
+        text = format_answer(answer)
+        assert "third axis       not seen" in text
+        assert "cell solved" not in text
+        packed = answer.to_dict()
+        assert packed["lattice"] is None
+        assert packed["net"]["third_axis"] == "not seen"
+        json.dumps(packed)
+
+    def test_spots_of_other_layers_are_a_cell(self, predictor):
+        answer = predictor.predict([synthetic_patterns("tP", 1, seed=4)[0]])
+        assert answer.net is None
+        assert answer.lattice is not None
+
+    @pytest.mark.parametrize(
+        ("two", "angle", "shape", "group"),
+        [
+            (0.2, 90, "square", "p4mm"),
+            (0.2, 60, "hexagonal", "p6mm"),
+            (0.31, 90, "rectangular", "p2mm"),
+            (0.2, 75, "centred rectangular", "c2mm"),
+            (0.31, np.degrees(np.arccos(0.1 / 0.31)), "centred rectangular", "c2mm"),
+            (0.31, 82, "oblique", "p2"),
+        ],
+    )
+    def test_shapes_of_nets(self, two, angle, shape, group):
+        """Nets of plane lattices as International Tables A, 2.1.3, has them."""
+        a = np.array([0.2, 0.0])
+        b = two * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
+        hk = np.array([(h, k) for h in range(-4, 5) for k in range(-4, 5) if h or k])
+        rng = np.random.default_rng(2)
+        points = hk @ np.array([a, b]) + rng.normal(0, 5e-4, hk.shape)
+        points = points[np.hypot(*points.T) < 1.0]
+        net = find_net(*points.T, rng.exponential(1, len(points)), 300e3)
+        found = describe_net(net, 300e3)
+        assert (found.shape, found.plane_group) == (shape, group)
+        assert found.lengths == pytest.approx([0.2, two], rel=3e-3)
 
 
 class TestStore:
@@ -460,7 +561,9 @@ class TestPredictor:
         assert answer.status != "sure" or any("do not fit" in note for note in answer.notes)
 
     def test_a_low_confidence_is_not_sure(self, models):
-        careful = Predictor(models, CARD | {"thresholds": {"single": 1.01, "several": 1.01}})
+        careful = Predictor(
+            models, CARD | {"thresholds": {"single": 1.01, "several": 1.01, "zone": 1.01}}
+        )
         assert careful.predict(synthetic_patterns("tP", 3, seed=55)).status == "not sure"
 
 
@@ -477,6 +580,7 @@ class TestExamples:
                 "material_id": [symbol] * 5,
                 "pattern": np.arange(5, dtype=np.int32),
                 "thickness": np.full(5, 200.0, np.float32),
+                "zone_axis_cartesian": pa.array([[0.0, 0.0, 1.0]] * 5, pa.list_(pa.float32(), 3)),
             }
             for k, name in enumerate(("qx", "qy", "intensity")):
                 columns[name] = pa.array([p[k].astype(np.float32) for p in spots])
@@ -546,6 +650,7 @@ class TestExamples:
         settings = ExampleSettings(singles=2, together=(3,), random_sizes=(2, 3))
         labels = pd.DataFrame({"material_id": ["cP", "oI"], "space_group": [221, 71]})
         labels = labels.assign(a=4.0, b=5.0, c=6.0)
+        labels["conventional_lattice"] = [np.diag([4.0, 5.0, 6.0]).ravel()] * 2
 
         def ask(patterns, folder="answers"):
             where = (tmp_path / "model", patterns, tmp_path / folder, settings, labels)
@@ -597,7 +702,7 @@ class TestExamples:
         stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "answers").iterdir()}
         ask(dataset)
         assert {p: p.stat().st_mtime_ns for p in (tmp_path / "answers").iterdir()} == stamps
-        never = CARD | {"thresholds": {"single": 1.1, "several": 1.1}}
+        never = CARD | {"thresholds": {"single": 1.1, "several": 1.1, "zone": 1.1}}
         save_models(models, never, tmp_path / "model")
         assert set(ask(dataset)["status"]) == {"not sure", "cannot tell"}
 

@@ -28,7 +28,7 @@ def model(tmp_path_factory):
     settings = BoostingSettings(rounds=8, group_rounds=3, min_data_in_leaf=2, jobs=1)
     models = train_predictor(*make_world({"cF": 225, "tP": 123}, 8), settings)
     folder = tmp_path_factory.mktemp("model")
-    save_models(models, CARD | {"thresholds": {"single": 0.0, "several": 0.0}}, folder)
+    save_models(models, CARD | {"thresholds": {"single": 0.0, "several": 0.0, "zone": 0.0}}, folder)
     return folder
 
 
@@ -188,7 +188,7 @@ def test_another_lattice_over_the_first(model, tmp_path):
     pairs = zip(SPOTS, others, strict=True)
     both = [tuple(map(np.concatenate, zip(*pair, strict=True))) for pair in pairs]
     careful = Predictor.load(model)
-    careful.card["least_indexed"] = {"single": 0.8, "several": 0.8}
+    careful.card["least_indexed"] = {"single": 0.8, "several": 0.8, "zone": 0.8}
     found = careful.predict(both)
     assert found.status == "not sure"
     assert "a second grain" in found.notes[-1]

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import chisquare, kstest
 
 from ediff_utils.bloch.orientations import (
+    LOW_INDICES,
     FundamentalSector,
     fundamental_sector,
     grid_orientations,
@@ -22,6 +23,7 @@ from ediff_utils.bloch.orientations import (
     random_orientations,
     tilt_orientations,
     zone_axes,
+    zone_orientations,
 )
 
 #: Order of the Laue group, International Tables A.
@@ -257,3 +259,28 @@ def test_tilts_are_by_the_angle_to_any_side_without_a_turn(angle):
     if angle:
         sides = np.arctan2(between[:, 1], between[:, 0])
         assert kstest(sides, "uniform", (-np.pi, 2 * np.pi)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["gold", "wurtzite (polar)", "zirconia"])
+def test_orientations_near_zone_axes(name):
+    """Within the largest tilt, tilts and in-plane rotations uniform, low indices more often."""
+    crystal = make_crystal(name)
+    found = zone_orientations(crystal, 4000, 3.0, np.random.default_rng(1))
+    np.testing.assert_allclose(
+        found @ found.transpose(0, 2, 1), np.tile(np.eye(3), (4000, 1, 1)), atol=1e-12
+    )
+    assert (np.linalg.det(found) > 0).all()
+    exact = zone_orientations(crystal, 4000, 0.0, np.random.default_rng(1))
+    tilt = np.degrees(np.arccos(np.clip((found[:, :, 2] * exact[:, :, 2]).sum(axis=1), -1, 1)))
+    assert kstest(tilt / 3.0, "uniform").pvalue > 1e-3
+    assert kstest(in_plane_rotation(exact) / 360, "uniform").pvalue > 1e-3
+    indices = exact[:, :, 2] @ np.linalg.inv(crystal.conventional_lattice)
+    largest = np.abs(indices).max(axis=1, keepdims=True)
+    nearest = (indices / largest)[:, None, :] - LOW_INDICES / np.abs(LOW_INDICES).max(axis=1)[
+        :, None
+    ]
+    uvw = LOW_INDICES[np.argmin((nearest**2).sum(axis=2), axis=1)]
+    weight = 1 / (LOW_INDICES**2).sum(axis=1)
+    expected = weight[np.abs(LOW_INDICES).max(axis=1) == 1].sum() / weight.sum()
+    assert (np.abs(uvw).max(axis=1) == 1).mean() == pytest.approx(expected, abs=0.03)
+    assert expected == pytest.approx(0.37, abs=0.005)

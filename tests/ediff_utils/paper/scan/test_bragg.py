@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ediff_utils.paper.scan.bragg import build_bragg_lists, drop_direct_beam
+from ediff_solve.frames.bragg import drop_direct_beam
+from ediff_utils.paper.scan.bragg import build_bragg_lists
 
 
 @st.composite
