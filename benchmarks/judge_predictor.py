@@ -61,6 +61,9 @@ def simulate_used(
     columns = {
         "material_id": pa.array([crystal.material_id] * len(used)),
         "pattern": pa.array(used, pa.int32()),
+        "zone_axis_cartesian": pa.FixedSizeListArray.from_arrays(
+            pa.array(orientations[:, :, 2].astype(np.float32).ravel()), 3
+        ),
         "thickness": pa.array(thicknesses[:, 0], pa.float32()),
         **{name: pa.array(values, pa.list_(pa.float32())) for name, values in lists.items()},
         "position": pa.array(used, pa.int64()),

@@ -19,5 +19,5 @@ if not os.environ.get("NUMBA_CACHE_DIR") and not any(os.access(c, os.W_OK) for c
     os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="ediff-")
     atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -30,7 +30,7 @@ from ediff_utils.bloch.scattering import wavelength
 from ediff_utils.core.errors import UserError
 
 #: Bases that are tried; candidates of a pattern that may be one, or are matched with one.
-N_BASES, N_PER_PATTERN, N_OTHERS = 16, 2, 3
+N_BASES, N_PER_PATTERN, N_OTHERS = 24, 4, 6
 #: A pattern's further candidates are not asked where one matches with this chi-square; a base that
 #: this share of the patterns supports is tried before others are looked at.
 CLEAR_MATCH, ENOUGH_SUPPORT = 4.0, 0.6

@@ -31,6 +31,8 @@ from ediff_utils.core.errors import UserError
 
 #: Patterns that the lattice is solved from at most, those with most spots.
 MOST_PATTERNS = 20
+#: Lattices of one pattern that are kept, for others to agree with.
+N_CANDIDATES = 8
 #: Every how many-th ring is looked at.
 RING_STEP = 2
 #: Added to a ring's total before others are divided by it.
@@ -161,7 +163,7 @@ def compute_evidence(
     used = np.sort(np.argsort(-sizes, kind="stable")[:MOST_PATTERNS])
     chosen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [checked[p] for p in used]
     if candidates is None:
-        known = [solve_pattern(*spots, energy=energy) for spots in chosen]
+        known = [solve_pattern(*s, energy=energy, n_candidates=N_CANDIDATES) for s in chosen]
     else:
         known = [candidates[int(p)] for p in used]
     if len(chosen) == 1:
@@ -195,7 +197,7 @@ def solve_alone(
     on its own does not.
     """
     spots = _centred(*check_spots(*pattern)).spots
-    found = solve_pattern(*spots, energy=energy)
+    found = solve_pattern(*spots, energy=energy, n_candidates=N_CANDIDATES)
     return found or (solve_sparse(*spots, energy=energy) if sparse else [])
 
 

@@ -68,7 +68,8 @@ def judge_again(
     others = answers[~answers["material_id"].isin(set(stored["material_id"]))]
     answers = join_answers([others, stored])
     for condition, figures in describe(answers).items():
-        kept = {name: card[condition][name] for name in ("ms_one", "ms_ten")}
+        old = card[condition]
+        kept = {name: old[name] for name in ("ms_one", "ms_ten") if name in old}
         card[condition] = figures | kept
     write_answers(answers, folder)
     write_readme(card, folder)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lattice_patterns import gold_pattern, random_rotations
 
-from ediff_solve.lattice import solve_pattern, solve_sparse
+from ediff_solve.lattice import solve_sparse
 from ediff_solve.lattice.kernels.pooling import distinct_differences, join_spots
 
 
@@ -14,8 +14,6 @@ def test_few_spots_are_solved_where_no_difference_comes_twice():
     solved = 0
     for rotation in random_rotations(60):
         qx, qy, intensity, hkl = gold_pattern(rotation)
-        if solve_pattern(qx, qy, intensity):
-            continue
         found = solve_sparse(qx, qy, intensity)
         if not found:
             continue
