@@ -23,7 +23,7 @@ TEN = 10
 #: What the card calls an answer to one pattern and to so many.
 _NUMBERS = {"one": 1, "ten": TEN}
 #: Conditions near zone axes begin with this, and those of axes of the lowest indices with that.
-_ZONE, _LOWEST = "zone", "lowest"
+ZONE, LOWEST = "zone", "lowest"
 #: Space groups of which one may be right.
 _TOP = 5
 #: Share of the answers that is left when the least confident are set aside.
@@ -72,8 +72,8 @@ def describe(answers: pd.DataFrame) -> dict[str, dict]:
     found = {}
     for condition, part in answers.groupby("condition", sort=False):
         found[str(condition)] = _describe(part)
-        if str(condition).startswith(_ZONE):
-            name = str(condition).replace(_ZONE, _LOWEST)
+        if str(condition).startswith(ZONE):
+            name = str(condition).replace(ZONE, LOWEST)
             found[name] = _describe(part[part["lowest"] & (part["patterns"] == 1)])
     return found
 
@@ -227,7 +227,7 @@ def _split_kinds(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def format_line(figures: dict[str, dict], key: str, form: str) -> list[str]:
     """A figure of every condition, as the terminal and the card in words show it."""
-    values = [found[key] for found in figures.values()]
+    values = [found.get(key) for found in figures.values()]
     return ["-" if value is None else f"{value:{form}}".replace("%", " %") for value in values]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ediff_solve.predictor.training.card import LINES, SURE, format_line
+from ediff_solve.predictor.training.card import LINES, LOWEST, SURE, ZONE, format_line
 from ediff_utils.core.paths import atomic_write
 from ediff_utils.crystals.groups import NUMBERED_SYSTEMS
 
@@ -24,7 +24,8 @@ _LIMITS = """
 def format_card(card: Mapping[str, Any]) -> str:
     """Markdown of a card of :func:`ediff_solve.predictor.training.pipeline.build_predictor`."""
     conditions = list(card["detectors"])
-    shown = [name for name in card if isinstance(card[name], dict) and "ece_one" in card[name]]
+    shown = [n for name in conditions for n in (name, name.replace(ZONE, LOWEST)) if n in card]
+    shown = list(dict.fromkeys(shown))
     materials = card["materials"]
     parts = [
         "# Model card",
@@ -103,7 +104,7 @@ def _figures(card: Mapping[str, Any], conditions: list[str]) -> list[list[str]]:
     return [
         [label, *format_line(figures, key, form)]
         for label, (key, form) in LINES.items()
-        if all(key in found for found in figures.values())
+        if any(key in found for found in figures.values())
     ]
 
 

@@ -14,7 +14,8 @@ from ediff_solve.predictor.answering import Predictor, find_predictor
 from ediff_solve.predictor.evidence.rings import N_ORDERS, N_RINGS, STEP, ring_magnitudes
 from ediff_solve.predictor.training.examples import DETECTORS, show_patterns
 
-#: 50 answers, to single patterns and to groups, clean and as the detector shows them.
+#: Answers to single patterns and to groups, at random and near zone axes, clean and as the
+#: detector shows them.
 GOLDEN = json.loads((Path(__file__).parent / "golden_answers.json").read_text())
 
 
@@ -47,16 +48,21 @@ def test_the_answers_are_what_they_were(predictor, stored, golden):
         assert answer.lattice is None
     else:
         assert answer.space_groups[0][0] == golden["space_group"]
-        assert answer.lattice.symbol == golden["bravais"]
-        assert answer.lattice.parameters == pytest.approx(golden["cell"], rel=1e-6)
+        if golden["net"] is None:
+            assert answer.lattice.symbol == golden["bravais"]
+            assert answer.lattice.parameters == pytest.approx(golden["cell"], rel=1e-6)
+        else:
+            assert answer.lattice is None
+            assert [*answer.net.lengths, answer.net.angle] == pytest.approx(golden["net"], rel=1e-5)
 
 
 def test_golden_answers_are_of_all_kinds():
-    assert len(GOLDEN) == 50
+    assert len(GOLDEN) == 61
+    assert sum(g["net"] is not None for g in GOLDEN) >= 5
     kinds = {(g["condition"], len(g["patterns"]) == 1) for g in GOLDEN}
-    assert len(kinds) == 4
+    assert len(kinds) == 8
     assert {g["status"] for g in GOLDEN} == {"sure", "not sure", "cannot tell"}
-    assert {len(g["patterns"]) for g in GOLDEN} & {2, 3, 4}
+    assert {1, 10} < {len(g["patterns"]) for g in GOLDEN}
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -74,7 +74,8 @@ def test_the_card(trained):
     assert card["detectors"]["detector"]["position_noise"] > 0
     assert card["simulation"]["detector"]["thickness_range"] == [20, 300]
     assert card["clean"]["axes_relative_ten"] < 1e-3
-    assert 0 < min(card["least_indexed"].values()) < 1
+    # Random orientations have hardly a pattern of one zone alone to fit a limit on.
+    assert 0 < min(card["least_indexed"][kind] for kind in ("single", "several")) < 1
 
 
 def test_the_card_in_words(trained):
