@@ -24,7 +24,16 @@ from ediff_utils.paper import results
 from ediff_utils.paper.comparison import summary_table, to_markdown
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+#: The README and the pages that it leads to.
+TEXT = README + "".join(
+    path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))
+)
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+#: Of the table of the predictor.
+HEAD = (
+    "| | clean | detector | zone | lowest | zone_detector | lowest_detector |\n"
+    "| --- | --- | --- | --- | --- | --- | --- |\n"
+)
 #: Heading of each column, and the run that it stands for.
 RUNS = {
     "22,740 real crystals": "paper",
@@ -34,7 +43,7 @@ RUNS = {
 
 def test_table_of_results():
     runs = {heading: results.read_results(Run(name).published) for heading, name in RUNS.items()}
-    assert to_markdown(summary_table(runs)) in README
+    assert to_markdown(summary_table(runs)) in TEXT
 
 
 def test_table_of_what_the_accuracy_is_made_of():
@@ -42,7 +51,7 @@ def test_table_of_what_the_accuracy_is_made_of():
     assert done.exit_code == 0
     shown = list(CHANGES.values())
     assert re.findall(r"^\| (?!vectors|---)(.*?) \|", done.stdout, re.MULTILINE) == shown
-    assert done.stdout in README
+    assert done.stdout in TEXT
 
 
 def test_a_run_without_that_table(monkeypatch, tmp_path):
@@ -118,10 +127,10 @@ def test_prose_of_the_paper_run():
         f"False positives of orthorhombic: {false[0]:.0f} % (43 %) and {false[1]:.0f} % (29 %)",
         f"a seventh class {100 * seven['accuracy']:.1f} % (63 %), and {100 * found:.0f} % of the",
     ):
-        assert sentence in README
+        assert sentence in TEXT
     for system in ("orthorhombic", "monoclinic"):
         given = run["space_group"]["ten"]["systems"][system]["accuracy_given_system"]
-        assert f"{100 * given:.0f} % of the {system}" in README
+        assert f"{100 * given:.0f} % of the {system}" in TEXT
     cross = pd.DataFrame(run["protocols"]["cross"])
     keys = ["train", "train_rotation", "test", "test_rotation", "patterns"]
     accuracy = cross.set_index(keys)["accuracy"]
@@ -133,9 +142,9 @@ def test_prose_of_the_paper_run():
         ("random", "free", "random", "free"),
     ):
         cells = [f"{100 * accuracy[(*pair, patterns)]:.1f} %" for patterns in ("one", "ten")]
-        assert f"| {cells[0]} | {cells[1]} |" in README
+        assert f"| {cells[0]} | {cells[1]} |" in TEXT
     behind = run["behind_detector"]["train_random"]
-    assert f"| {100 * behind['one']:.1f} % | {100 * behind['ten']:.1f} % |" in README
+    assert f"| {100 * behind['one']:.1f} % | {100 * behind['ten']:.1f} % |" in TEXT
 
 
 def test_the_paper_presets_forests_on_the_scan():
@@ -145,8 +154,8 @@ def test_the_paper_presets_forests_on_the_scan():
     said = (
         f"{pixels:.1f} % of the single-domain positions and {together:.1f} % of the single-crystal"
     )
-    assert said in README
-    assert f"a is {scan['lattice_median_error']['forests']:.3f} Å off" in README
+    assert said in TEXT
+    assert f"a is {scan['lattice_median_error']['forests']:.3f} Å off" in TEXT
 
 
 def test_table_of_the_scan():
@@ -164,12 +173,12 @@ def test_table_of_the_scan():
         (("particle, together", "twinned"), "cubic"),
     ):
         shares = [f"{100 * stages[name][place][column]:.1f} %" for name in stages]
-        assert f"| {' | '.join(shares)} |" in README
+        assert f"| {' | '.join(shares)} |" in TEXT
     errors = [f"{scan['lattice_median_error'][name]:.4f} Å" for name in stages]
-    assert f"| {' | '.join(errors)} |" in README
-    assert f"| {100 * scan['flags']['flagged_at_false_alarms']:.1f} % |" in README
+    assert f"| {' | '.join(errors)} |" in TEXT
+    assert f"| {100 * scan['flags']['flagged_at_false_alarms']:.1f} % |" in TEXT
     for found in scan["detection"].values():
-        assert f"| {100 * found['recall']:.1f} % | {100 * found['precision']:.1f} % |" in README
+        assert f"| {100 * found['recall']:.1f} % | {100 * found['precision']:.1f} % |" in TEXT
 
 
 def test_table_of_the_predictor():
@@ -178,8 +187,30 @@ def test_table_of_the_predictor():
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text == format_card(read_card(folder))
     assert read_card(folder.parent) == read_card(folder)
-    head = "| | clean | detector | zone | lowest | zone_detector | lowest_detector |\n"
-    table = README.split(head)[1].split("\n\n")[0].split("\n", 1)[1]
+    table = TEXT.split(HEAD)[1].split("\n\n")[0]
     for row in table.splitlines():
         assert row in text
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 30e6
+
+
+def test_how_far_to_trust_it():
+    """The README's own table, row by row, from the model card, a benchmark's page and a run."""
+    card = read_card(ROOT / "data" / "models" / "default")
+
+    def cells(*pairs: tuple[float, float]) -> str:
+        return " | ".join(f"{100 * clean:.0f} %, {100 * seen:.0f} %" for clean, seen in pairs)
+
+    for label, condition in (
+        ("any orientation: clean, detector", ""),
+        ("near zone axes: clean, detector", "zone"),
+    ):
+        names = ("zone", "zone_detector") if condition else ("clean", "detector")
+        pairs = [tuple(card[name][key] for name in names) for key in ("one", "ten")]
+        assert f"| {label} | {cells(*pairs)} | |\n" in README
+    run = results.read_results(Run("paper").published)["crystal_system"]
+    one, ten = (f"{100 * run[key]['accuracy']:.0f} %" for key in ("one", "ten"))
+    row = f"| the paper's protocol, 22,740 crystals | {one} | {ten} | 67 %, 79 % |"
+    assert row in README
+    sure = min(card[name]["right_of_sure_one"] for name in ("clean", "detector", "zone"))
+    assert f"{100 * sure:.0f} % or more are right" in README
+    assert len(README) < 5000
