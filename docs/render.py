@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from nbconvert import MarkdownExporter
 
-from ediff_utils.core.paths import NOTEBOOKS, SHIPPED, Run, atomic_write
+from ediff_utils.core.paths import NOTEBOOKS, ROOT, SHIPPED, Run, atomic_write
 
 PAGES = SHIPPED / "docs" / "notebooks"
 #: How a notebook names the figures that it saves.
@@ -35,6 +35,7 @@ def render(path: Path, figures: str) -> str:
         cell.outputs = [_shown(out, names, figures) for out in cell.outputs if _kept(out)]
     book.cells = [cell for cell in book.cells if _INJECTED not in cell.metadata.get("tags", [])]
     text, _ = MarkdownExporter().from_notebook_node(book)
+    text = text.replace(f"{ROOT}/", "")
     text = re.sub(r"<style scoped>.*?</style>\n?", "", text, flags=re.DOTALL)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines())) + "\n"
 
