@@ -168,9 +168,19 @@ def maps(
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    """Map the crystal systems of SCAN, 4D-STEM frames or Bragg lists, by the predictor."""
+    """Map the crystal systems of SCAN, 4D-STEM frames or Bragg lists, by the predictor.
+
+    Beside what the predictor says of each position, the phases that explain the whole scan.
+    """
+    from ediff_solve.figures.phases import figure_net, figure_phases
     from ediff_solve.frames.powder import read_calibration
-    from ediff_solve.scans.mapping import format_scan, map_scan, take_scan
+    from ediff_solve.phases.scan import map_net
+    from ediff_solve.scans.mapping import (
+        format_scan,
+        map_scan,
+        prepare_phase_figure,
+        take_scan,
+    )
     from ediff_utils.core.settings import ScanSettings, check
     from ediff_utils.figures.scan import figure_7
     from ediff_utils.figures.style import save_figure
@@ -189,6 +199,12 @@ def maps(
         by = "the predictor's cells, where cubic"
         drawn = figure_7(mapped.maps, mapped.lists, step=mapped.step, lattice_by=by)
         click.echo(f"Figure: {save_figure(drawn, figure)}", err=True)
+        path = figure.with_name(f"{figure.stem}-phases{figure.suffix}")
+        if (told := prepare_phase_figure(mapped, settings.energy)) is not None:
+            click.echo(f"Figure: {save_figure(figure_phases(**told), path)}", err=True)
+        elif (net := mapped.phases.net) is not None:
+            shown = figure_net(net, *map_net(mapped.phases, net), mapped.step)
+            click.echo(f"Figure: {save_figure(shown, path)}", err=True)
     click.echo(f"Tables and maps: {folder}", err=True)
 
 

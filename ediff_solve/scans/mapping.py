@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,15 @@ from ediff_solve.frames.emd import holds_lists
 from ediff_solve.frames.lists.reading import holds_spots
 from ediff_solve.frames.powder import RingCalibration
 from ediff_solve.frames.stream import build_lists, detect_scan
+from ediff_solve.phases.indexing import best_grain
+from ediff_solve.phases.report import describe_phases, format_phases
+from ediff_solve.phases.scan import ScanPhases
 from ediff_solve.scans import intake
 from ediff_solve.scans.answers import predict_scan
 from ediff_solve.scans.files import write_crystal_maps
 from ediff_solve.scans.particles import segment_particles
+from ediff_solve.scans.phase_maps import compute_colour_key, compute_phase_maps
+from ediff_solve.scans.phases import tell_phases
 from ediff_utils.core.errors import UserError
 from ediff_utils.core.settings import ScanSettings
 from ediff_utils.paper.predictions import write_table
@@ -42,6 +48,10 @@ class MappedScan:
         Particle at each position, 0 for none.
     step : float
         Distance of probe positions [angstrom].
+    phases : ScanPhases
+        Cells that explain the whole scan, told without the predictor.
+    phase_table : DataFrame
+        See :func:`ediff_solve.phases.report.tabulate_phases`.
     """
 
     lists: BraggLists
@@ -49,6 +59,8 @@ class MappedScan:
     particles: pd.DataFrame
     labels: np.ndarray
     step: float
+    phases: ScanPhases
+    phase_table: pd.DataFrame
 
     def to_dict(self) -> dict[str, object]:
         """What a program would read: shape, and by crystal system positions, particles and cell."""
@@ -68,6 +80,7 @@ class MappedScan:
             "positions": len(found),
             "particles": len(self.particles),
             "systems": systems,
+            "whole_scan": describe_phases(self.phases, self.phase_table),
         }
 
 
@@ -109,7 +122,26 @@ def map_scan(
     write_table(answers.maps, folder / MAPS)
     write_table(answers.particles, folder / PARTICLES)
     write_crystal_maps(answers.maps, folder, "maps", step)
-    return MappedScan(lists, answers.maps, answers.particles, labels, step)
+    phases, table = tell_phases(lists, settings, folder, step)
+    return MappedScan(lists, answers.maps, answers.particles, labels, step, phases, table)
+
+
+def prepare_phase_figure(mapped: MappedScan, energy: float) -> dict[str, Any] | None:
+    """What :func:`ediff_solve.figures.phases.figure_phases` draws; None where no phase is told.
+
+    The energy is that of the electrons [eV].
+    """
+    phases = mapped.phases.discovered.phases
+    if not phases:
+        return None
+    cells = [(f"{n + 1} {p.bravais.symbol}", p.bravais.parameters) for n, p in enumerate(phases)]
+    return {
+        "maps": compute_phase_maps(mapped.phases),
+        "names": [f"{name}, {a:.2f} {b:.2f} {c:.2f} Å" for name, (a, b, c, *_) in cells],
+        "grains": [best_grain(mapped.phases, phase, energy) for phase in phases],
+        "keys": [compute_colour_key(phase.bravais.system) for phase in phases],
+        "step": mapped.step,
+    }
 
 
 def format_scan(mapped: MappedScan) -> str:
@@ -124,4 +156,5 @@ def format_scan(mapped: MappedScan) -> str:
         cell = ", ".join("-" if own[axis] is None else f"{own[axis]:.3f}" for axis in "abc")
         lines.append(f"{name:16}{own['positions']:>10}{own['particles']:>10}   {cell} angstrom")
     untold = nx * ny - found["positions"]  # type: ignore[operator]
-    return "\n".join([*lines, f"{'nothing told':16}{untold:>10}"])
+    lines.append(f"{'nothing told':16}{untold:>10}")
+    return "\n".join([*lines, "", format_phases(mapped.phases, mapped.phase_table)])

@@ -192,10 +192,14 @@ class TestMaps:
         assert sum(own["positions"] for own in found["systems"].values()) == found["positions"]
         assert found["particles"] == len(pd.read_parquet(out / "particles.parquet"))
         assert {path.name for path in out.iterdir()} >= {"maps.h5", "maps.ang"}
+        whole = json.loads((out / "phases.json").read_text())
+        assert whole == found["whole_scan"]
+        assert {"phases", "net", "too_few"} <= set(whole)
         assert picture.read_bytes()[:4] == b"\x89PNG"
         lines = run(*run_in).stdout.splitlines()
         assert lines[0].startswith("12 x 12 positions")
-        counts = [int(line.split()[1]) for line in lines[2:-1]] + [int(lines[-1].split()[-1])]
+        last = next(n for n, line in enumerate(lines) if line.startswith("nothing told"))
+        counts = [int(line.split()[1]) for line in lines[2:last]] + [int(lines[last].split()[-1])]
         assert sum(counts) == 144
 
     def test_no_scan(self, tmp_path):
