@@ -95,7 +95,7 @@ BAD = {
     "tree_fraction: 0": ("tree_fraction", "greater than 0"),
     "test_size: 1": ("test_size", "less than 1"),
     "split_by: chance": ("split_by", "'material' or 'prototype'"),
-    "sampling: spiral": ("sampling", "'grid' or 'random'"),
+    "sampling: spiral": ("sampling", "'random' or 'zone'"),
     "scattering: kirkland": ("scattering", "'lobato'"),
     "normalisation: max": ("normalisation", "'scattered' or 'incident'"),
     "crystals: 5": ("crystals", "string"),
