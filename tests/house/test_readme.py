@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,8 @@ HEAD = (
     "| | clean | detector | zone | lowest | zone_detector | lowest_detector |\n"
     "| --- | --- | --- | --- | --- | --- | --- |\n"
 )
+#: Of a table of real crystals: frames alone, and ten of them.
+PARTS = ("alone", "together")
 #: Heading of each column, and the run that it stands for.
 RUNS = {
     "22,740 real crystals": "paper",
@@ -193,6 +196,25 @@ def test_table_of_the_predictor():
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 30e6
 
 
+def read_real(name: str) -> dict:
+    """What the predictor says of a real crystal's frames, as `predict --draws 100 --json`."""
+    return json.loads((ROOT / f"figures/predictor/{name}.json").read_text())
+
+
+def test_table_of_real_crystals():
+    found = [read_real(name)[part] for name in ("quartz", "glycine") for part in PARTS]
+    rows = {
+        "right crystal system": [f"{100 * own['accuracy']:.0f} %" for own in found],
+        "mean confidence": [f"{100 * own['confidence']:.0f} %" for own in found],
+        "right space group, among the first five": [
+            f"{100 * own['space_group_top1']:.0f} %, {100 * own['space_group_top5']:.0f} %"
+            for own in found
+        ],
+    }
+    for label, cells in rows.items():
+        assert f"| {label} | {' | '.join(cells)} |" in TEXT
+
+
 def test_how_far_to_trust_it():
     """The README's own table, row by row, from the model card, a benchmark's page and a run."""
     card = read_card(ROOT / "data" / "models" / "default")
@@ -207,6 +229,9 @@ def test_how_far_to_trust_it():
         names = ("zone", "zone_detector") if condition else ("clean", "detector")
         pairs = [tuple(card[name][key] for name in names) for key in ("one", "ten")]
         assert f"| {label} | {cells(*pairs)} | |\n" in README
+    found = [read_real(name) for name in ("quartz", "glycine")]
+    pairs = [tuple(own[part]["accuracy"] for own in found) for part in ("alone", "together")]
+    assert f"| real crystals: quartz, glycine | {cells(*pairs)} | |\n" in README
     run = results.read_results(Run("paper").published)["crystal_system"]
     one, ten = (f"{100 * run[key]['accuracy']:.0f} %" for key in ("one", "ten"))
     row = f"| the paper's protocol, 22,740 crystals | {one} | {ten} | 67 %, 79 % |"
