@@ -37,6 +37,7 @@ from ediff_solve.phases.refining import (
     symmetrise,
 )
 from ediff_solve.phases.superlattices import find_superlattice
+from ediff_solve.phases.twinning import find_untwinned
 from ediff_utils.bloch.scattering import wavelength
 
 #: Fewest spots of a grain that is asked.
@@ -147,20 +148,20 @@ def discover_phases(
     phases: list[Phase] = []
     too_few, repeats = None, 0
     while len(phases) < most and repeats < MOST_REPEATS:
-        best = _find_best(view, energy, rng, not phases)
-        if best is None:
+        found = _find_true(view, energy, rng, not phases)
+        if found is None:
             break
-        phase, refined, null = _describe(best, view, rng, not phases)
-        if not _is_true(phase, refined, null):
-            break
-        if len(phase.grains) < FEWEST_PATTERNS or phase.directions < FEWEST_DIRECTIONS:
+        phase, refined, null = found
+        known = any(_same(phase, other) for other in phases)
+        few = len(phase.grains) < FEWEST_PATTERNS or phase.directions < FEWEST_DIRECTIONS
+        if few and not known:
             # Of two grains a cell of any shape is easily made.
             told = len(phase.grains) >= LEAST_TOLD
             sure = phase.gain > TOLD_RATIO * phase.decoy_gain
             too_few = phase if told and sure else None
             break
         view = _remove(refined, view.distorted(refined.distortion), null, phase.grains)
-        if any(_same(phase, other) for other in phases):
+        if known:
             repeats += 1
         else:
             phases.append(phase)
@@ -171,10 +172,19 @@ def _same(one: Phase, other: Phase) -> bool:
     return same_lattice(one.bravais.niggli, other.bravais.niggli, SAME_PHASE)
 
 
-def _find_best(
+def _find_true(
     view: View, energy: float, rng: np.random.Generator, distorted: bool
-) -> Refined | None:
-    """The cell of most gain beyond its decoys', refined."""
+) -> tuple[Phase, Refined, Null] | None:
+    """The first cell that explains far more than its decoys do."""
+    for best in _rank(view, energy, rng, distorted):
+        found = _describe(best, view, rng, distorted)
+        if _is_true(*found):
+            return found
+    return None
+
+
+def _rank(view: View, energy: float, rng: np.random.Generator, distorted: bool) -> list[Refined]:
+    """Cells that gain most, refined, by their gain beyond a few decoys'."""
     straight = view.straight()
     refined = []
     for reciprocal in _screen(straight, view.half, energy, rng):
@@ -182,14 +192,13 @@ def _find_best(
         if one is not None:
             refined.append(one)
     refined.sort(key=lambda r: -r.judged.value)
-    best, most = None, 0.0
+    ranked = []
     for one in refined[:N_FINAL]:
         own = view.distorted(one.distortion)
         null = judge_decoys(one.fit.reciprocal, own, FEW_DECOYS, rng)
-        value = float(null.beyond(one.judged.gains).sum())
-        if value > most:
-            best, most = one, value
-    return best
+        ranked.append((float(null.beyond(one.judged.gains).sum()), one))
+    ranked.sort(key=lambda pair: -pair[0])
+    return [one for value, one in ranked if value > 0]
 
 
 def _screen(
@@ -255,8 +264,15 @@ def _describe(
 ) -> tuple[Phase, Refined, Null]:
     """A cell of the symmetry that its patterns allow, enlarged where they ask for it."""
     best, bravais = symmetrise(best, view, distorted)
+    smaller = find_untwinned(best.fit.reciprocal, view.distorted(best.distortion))
+    if smaller is not None:
+        again = refine_cell(smaller, view.distorted(best.distortion), distorted)
+        if again is not None:
+            best, bravais = symmetrise(again, view, distorted)
     enlarged = False
-    while (larger := find_superlattice(best.judged)) is not None and is_allowed(larger):
+    while smaller is None and (larger := find_superlattice(best.judged)) is not None:
+        if not is_allowed(larger):
+            break
         own = view.distorted(best.distortion)
         grown = refine_cell(larger, own)
         if grown is None or len(grown.judged.clear) < 0.8 * len(best.judged.clear):
