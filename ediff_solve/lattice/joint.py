@@ -178,7 +178,7 @@ def _starts(candidates: Sequence[list[LatticeCandidate]], distorted: bool) -> It
     pool.sort(key=lambda pair: -pair[0].gain * pair[0].fraction)
     waiting: list[tuple[float, JointFit]] = []
     for base, p in pool:
-        rank, start = _consensus(p, base, candidates, distorted)
+        rank, start = find_consensus(p, base, candidates, distorted)
         if len(start.rotations) < ENOUGH_SUPPORT * len(candidates):
             waiting.append((rank, start))
         else:
@@ -196,7 +196,7 @@ def _distinct(found: list[tuple[float, JointFit]]) -> list[tuple[float, JointFit
     return kept
 
 
-def _consensus(
+def find_consensus(
     number: int,
     base: LatticeCandidate,
     candidates: Sequence[list[LatticeCandidate]],

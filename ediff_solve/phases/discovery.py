@@ -13,7 +13,7 @@ import numpy as np
 
 from ediff_solve.lattice.bravais import BravaisLattice, same_lattice
 from ediff_solve.lattice.growing import settle
-from ediff_solve.lattice.joint import _consensus as agree
+from ediff_solve.lattice.joint import find_consensus
 from ediff_solve.lattice.refine import Free
 from ediff_solve.lattice.single import solve_pattern
 from ediff_solve.phases.grains import find_centre
@@ -246,7 +246,7 @@ def _settle(patterns: list[np.ndarray], half: float, energy: float) -> Iterator[
     ]
     spots = as_spots(patterns, half)
     starts = [
-        agree(n, base, candidates, True)
+        find_consensus(n, base, candidates, True)
         for n, each in enumerate(candidates)
         for base in each[:N_BASES]
     ]

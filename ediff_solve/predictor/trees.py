@@ -94,7 +94,8 @@ def _round_down(numbers: np.ndarray) -> np.ndarray:
 
 def join_trees(first: Trees, second: Trees) -> Trees:
     """Trees of one classifier, whose sums add up."""
-    return Trees(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+    pairs = zip(first, second, strict=True)
+    return Trees(*(np.concatenate([a, b], dtype=a.dtype) for a, b in pairs))
 
 
 def check_trees(arrays: Mapping[str, np.ndarray], n_features: int, n_classes: int) -> Trees:

@@ -34,7 +34,7 @@ _NUMBERS = ("confidence", "space_group", "a", "b", "c", "particle", "n_spots")
 #: And those of the predictor's maps.
 _PREDICTORS = ("indexed", "one_grain", "two_grains", "filled")
 NOT_INDEXED = -1
-_UNITS = {"nm": 0.1, "um": 1e-4}
+UNITS = {"nm": 0.1, "um": 1e-4}
 
 
 def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> CrystalMap:
@@ -69,8 +69,8 @@ def to_crystal_map(maps: pd.DataFrame, step: float, unit: str = "nm") -> Crystal
     return CrystalMap(
         rotations=Rotation.identity((len(maps),)),
         phase_id=phase_id,
-        x=maps["y"].to_numpy() * step * _UNITS[unit],
-        y=maps["x"].to_numpy() * step * _UNITS[unit],
+        x=maps["y"].to_numpy() * step * UNITS[unit],
+        y=maps["x"].to_numpy() * step * UNITS[unit],
         phase_list=phases,
         prop=props,
         scan_unit=unit,
@@ -106,13 +106,18 @@ def write_crystal_maps(maps: pd.DataFrame, folder: Path, name: str, step: float)
         kinds.pop()
         files.pop("ang").unlink(missing_ok=True)
     for ending, unit, options in kinds:
-        with atomic_write(files[ending]) as partial, warnings.catch_warnings():
-            # orix tells formats by endings, and warns of what none of its readers minds
-            warnings.simplefilter("ignore")
-            own = partial.with_name(partial.name + f".{ending}")
-            try:
-                io.save(str(own), to_crystal_map(maps, step, unit), overwrite=True, **options)
-                own.replace(partial)
-            finally:
-                own.unlink(missing_ok=True)
+        save_map(to_crystal_map(maps, step, unit), files[ending], **options)
     return files
+
+
+def save_map(found: CrystalMap, path: Path, **options: object) -> None:
+    """Write a map as orix does, by the file's ending, and replace the file in one step."""
+    with atomic_write(path) as partial, warnings.catch_warnings():
+        # orix tells formats by endings, and warns of what none of its readers minds
+        warnings.simplefilter("ignore")
+        own = partial.with_name(partial.name + path.suffix)
+        try:
+            io.save(str(own), found, overwrite=True, **options)
+            own.replace(partial)
+        finally:
+            own.unlink(missing_ok=True)

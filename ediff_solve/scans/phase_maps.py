@@ -7,7 +7,6 @@ Monoclinic cells have their unique axis along c there, as orix's point group 2/m
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,19 @@ import numpy as np
 from ediff_solve.lattice.bravais import BravaisLattice, cell_parameters
 from ediff_solve.phases.assigning import MOST_GRAINS, ROTATION
 from ediff_solve.phases.scan import ScanPhases
-from ediff_solve.scans.files import NOT_INDEXED, CrystalMap, Phase, PhaseList, Rotation, io
-from ediff_utils.core.paths import atomic_write
+from ediff_solve.scans.files import (
+    NOT_INDEXED,
+    UNITS,
+    CrystalMap,
+    Phase,
+    PhaseList,
+    Rotation,
+    save_map,
+)
 from ediff_utils.crystals.groups import HOLOHEDRIES
 
 #: A map's x, y and z by the pattern's: x of the pattern runs along rows, downwards.
 _TO_PATTERN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
-_UNITS = {"nm": 0.1, "um": 1e-4}
 #: Directions of a colour key along each of two axes.
 _KEY_POINTS = 161
 
@@ -167,8 +172,8 @@ def to_phase_map(found: ScanPhases, maps: PhaseMaps, step: float, unit: str = "n
     return CrystalMap(
         rotations=Rotation.from_matrix(np.where(none[:, None, None], np.eye(3), matrices)),
         phase_id=np.where(none, NOT_INDEXED, maps.phase[0].ravel() + 1),
-        x=y * step * _UNITS[unit],
-        y=x * step * _UNITS[unit],
+        x=y * step * UNITS[unit],
+        y=x * step * UNITS[unit],
         phase_list=PhaseList(phases, ids=list(range(1, len(phases) + 1))),
         prop={"gain": gain.ravel()} | further,
         scan_unit=unit,
@@ -192,13 +197,5 @@ def write_phase_maps(
         return {}
     kinds = [("h5", "nm", {}), ("ang", "um", {"confidence_index_prop": "gain"})]
     for ending, unit, options in kinds:
-        with atomic_write(files[ending]) as partial, warnings.catch_warnings():
-            # orix tells formats by endings, and warns of what none of its readers minds
-            warnings.simplefilter("ignore")
-            own = partial.with_name(partial.name + f".{ending}")
-            try:
-                io.save(str(own), to_phase_map(found, maps, step, unit), overwrite=True, **options)
-                own.replace(partial)
-            finally:
-                own.unlink(missing_ok=True)
+        save_map(to_phase_map(found, maps, step, unit), files[ending], **options)
     return files

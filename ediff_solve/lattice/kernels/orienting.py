@@ -20,8 +20,8 @@ ENOUGH = 0.95
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Right-handed frame of two directions; rows are the axes, shape (3, 3)."""
+def pair_frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Right-handed frame of two unit vectors, their bisector first; rows are the axes, (3, 3)."""
     frame = np.empty((3, 3))
     frame[0] = first + second
     frame[0] /= np.sqrt(np.sum(frame[0] ** 2))
@@ -80,7 +80,7 @@ def search_orientations(
             angle = np.arccos(min(max(np.sum(one * other) / (q[0] * q[1]), -1.0), 1.0))
             if not SMALLEST_ANGLE < angle < np.pi - SMALLEST_ANGLE:
                 continue
-            pattern = _frame(one / q[0], other / q[1])
+            pattern = pair_frame(one / q[0], other / q[1])
             low, high = np.cos(angle + SEED_ANGLE), np.cos(angle - SEED_ANGLE)
             edges = (q[0] - SEED_LENGTH, q[0] + SEED_LENGTH, q[1] - SEED_LENGTH, q[1] + SEED_LENGTH)
             ranges = np.searchsorted(lengths, np.array(edges))
@@ -91,7 +91,7 @@ def search_orientations(
                     cosine = np.sum(units[i] * units[j])
                     if not low < cosine < high:
                         continue
-                    rotation = _frame(units[i], units[j]).T.copy() @ pattern
+                    rotation = pair_frame(units[i], units[j]).T.copy() @ pattern
                     score = _judge(reciprocal, rotation, judges)
                     trials += 1
                     if score > scores[-1]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ediff_solve.lattice.kernels.orienting import pair_frame
+
 #: Orientations of a pattern that are turned to fit.
 _BEST = 4
 #: Pairs of spots whose directions are nearer than this tell an orientation badly [radian].
@@ -13,18 +15,6 @@ _LEAST_ANGLE = 0.3
 _EDGE = 0.4
 #: A spot's error in the plane is taken to be half of its reach.
 _ERRORS_WITHIN = 4.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pair_frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Axes of two unit vectors: their bisector, and the normal of their plane last."""
-    frame = np.empty((3, 3))
-    frame[0] = first + second
-    frame[0] /= np.sqrt(np.sum(frame[0] ** 2))
-    frame[2] = np.cross(first, second)
-    frame[2] /= np.sqrt(np.sum(frame[2] ** 2))
-    frame[1] = np.cross(frame[2], frame[0])
-    return frame
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -132,7 +122,7 @@ def _try_pair(lattice, spots, a, b, slab, work, best, most):  # type: ignore[no-
         return 0
     wide = reach[a] / q + reach[b] / p
     least, most_of = np.cos(min(angle + wide, np.pi)), np.cos(max(angle - wide, 0.0))
-    seen = _pair_frame(vectors[a] / q, vectors[b] / p)
+    seen = pair_frame(vectors[a] / q, vectors[b] / p)
     first = np.searchsorted(lengths, np.array([q - reach[a], q + reach[a]]))
     second = np.searchsorted(lengths, np.array([p - reach[b], p + reach[b]]))
     tried = 0
@@ -141,7 +131,7 @@ def _try_pair(lattice, spots, a, b, slab, work, best, most):  # type: ignore[no-
             between = np.sum(points[i] * points[j]) / (lengths[i] * lengths[j])
             if not least < between < most_of:
                 continue
-            own = _pair_frame(points[i] / lengths[i], points[j] / lengths[j])
+            own = pair_frame(points[i] / lengths[i], points[j] / lengths[j])
             basis = reciprocal @ (own.T.copy() @ seen)
             score = explain_spots(basis, vectors, reach, slab, nearest, explained)
             _keep(kept, scores, basis, score)

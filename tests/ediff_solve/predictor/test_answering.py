@@ -224,6 +224,9 @@ class TestTraining:
         assert len(other.leaves) > len(own.leaves)
         for before, after in zip(own, other, strict=True):
             np.testing.assert_array_equal(after[: len(before)], before)
+        # The further ones ask for the net of a zone alone.
+        added = other.feature[len(own.feature) :]
+        assert all(NAMES[n].startswith("net_") for n in added)
         np.testing.assert_array_equal(more["single"].system.classes, first["single"].system.classes)
 
 
