@@ -57,7 +57,7 @@ def test_the_answers_are_what_they_were(predictor, stored, golden):
 
 
 def test_golden_answers_are_of_all_kinds():
-    assert len(GOLDEN) == 54
+    assert len(GOLDEN) == 55
     assert sum(g["net"] is not None for g in GOLDEN) >= 5
     kinds = {(g["condition"], len(g["patterns"]) == 1) for g in GOLDEN}
     assert len(kinds) == 8
